@@ -1,1 +1,16 @@
-//! Empty yet.
+//! The Intel 82599 10 GbE controller as a state machine.
+//!
+//! The model has no socket, file descriptor, thread or clock. What it needs from outside comes through three seams:
+//! [`Bus`] (client memory and interrupts), [`Wire`] (the cable) and [`Time`] (an argument of every call). A [`Port`]
+//! is one function of the card with its registers, rings and statistics.
+//!
+//! The way of the data is told in ARCHITECTURE.md.
+#![forbid(unsafe_code)]
+
+pub mod bus;
+pub mod time;
+pub mod wire;
+
+pub use bus::Bus;
+pub use time::Time;
+pub use wire::Wire;

@@ -1,0 +1,146 @@
+//! The seam to the host: client memory by IOVA, and interrupts.
+
+use std::rc::Rc;
+
+use smallvec::SmallVec;
+use vm_memory::VolatileSlice;
+
+/// An address on the device's side of the IOMMU, as a driver writes it into a ring or descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Iova(pub u64);
+
+impl Iova {
+    /// The address `bytes` further on, or `None` past the end of the address space.
+    #[must_use]
+    pub fn checked_add(self, bytes: u64) -> Option<Self> {
+        self.0.checked_add(bytes).map(Self)
+    }
+}
+
+/// The PCI function on whose behalf the DMA engine acts (the requester id of a real transaction).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Requester {
+    /// The port's physical function.
+    Pf,
+    /// Virtual function `n` of the port, 0 to 63.
+    Vf(u8),
+}
+
+/// Why a DMA access did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DmaError {
+    /// The client did not map (all of) the range, or mapped it without the right that is needed, or bus mastering is
+    /// off. On the card: an unsupported request.
+    #[error("DMA to {iova:#x} refused: not mapped, or not with this right")]
+    Refused {
+        /// First address that could not be accessed.
+        iova: u64,
+    },
+    /// The memory came without a file descriptor and its content has been asked for by message; the same access
+    /// succeeds at a later turn. The model leaves its state as it was before the step and tries again.
+    #[error("DMA waits for the client's answer")]
+    Pending,
+}
+
+/// An interrupt signal towards the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// The INTx pin goes active (level; stays until [`Signal::IntxDeassert`]).
+    IntxAssert,
+    /// The INTx pin goes inactive.
+    IntxDeassert,
+    /// The MSI message (the card has one).
+    Msi,
+    /// MSI-X message of this vector, 0 to 63.
+    MsiX(u8),
+}
+
+/// A piece of client memory that a frame to send is made of.
+///
+/// The client may change the bytes at any time, so they are never a `&[u8]`.
+#[derive(Clone, Debug)]
+pub enum Span<'a> {
+    /// In the client's own pages.
+    Mapped(VolatileSlice<'a>),
+    /// A copy that the client sent in answer to a DMA read message.
+    Owned(Rc<[u8]>),
+}
+
+impl Span<'_> {
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Mapped(slice) => slice.len(),
+            Self::Owned(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies from byte `offset` of the span into `to`; returns the number of bytes copied, which is less than
+    /// `to.len()` where the span ends first.
+    pub fn copy_to(&self, offset: usize, to: &mut [u8]) -> usize {
+        match self {
+            Self::Mapped(slice) => slice.offset(offset).map_or(0, |rest| rest.copy_to(to)),
+            Self::Owned(bytes) => {
+                let rest = bytes.get(offset..).unwrap_or_default();
+                let n = rest.len().min(to.len());
+                to[..n].copy_from_slice(&rest[..n]);
+                n
+            }
+        }
+    }
+}
+
+/// The pieces of a frame in order.
+pub type Spans<'a> = SmallVec<[Span<'a>; 8]>;
+
+/// Client memory and interrupts, implemented by the server (or by a test).
+///
+/// Methods take `&self` so that borrowed [`Span`]s can be held while the frame goes out. All accesses are on behalf of
+/// a function. None of them may block or panic, whatever the address.
+pub trait Bus {
+    /// Copies `to.len()` bytes of client memory at `iova` into `to`. A read that crosses mappings succeeds if they
+    /// adjoin.
+    ///
+    /// # Errors
+    /// [`DmaError`]; `to` then holds nothing of use.
+    fn read(&self, by: Requester, iova: Iova, to: &mut [u8]) -> Result<(), DmaError>;
+
+    /// Copies `from` into client memory at `iova`.
+    ///
+    /// # Errors
+    /// [`DmaError::Refused`]; nothing or a part was written. Writes are never [`DmaError::Pending`].
+    fn write(&self, by: Requester, iova: Iova, from: &[u8]) -> Result<(), DmaError>;
+
+    /// Publishes a 16-byte descriptor: `low` first, then `high`, each in one piece, `high` with release ordering, so
+    /// that a driver that sees `high` (which holds DD and the length) sees everything that was written before.
+    ///
+    /// # Errors
+    /// As [`Bus::write`].
+    fn write_back(&self, by: Requester, iova: Iova, low: u64, high: u64) -> Result<(), DmaError>;
+
+    /// Appends the client memory `[iova, iova + len)` to `spans` without copying it.
+    ///
+    /// # Errors
+    /// [`DmaError`]; `spans` may then hold a part of the range.
+    fn gather<'a>(
+        &'a self,
+        by: Requester,
+        iova: Iova,
+        len: usize,
+        spans: &mut Spans<'a>,
+    ) -> Result<(), DmaError>;
+
+    /// The step that the preceding accesses belong to is complete (a packet is sent or received for good): what was
+    /// kept for its repetition after [`DmaError::Pending`] can be dropped.
+    fn retire(&self);
+
+    /// Raises (or, for INTx, lowers) an interrupt. An implementation delivers it after all preceding writes.
+    fn signal(&self, by: Requester, signal: Signal);
+}
