@@ -8,9 +8,17 @@
 #![forbid(unsafe_code)]
 
 pub mod bus;
+pub mod faults;
+mod hw;
+pub mod interrupt;
+pub mod port;
+pub mod regs;
+pub mod rx;
 pub mod time;
+pub mod tx;
 pub mod wire;
 
 pub use bus::Bus;
+pub use port::{Bar, Context, Port, PortConfig};
 pub use time::Time;
 pub use wire::Wire;

@@ -1,1 +1,8 @@
-//! Empty yet.
+//! What the 82599 looks like to software: registers, descriptors, NVM map, PCI identity. No behaviour.
+//!
+//! [`register::Reg`] is the one table of registers: offset, reset value, write mask and access kind of a register stand
+//! in its row and nowhere else. Section numbers are those of the 82599 datasheet (revision 3.x).
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod register;

@@ -1,0 +1,257 @@
+//! The register table: its rows, and the way from an offset to a row.
+
+mod table;
+
+pub use table::Reg;
+
+use table::{COUNT, ROWS};
+
+/// Size of the register space in bytes (CSRs of BAR0).
+pub const CSR_SPACE: u32 = 0x2_0000;
+
+/// How a register behaves under reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Bits of the write mask are stored, the others keep their value.
+    ReadWrite,
+    /// Writes are ignored.
+    ReadOnly,
+    /// A counter: the read returns it and clears it; writes are ignored.
+    ReadClear,
+    /// A written 1 clears the bit, a 0 leaves it.
+    WriteOneToClear,
+    /// A written 1 sets the bit, a 0 leaves it.
+    WriteOneToSet,
+    /// Nothing is stored by the table's rules: reads and writes are the affair of the register's chapter.
+    Effect,
+}
+
+/// The chapter of the datasheet (and the module of the model) that a register belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Chapter {
+    /// General control and LEDs (8.2.3.1).
+    General,
+    /// EEPROM and flash (8.2.3.2).
+    Nvm,
+    /// Flow control (8.2.3.3).
+    FlowControl,
+    /// PCIe (8.2.3.4).
+    Pcie,
+    /// Interrupts (8.2.3.5).
+    Interrupt,
+    /// Receive filters and address tables (8.2.3.7).
+    Filter,
+    /// Receive DMA (8.2.3.8).
+    Receive,
+    /// Transmit DMA (8.2.3.9).
+    Transmit,
+    /// Data centre bridging (8.2.3.10).
+    Dcb,
+    /// Direct cache access (8.2.3.11).
+    Dca,
+    /// Security, LinkSec and IPsec (8.2.3.12, 8.2.3.13).
+    Security,
+    /// Timers and time synchronisation (8.2.3.14, 8.2.3.16).
+    Time,
+    /// `FCoE` (8.2.3.15).
+    Fcoe,
+    /// Virtualisation (8.2.3.17, 8.2.3.27).
+    Virtualisation,
+    /// Power management, wake-up, manageability (8.2.3.18, 8.2.3.19).
+    Wakeup,
+    /// MAC, link and SFP+ (8.2.3.22).
+    Mac,
+    /// Statistics (8.2.3.23).
+    Statistics,
+    /// Semaphores and the firmware interface.
+    Firmware,
+    /// Diagnostics (8.2.3.26 and what register dumps read).
+    Diagnostic,
+}
+
+/// How much of a register the model has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// It does what the datasheet says.
+    Works,
+    /// It holds what is written and nothing follows from it.
+    Stored,
+}
+
+/// Equally spaced elements of a register array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Byte offset of the first element in BAR0.
+    pub offset: u32,
+    /// Bytes from one element to the next.
+    pub stride: u32,
+    /// Number of elements.
+    pub count: u32,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Register {
+    /// The datasheet's name.
+    pub name: &'static str,
+    /// Meaning and source.
+    pub doc: &'static str,
+    /// Chapter.
+    pub chapter: Chapter,
+    /// Where its elements are; the blocks' elements are numbered through.
+    pub at: &'static [Block],
+    /// Further places of the same storage, numbered from element 0.
+    pub alias: &'static [Block],
+    /// Value after reset, of each element.
+    pub reset: u32,
+    /// Bits that a write can change.
+    pub write_mask: u32,
+    /// Behaviour.
+    pub access: Access,
+    /// State of the model.
+    pub coverage: Coverage,
+}
+
+impl Register {
+    /// Number of elements; 1 for a plain register.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        count(self.at)
+    }
+}
+
+const fn count(blocks: &[Block]) -> u32 {
+    let mut sum = 0;
+    let mut b = 0;
+    while b < blocks.len() {
+        sum += blocks[b].count;
+        b += 1;
+    }
+    sum
+}
+
+const DWORDS: usize = (CSR_SPACE / 4) as usize;
+const NOTHING: u32 = u32::MAX;
+
+/// For each dword of the space the row (high half) and the element (low half).
+static DECODE: [u32; DWORDS] = decode_table();
+
+const fn decode_table() -> [u32; DWORDS] {
+    let mut table = [NOTHING; DWORDS];
+    let mut row = 0;
+    while row < COUNT {
+        table = enter(table, row as u32, ROWS[row].at);
+        table = enter(table, row as u32, ROWS[row].alias);
+        assert!(
+            count(ROWS[row].alias) <= count(ROWS[row].at),
+            "an alias has more elements than its register"
+        );
+        row += 1;
+    }
+    table
+}
+
+const fn enter(mut table: [u32; DWORDS], row: u32, blocks: &[Block]) -> [u32; DWORDS] {
+    let mut element = 0;
+    let mut b = 0;
+    while b < blocks.len() {
+        let mut i = 0;
+        while i < blocks[b].count {
+            let offset = blocks[b].offset + i * blocks[b].stride;
+            assert!(offset % 4 == 0, "a register is not aligned to 4 bytes");
+            let dword = (offset / 4) as usize;
+            assert!(table[dword] == NOTHING, "two registers on one offset");
+            table[dword] = row << 16 | element;
+            element += 1;
+            i += 1;
+        }
+        b += 1;
+    }
+    table
+}
+
+/// For each row the number of elements in all rows before it; last, their sum.
+const FIRST_SLOT: [u32; COUNT + 1] = {
+    let mut first = [0; COUNT + 1];
+    let mut row = 0;
+    while row < COUNT {
+        first[row + 1] = first[row] + count(ROWS[row].at);
+        row += 1;
+    }
+    first
+};
+
+/// Number of values that a register file has to hold.
+pub const SLOTS: usize = FIRST_SLOT[COUNT] as usize;
+
+impl Reg {
+    /// The register's row.
+    #[must_use]
+    pub const fn row(self) -> &'static Register {
+        &ROWS[self as usize]
+    }
+
+    /// The register and element at a byte offset of BAR0, if one is there.
+    #[must_use]
+    pub fn decode(offset: u32) -> Option<(Self, usize)> {
+        let entry = *DECODE.get(usize::try_from(offset / 4).ok()?)?;
+        let row = (entry >> 16) as usize;
+        Some((*Self::ALL.get(row)?, (entry & 0xFFFF) as usize))
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub const fn count(self) -> usize {
+        (FIRST_SLOT[self as usize + 1] - FIRST_SLOT[self as usize]) as usize
+    }
+
+    /// Place of element 0 in a register file of [`SLOTS`] values; the others follow it.
+    #[must_use]
+    pub const fn first_slot(self) -> usize {
+        FIRST_SLOT[self as usize] as usize
+    }
+
+    /// Byte offset of element `index` in BAR0.
+    ///
+    /// # Panics
+    /// If there is no such element; at compile time, in constants.
+    #[must_use]
+    pub const fn offset(self, index: usize) -> u32 {
+        let blocks = self.row().at;
+        let mut left = index as u32;
+        let mut b = 0;
+        while b < blocks.len() {
+            if left < blocks[b].count {
+                return blocks[b].offset + left * blocks[b].stride;
+            }
+            left -= blocks[b].count;
+            b += 1;
+        }
+        panic!("no such element")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_element_decodes_to_itself() {
+        for reg in Reg::ALL {
+            for index in 0..reg.count() {
+                assert_eq!(
+                    Reg::decode(reg.offset(index)),
+                    Some((*reg, index)),
+                    "{}({index})",
+                    reg.row().name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_offset_without_a_register_decodes_to_nothing() {
+        assert_eq!(Reg::decode(0x1_FFFC), None);
+        assert_eq!(Reg::decode(u32::MAX), None);
+    }
+}

@@ -1,0 +1,17 @@
+//! What the data path works with during one call.
+
+use crate::{bus::Bus, faults::GuestFaults, interrupt::Interrupts, regs::RegisterFile, time::Time};
+
+/// The parts of a port that receive and transmit share.
+pub(crate) struct Hw<'a> {
+    /// Now.
+    pub(crate) now: Time,
+    /// Client memory. Refuses everything while the function must not master the bus.
+    pub(crate) bus: &'a dyn Bus,
+    /// All registers, statistics included.
+    pub(crate) regs: &'a mut RegisterFile,
+    /// Where causes are reported.
+    pub(crate) irq: &'a mut Interrupts,
+    /// What the guest did wrong.
+    pub(crate) faults: &'a mut GuestFaults,
+}

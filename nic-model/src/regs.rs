@@ -1,0 +1,118 @@
+//! The register file: one value for each element of each row of the register table.
+
+use ixgbe_spec::register::{Access, Reg, SLOTS};
+
+/// The values of all registers of a port.
+///
+/// Plain storage: what a write sets in motion is the affair of the register's chapter.
+#[derive(Clone, Debug)]
+pub struct RegisterFile {
+    values: Box<[u32]>,
+}
+
+impl Default for RegisterFile {
+    fn default() -> Self {
+        let mut file = Self {
+            values: vec![0; SLOTS].into_boxed_slice(),
+        };
+        Reg::ALL.iter().for_each(|reg| file.reset(*reg));
+        file
+    }
+}
+
+impl RegisterFile {
+    /// Value of element `index`; 0 if there is no such element.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, reg: Reg, index: usize) -> u32 {
+        if index >= reg.count() {
+            return 0;
+        }
+        self.values
+            .get(reg.first_slot() + index)
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Sets element `index`, whatever the access kind and write mask (for the model itself). No effect if there is no
+    /// such element.
+    #[inline]
+    pub fn set(&mut self, reg: Reg, index: usize, value: u32) {
+        if index < reg.count()
+            && let Some(slot) = self.values.get_mut(reg.first_slot() + index)
+        {
+            *slot = value;
+        }
+    }
+
+    /// What software reads, with the side effect that the access kind has.
+    pub fn read(&mut self, reg: Reg, index: usize) -> u32 {
+        let value = self.get(reg, index);
+        if reg.row().access == Access::ReadClear {
+            self.set(reg, index, 0);
+        }
+        value
+    }
+
+    /// Stores what software writes as far as access kind and write mask allow; returns the value after it.
+    pub fn write(&mut self, reg: Reg, index: usize, value: u32) -> u32 {
+        let row = reg.row();
+        let old = self.get(reg, index);
+        let written = value & row.write_mask;
+        let new = match row.access {
+            Access::ReadWrite => old & !row.write_mask | written,
+            Access::WriteOneToClear => old & !written,
+            Access::WriteOneToSet => old | written,
+            Access::ReadOnly | Access::ReadClear | Access::Effect => old,
+        };
+        self.set(reg, index, new);
+        new
+    }
+
+    /// Puts all elements of a register back to the table's reset value.
+    pub fn reset(&mut self, reg: Reg) {
+        let first = reg.first_slot();
+        if let Some(values) = self.values.get_mut(first..first + reg.count()) {
+            values.fill(reg.row().reset);
+        }
+    }
+
+    /// Adds to a 32-bit statistics counter, which stays at its maximum (8.2.3.23).
+    #[inline]
+    pub fn count(&mut self, counter: Reg, index: usize, by: u32) {
+        let value = self.get(counter, index).saturating_add(by);
+        self.set(counter, index, value);
+    }
+
+    /// Adds to a 36-bit counter that lies in two registers, `low` and `high` (4 bits).
+    #[inline]
+    pub fn count36(&mut self, low: Reg, high: Reg, index: usize, by: u64) {
+        const MAX: u64 = (1 << 36) - 1;
+        let value = u64::from(self.get(high, index)) << 32 | u64::from(self.get(low, index));
+        let value = value.saturating_add(by).min(MAX);
+        let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+        self.set(low, index, u32::from_le_bytes([a, b, c, d]));
+        self.set(high, index, u32::from_le_bytes([e, f, g, h]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_changes_only_the_bits_of_the_write_mask() {
+        let mut file = RegisterFile::default();
+        assert_eq!(file.write(Reg::RDLEN, 3, u32::MAX), 0x000F_FF80);
+        assert_eq!(file.read(Reg::RDLEN, 3), 0x000F_FF80);
+        assert_eq!(file.read(Reg::RDLEN, 2), 0);
+    }
+
+    #[test]
+    fn an_element_that_does_not_exist_reads_zero_and_stores_nothing() {
+        let mut file = RegisterFile::default();
+        file.set(Reg::RDT, 128, 7);
+        assert_eq!(file.get(Reg::RDT, 128), 0);
+        assert_eq!(file.get(Reg::RXDCTL, 0), 0);
+    }
+}
