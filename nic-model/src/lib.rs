@@ -11,6 +11,7 @@ pub mod bus;
 pub mod faults;
 mod hw;
 pub mod interrupt;
+pub mod offload;
 pub mod port;
 pub mod regs;
 pub mod rx;
