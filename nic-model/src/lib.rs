@@ -15,6 +15,8 @@ pub mod offload;
 pub mod port;
 pub mod regs;
 pub mod rx;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod tx;
 pub mod wire;
