@@ -134,16 +134,41 @@ const DWORDS: usize = (CSR_SPACE / 4) as usize;
 const NOTHING: u32 = u32::MAX;
 
 /// For each dword of the space the row (high half) and the element (low half).
-static DECODE: [u32; DWORDS] = decode_table();
+static DECODE: [u32; DWORDS] = decode_table(&ROWS);
 
-const fn decode_table() -> [u32; DWORDS] {
+/// For each dword of the register space its row (high half) and element (low half), or all ones.
+///
+/// # Panics
+/// If two registers claim one offset (the message is the name of the second one), if an offset is not aligned, or if an
+/// alias has more elements than its register. In a constant, as this crate uses it, that is an error of the compiler:
+///
+/// ```compile_fail
+/// use ixgbe_spec::register::{Block, Reg, Register, decode_table};
+/// const FIRST: Register = *Reg::CTRL.row();
+/// const SECOND: Register = Register { at: &[Block { offset: 4, stride: 4, count: 1 }], alias: &[], ..FIRST };
+/// const TABLE: [u32; 0x8000] = decode_table(&[FIRST, SECOND]);
+/// assert_eq!(TABLE[0], 0);
+/// ```
+///
+/// With another offset the same lines compile:
+///
+/// ```
+/// use ixgbe_spec::register::{Block, Reg, Register, decode_table};
+/// const FIRST: Register = *Reg::CTRL.row();
+/// const SECOND: Register = Register { at: &[Block { offset: 8, stride: 4, count: 1 }], alias: &[], ..FIRST };
+/// const TABLE: [u32; 0x8000] = decode_table(&[FIRST, SECOND]);
+/// assert_eq!(TABLE[0], 0);
+/// ```
+#[must_use]
+pub const fn decode_table(rows: &[Register]) -> [u32; (CSR_SPACE / 4) as usize] {
     let mut table = [NOTHING; DWORDS];
     let mut row = 0;
-    while row < COUNT {
-        table = enter(table, row as u32, ROWS[row].at);
-        table = enter(table, row as u32, ROWS[row].alias);
+    while (row as usize) < rows.len() {
+        let Register { at, alias, .. } = rows[row as usize];
+        enter(&mut table, rows, row, at);
+        enter(&mut table, rows, row, alias);
         assert!(
-            count(ROWS[row].alias) <= count(ROWS[row].at),
+            count(alias) <= count(at),
             "an alias has more elements than its register"
         );
         row += 1;
@@ -151,7 +176,7 @@ const fn decode_table() -> [u32; DWORDS] {
     table
 }
 
-const fn enter(mut table: [u32; DWORDS], row: u32, blocks: &[Block]) -> [u32; DWORDS] {
+const fn enter(table: &mut [u32; DWORDS], rows: &[Register], row: u32, blocks: &[Block]) {
     let mut element = 0;
     let mut b = 0;
     while b < blocks.len() {
@@ -160,14 +185,13 @@ const fn enter(mut table: [u32; DWORDS], row: u32, blocks: &[Block]) -> [u32; DW
             let offset = blocks[b].offset + i * blocks[b].stride;
             assert!(offset % 4 == 0, "a register is not aligned to 4 bytes");
             let dword = (offset / 4) as usize;
-            assert!(table[dword] == NOTHING, "two registers on one offset");
+            assert!(table[dword] == NOTHING, "{}", rows[row as usize].name);
             table[dword] = row << 16 | element;
             element += 1;
             i += 1;
         }
         b += 1;
     }
-    table
 }
 
 /// For each row the number of elements in all rows before it; last, their sum.
@@ -216,8 +240,13 @@ impl Reg {
     /// # Panics
     /// If there is no such element; at compile time, in constants.
     #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the index is below the count, which is a u32"
+    )]
     pub const fn offset(self, index: usize) -> u32 {
         let blocks = self.row().at;
+        assert!(index < self.count(), "no such element");
         let mut left = index as u32;
         let mut b = 0;
         while b < blocks.len() {
@@ -227,7 +256,7 @@ impl Reg {
             left -= blocks[b].count;
             b += 1;
         }
-        panic!("no such element")
+        unreachable!()
     }
 }
 
