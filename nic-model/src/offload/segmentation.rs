@@ -193,11 +193,20 @@ impl<'t> Segmenter<'t> {
         start..start.saturating_add(self.mss).min(self.payload_len)
     }
 
-    /// Makes `header` the headers of segment `i`: lengths, IPv4 identification, TCP sequence number and flags. The
-    /// checksum fields are still those of the template.
-    pub fn write_header(&self, i: usize, header: &mut Vec<u8>) {
-        header.clear();
-        header.extend_from_slice(self.template);
+    /// Length of the headers of a segment.
+    #[must_use]
+    pub const fn header_len(&self) -> usize {
+        self.template.len()
+    }
+
+    /// Writes the headers of segment `i` to the start of `frame`: lengths, IPv4 identification, TCP sequence number and
+    /// flags. The checksum fields are still those of the template. Nothing happens if `frame` is shorter than
+    /// [`Segmenter::header_len`].
+    pub fn write_header(&self, i: usize, frame: &mut [u8]) {
+        let Some(header) = frame.get_mut(..self.template.len()) else {
+            return;
+        };
+        header.copy_from_slice(self.template);
         let Layout {
             ip_start, l4_start, ..
         } = self.layout;
@@ -262,6 +271,8 @@ impl<'t> Segmenter<'t> {
 
     /// Makes `frame` the complete segment `i` of a large frame whose payload is `payload`.
     pub fn write_frame(&self, i: usize, payload: &[u8], frame: &mut Vec<u8>) {
+        frame.clear();
+        frame.resize(self.template.len(), 0);
         self.write_header(i, frame);
         self.insert_ip_checksum(frame);
         self.seed_l4_checksum(i, frame);
