@@ -1,0 +1,37 @@
+#!/usr/bin/busybox sh
+# First process of a guest: mounts, modules for the agent's port, then the agent. Asked for by `shell` on the kernel's
+# command line, it also gives a shell on the serial console.
+export PATH=/usr/sbin:/usr/bin HOME=/root TERM=vt100
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /tmp
+mount -t debugfs debugfs /sys/kernel/debug
+hostname guest
+ip link set lo up
+modprobe -a virtio_pci virtio_console
+
+# The console shows the kernel's warnings from here on: what was said while booting is in dmesg.
+echo 5 >/proc/sys/kernel/printk
+
+port=
+while [ -z "$port" ]; do
+    for name in /sys/class/virtio-ports/*/name; do
+        [ "$(cat "$name" 2>/dev/null)" = agent ] && port=$(basename "$(dirname "$name")")
+    done
+    [ -n "$port" ] || usleep 10000
+done
+agent </dev/null "/dev/$port" &
+
+if grep -qw shell /proc/cmdline; then
+    while :; do
+        setsid -c sh -l </dev/ttyS0 >/dev/ttyS0 2>&1
+    done
+fi
+while :; do
+    sleep 3600 &
+    wait $!
+done

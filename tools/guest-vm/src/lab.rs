@@ -1,0 +1,117 @@
+//! All that guests of one kernel need, found or fetched at once.
+
+use std::env;
+use std::fs;
+use std::time::Duration;
+
+use nix::unistd::{AccessFlags, access};
+
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::guest::{Accel, Guest, GuestConfig};
+use crate::image::Image;
+use crate::kernel::Kernel;
+use crate::progress::Step;
+use crate::qemu::Qemu;
+
+/// A QEMU, an image and what accelerates it. Opening one fetches what is not cached; only that needs the network.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    /// Where things are kept.
+    pub cache: Cache,
+    /// The QEMU.
+    pub qemu: Qemu,
+    /// What guests boot.
+    pub image: Image,
+    /// How guests run.
+    pub accel: Accel,
+}
+
+impl Lab {
+    /// Finds or fetches everything for guests that run `kernel`.
+    ///
+    /// # Errors
+    /// Something is neither there nor can be fetched.
+    pub fn open(kernel: Kernel) -> Result<Self> {
+        let cache = Cache::open()?;
+        let qemu = Qemu::find(&cache)?;
+        let image = Image::prepare(&cache, kernel)?;
+        let accel = Accel::choose(&cache, &qemu, &image)?;
+        Ok(Self {
+            cache,
+            qemu,
+            image,
+            accel,
+        })
+    }
+
+    /// The beginning of a guest; its logs go to the folder `name` of the cache's logs, which is emptied.
+    ///
+    /// # Errors
+    /// The folder for the logs cannot be made.
+    pub fn guest(&self, name: &str) -> Result<GuestConfig> {
+        Ok(GuestConfig::new(
+            &self.qemu,
+            self.accel,
+            self.cache.log_folder(name)?,
+        ))
+    }
+
+    /// Boots a guest from this lab's image.
+    ///
+    /// # Errors
+    /// See [`Guest::boot`].
+    pub fn boot(&self, config: &GuestConfig) -> Result<Guest> {
+        Guest::boot(config, &self.image)
+    }
+}
+
+impl Accel {
+    /// Environment variable that chooses: `kvm` or `tcg`.
+    pub const CHOICE: &'static str = "XTASK_ACCEL";
+    /// A guest under a KVM worth having is up in a fraction of this.
+    const PROBE_LIMIT: Duration = Duration::from_secs(5);
+
+    /// KVM where a guest really comes up under it, else TCG. The answer is kept until the host reboots.
+    ///
+    /// # Errors
+    /// `XTASK_ACCEL` names neither, or the answer cannot be kept.
+    pub fn choose(cache: &Cache, qemu: &Qemu, image: &Image) -> Result<Self> {
+        match env::var(Self::CHOICE).as_deref() {
+            Ok("kvm") => return Ok(Self::Kvm),
+            Ok("tcg") => return Ok(Self::Tcg),
+            Ok(other) => {
+                return Err(Error::Qemu(format!(
+                    "{} is `{other}`: set it to kvm or tcg",
+                    Self::CHOICE
+                )));
+            }
+            Err(_) => {}
+        }
+        if access("/dev/kvm", AccessFlags::R_OK | AccessFlags::W_OK).is_err() {
+            return Ok(Self::Tcg);
+        }
+        let _lock = cache.lock()?;
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let question = format!("{} {}", boot.trim(), qemu.version());
+        let path = cache.path("kvm");
+        let known = fs::read_to_string(&path).unwrap_or_default();
+        if let Some(answer) = known.strip_prefix(&question) {
+            return Ok(if answer.trim() == "works" {
+                Self::Kvm
+            } else {
+                Self::Tcg
+            });
+        }
+        let step = Step::begin("Trying whether a guest comes up under KVM");
+        let config = GuestConfig::new(qemu, Self::Kvm, cache.log_folder("kvm-probe")?)
+            .with_boot_limit(Self::PROBE_LIMIT);
+        let (accel, answer) = match Guest::boot(&config, image) {
+            Ok(_) => (Self::Kvm, "works"),
+            Err(_) => (Self::Tcg, "does not work"),
+        };
+        fs::write(&path, format!("{question} {answer}\n")).map_err(Error::path("write", &path))?;
+        step.end();
+        Ok(accel)
+    }
+}

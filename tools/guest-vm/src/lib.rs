@@ -1,0 +1,50 @@
+//! Virtual machines for the demo, the tests and the benchmarks: QEMU, kernels and guest images from Debian's packages,
+//! kept in cargo's target folder; guests that run commands; network namespaces for their peers; and a QEMU with no
+//! guest, whose devices are driven one access at a time.
+//!
+//! Nothing is installed into the system and nothing outlives the process that uses this crate. Begin with
+//! [`Lab::open`]:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), guest_vm::Error> {
+//! let lab = guest_vm::Lab::open(guest_vm::Kernel::Debian13)?;
+//! let config = lab.guest("example")?.with_vfio_user(0, "/run/nic.socket".as_ref());
+//! let mut guest = lab.boot(&config)?;
+//! println!("{}", guest.sh("modprobe ixgbe; ethtool -i eth0")?);
+//! # Ok(()) }
+//! ```
+//!
+//! Not done: guests and hosts that are not x86-64; package archives other than Debian's.
+
+#![forbid(unsafe_code)]
+
+mod archive;
+mod cache;
+mod cpio;
+mod error;
+mod guest;
+mod image;
+mod kernel;
+mod lab;
+mod namespace;
+mod process;
+mod progress;
+mod qemu;
+mod qmp;
+mod qtest;
+mod userland;
+
+pub use crate::archive::{FetchedPackage, Versions};
+pub use crate::cache::Cache;
+pub use crate::error::{Error, Result};
+pub use crate::guest::{Accel, ConsoleUse, Guest, GuestConfig, GuestError, Output};
+pub use crate::image::{Image, ImageVersions};
+pub use crate::kernel::Kernel;
+pub use crate::lab::Lab;
+pub use crate::namespace::Namespace;
+pub use crate::process::{Process, Program, Spawner};
+pub use crate::progress::Step;
+pub use crate::qemu::{Qemu, root_port_arguments, vfio_user_arguments};
+pub use crate::qmp::Qmp;
+pub use crate::qtest::{EnabledNic, PciAddress, Qtest};
+pub use crate::userland::Userland;
