@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     /// A monitor that says `turns`, each but the first when it hears a line, and then closes.
-    fn monitor_that_says(turns: &'static [&'static str]) -> Result<Qmp> {
+    fn monitor_that_says<const N: usize>(turns: [&'static str; N]) -> Result<Qmp> {
         let (ours, theirs) = UnixStream::pair().unwrap();
         thread::spawn(move || {
             let mut heard = BufReader::new(theirs.try_clone().unwrap());
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn events_before_an_answer_are_kept() {
         let answer = "{\"event\":\"RESET\"}\n{\"return\":{\"running\":true}}\n";
-        let mut qmp = monitor_that_says(&[GREETING, DONE, answer]).unwrap();
+        let mut qmp = monitor_that_says([GREETING, DONE, answer]).unwrap();
 
         let status = qmp.execute("query-status", &json!({})).unwrap();
 
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_refused_command_says_why() {
         let answer = "{\"error\":{\"class\":\"x\",\"desc\":\"not found\"}}\n";
-        let mut qmp = monitor_that_says(&[GREETING, DONE, answer]).unwrap();
+        let mut qmp = monitor_that_says([GREETING, DONE, answer]).unwrap();
 
         let error = qmp.execute("nonsense", &json!({})).unwrap_err();
 
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_monitor_that_closes_is_an_error() {
-        let error = monitor_that_says(&[GREETING]).unwrap_err();
+        let error = monitor_that_says([GREETING]).unwrap_err();
 
         assert!(error.to_string().contains("QEMU has ended"), "{error}");
     }
