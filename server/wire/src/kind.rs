@@ -2,13 +2,17 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Backend, Host, HostConfig, Loopback, Null};
+use guest_memory::tap::TapError;
 
-/// A wire by name, as a person writes it: `host`, `null` or `loopback`.
+use crate::{Backend, Host, HostConfig, Loopback, Null, Tap};
+
+/// A wire by name, as a person writes it: `host`, `tap:NAME`, `null` or `loopback`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// [`Host`].
     Host,
+    /// [`Tap`] of this name.
+    Tap(String),
     /// [`Null`].
     Null,
     /// [`Loopback`].
@@ -23,6 +27,7 @@ impl Kind {
     pub fn open(&self) -> Result<Box<dyn Backend>, OpenError> {
         Ok(match self {
             Self::Host => Box::new(Host::new(HostConfig::default())),
+            Self::Tap(name) => Box::new(Tap::open(name)?),
             Self::Null => Box::new(Null::new()),
             Self::Loopback => Box::new(Loopback::new()),
         })
@@ -33,6 +38,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host => f.write_str("host"),
+            Self::Tap(name) => write!(f, "tap:{name}"),
             Self::Null => f.write_str("null"),
             Self::Loopback => f.write_str("loopback"),
         }
@@ -43,14 +49,21 @@ impl fmt::Display for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// No such wire.
-    #[error("unknown wire {0:?}: use host, null or loopback")]
+    #[error("unknown wire {0:?}: use host, tap:NAME, null or loopback")]
     Unknown(String),
+    /// A tap without a name.
+    #[error("the tap has no name: write tap:NAME, for example tap:tap0")]
+    NoTapName,
 }
 
 /// Why a wire could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {}
+pub enum OpenError {
+    /// A tap device.
+    #[error(transparent)]
+    Tap(#[from] TapError),
+}
 
 impl FromStr for Kind {
     type Err = ParseError;
@@ -58,9 +71,13 @@ impl FromStr for Kind {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         match text {
             "host" => Ok(Self::Host),
+            "tap" | "tap:" => Err(ParseError::NoTapName),
             "null" => Ok(Self::Null),
             "loopback" => Ok(Self::Loopback),
-            other => Err(ParseError::Unknown(other.to_owned())),
+            other => match other.strip_prefix("tap:") {
+                Some(name) => Ok(Self::Tap(name.to_owned())),
+                None => Err(ParseError::Unknown(other.to_owned())),
+            },
         }
     }
 }
@@ -75,7 +92,26 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "unknown wire \"hots\": use host, null or loopback"
+            "unknown wire \"hots\": use host, tap:NAME, null or loopback"
+        );
+    }
+
+    #[test]
+    fn a_name_and_its_kind_are_the_same() {
+        let kind: Kind = "tap:tap0".parse().unwrap();
+
+        assert_eq!(kind, Kind::Tap("tap0".to_owned()));
+        assert_eq!(kind.to_string(), "tap:tap0");
+    }
+
+    #[test]
+    fn a_missing_tap_is_told_with_the_next_step() {
+        let error = Kind::Tap("no-such-tap".to_owned()).open().unwrap_err();
+
+        assert_eq!(
+            error.to_string(),
+            "there is no network interface no-such-tap; \
+             make it with: ip tuntap add dev no-such-tap mode tap user $USER"
         );
     }
 }

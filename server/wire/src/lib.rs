@@ -3,19 +3,37 @@
 //! A [`Backend`] is a [`nic_model::Wire`] that the server's loop can wait for. There are
 //!
 //! - [`Host`]: a small host with DHCP, ping, echo, discard and chargen, inside this process;
+//! - [`Tap`]: a Linux tap device;
 //! - [`Loopback`]: what is sent comes back;
 //! - [`Null`]: what is sent is gone.
+//!
+//! [`Kind`] is the name under which a person asks for one. [`Tapped`] wraps any of them for capture, injection and
+//! link changes; [`file`](mod@file) reads and writes captures.
+//!
+//! Every wire hands out frames of at least 60 bytes, as a cable does; a frame that its origin left shorter is padded
+//! with zeros.
+//!
+//! Not there yet: AF_PACKET, AF_XDP, stream sockets, a cable between two ports, replay of a capture at its own pace,
+//! faults (loss, delay, FCS errors).
 #![forbid(unsafe_code)]
 
 mod backend;
+pub mod file;
 mod host;
 mod kind;
 mod loopback;
 mod null;
 mod queue;
+mod segment;
+mod tap;
+mod tapped;
 
 pub use backend::{Backend, Counters};
 pub use host::{Host, HostConfig};
 pub use kind::{Kind, OpenError, ParseError};
 pub use loopback::Loopback;
 pub use null::Null;
+pub use tap::Tap;
+pub use tapped::{
+    Capture, CaptureSink, Direction, InjectError, Passing, Plug, Tapped, TappedCounters,
+};

@@ -1,0 +1,389 @@
+//! A Linux tap device.
+
+use std::{
+    io::{self, ErrorKind},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use guest_memory::{
+    tap::{self, TapError, VNET_HEADER_LEN},
+    write_vectored,
+};
+use nic_model::{
+    Time, Wire,
+    bus::Span,
+    wire::{Capabilities, Fcs, Flow, IpVersion, L4Checksum, Offload, RxFrame, TxFrame, WireBusy},
+};
+use nix::{errno::Errno, ifaddrs::getifaddrs, net::if_::InterfaceFlags};
+use smallvec::SmallVec;
+use vm_memory::VolatileSlice;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, U16, Unaligned, byteorder::LE};
+
+use crate::{
+    Backend, Counters,
+    host::MIN_FRAME,
+    segment::{LargeFrame, complete_checksum},
+};
+
+/// Room for the largest packet that a kernel hands over: 64 KiB of IP behind Ethernet and VLAN headers. A byte more
+/// tells one that was cut short.
+const BUFFER: usize = VNET_HEADER_LEN + 65_536 + 32;
+/// How often the state of the interface is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// When a frame that the kernel had no room for is offered again.
+const RETRY: Duration = Duration::from_micros(100);
+/// Most pieces of a frame that go out in one system call beside the headers (`UIO_MAXIOV` is 1024).
+const MAX_PIECES: usize = 1023;
+/// Place of the checksum in a TCP header.
+const TCP_CHECKSUM: u16 = 16;
+
+/// What stands before each packet on a tap: `virtio_net_hdr` of virtio 1 (5.1.6).
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct VnetHeader {
+    flags: u8,
+    gso_type: u8,
+    hdr_len: U16<LE>,
+    gso_size: U16<LE>,
+    csum_start: U16<LE>,
+    csum_offset: U16<LE>,
+    num_buffers: U16<LE>,
+}
+
+const _: () = assert!(size_of::<VnetHeader>() == VNET_HEADER_LEN);
+
+/// `flags`: the checksum is to be completed.
+const NEEDS_CSUM: u8 = 1;
+/// `flags`: the checksum was found right.
+const DATA_VALID: u8 = 2;
+/// `gso_type`.
+const GSO_NONE: u8 = 0;
+const GSO_TCPV4: u8 = 1;
+const GSO_TCPV6: u8 = 4;
+/// Beside a `gso_type`: the first segment alone has CWR.
+const GSO_ECN: u8 = 0x80;
+
+/// Joins a tap device; the kernel's network stack is on the other end.
+///
+/// It takes checksums and TCP segmentation off the port, and hands the kernel's own large frames to the port as the
+/// segments that they would be on a cable. The carrier follows the administrative state of the interface (`ip link
+/// set NAME up`), which is looked at once a second. When the device is deleted, the carrier goes and nothing more
+/// passes; the descriptor is closed.
+#[derive(Debug)]
+pub struct Tap {
+    name: String,
+    /// `None` once the device is gone.
+    fd: Option<OwnedFd>,
+    buffer: Box<[u8]>,
+    /// The frame in `buffer` that the port has not yet taken all segments of.
+    large: Option<LargeInBuffer>,
+    header: Vec<u8>,
+    scratch: Vec<u8>,
+    up: bool,
+    next_look: Time,
+    now: Time,
+    /// When a refused frame is worth another try.
+    retry: Option<Time>,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+struct LargeInBuffer {
+    frame: LargeFrame,
+    end: usize,
+}
+
+impl Tap {
+    /// Joins the existing tap device `name`.
+    ///
+    /// # Errors
+    /// [`TapError`], which names the cause and the next step.
+    pub fn open(name: &str) -> Result<Self, TapError> {
+        let fd = tap::open(name, tap::Offload::Segmentation)?;
+        let mut tap = Self {
+            name: name.to_owned(),
+            fd: Some(fd),
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            large: None,
+            header: Vec::new(),
+            scratch: Vec::new(),
+            up: false,
+            next_look: Time::ZERO,
+            now: Time::ZERO,
+            retry: None,
+            counters: Counters::default(),
+        };
+        tap.look();
+        Ok(tap)
+    }
+
+    /// Looks whether the interface is up.
+    fn look(&mut self) {
+        self.up = self.fd.is_some() && is_up(&self.name);
+    }
+
+    /// Reads packets until one gives a frame: then that is in the buffer, its end returned. `None` when there is
+    /// none.
+    fn read(&mut self) -> Option<Frame> {
+        loop {
+            let fd = self.fd.as_ref()?;
+            match nix::unistd::read(fd, &mut self.buffer) {
+                Ok(len) => match self.parse(len) {
+                    Some(frame) => return Some(frame),
+                    None => self.counters.rx_dropped = self.counters.rx_dropped.wrapping_add(1),
+                },
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return None,
+                Err(errno) => {
+                    self.gone(errno);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The device was deleted, or does not work any more.
+    fn gone(&mut self, errno: Errno) {
+        tracing::warn!(tap = self.name, %errno, "the tap device is gone; the link goes down");
+        self.fd = None;
+        self.up = false;
+    }
+
+    /// What the first `len` bytes of the buffer are; `None` for nothing that the port could receive.
+    fn parse(&mut self, len: usize) -> Option<Frame> {
+        let (header, _) = VnetHeader::read_from_prefix(self.buffer.get(..len)?).ok()?;
+        if len == self.buffer.len() {
+            return None;
+        }
+        let start = usize::from(header.csum_start.get());
+        let needs_checksum = header.flags & NEEDS_CSUM != 0;
+        match header.gso_type & !GSO_ECN {
+            GSO_NONE => {
+                let frame = &mut self.buffer[VNET_HEADER_LEN..len];
+                if needs_checksum
+                    && !complete_checksum(frame, start, header.csum_offset.get().into())
+                {
+                    return None;
+                }
+                let known = needs_checksum || header.flags & DATA_VALID != 0;
+                let padded = len.max(VNET_HEADER_LEN + MIN_FRAME);
+                self.buffer[len..padded].fill(0);
+                Some(Frame::Whole {
+                    end: padded,
+                    l4_checksum: if known {
+                        L4Checksum::Valid
+                    } else {
+                        L4Checksum::Unknown
+                    },
+                })
+            }
+            GSO_TCPV4 | GSO_TCPV6 if needs_checksum => {
+                let frame = &self.buffer[VNET_HEADER_LEN..len];
+                let frame = LargeFrame::new(frame, start, header.gso_size.get().into()).ok()?;
+                self.large = Some(LargeInBuffer { frame, end: len });
+                Some(Frame::Large)
+            }
+            _ => None,
+        }
+    }
+
+    /// Writes one packet.
+    fn write(&mut self, vnet: VnetHeader, frame: &TxFrame<'_>) -> io::Result<()> {
+        let Some(fd) = &self.fd else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        self.scratch.clear();
+        self.scratch.extend_from_slice(vnet.as_bytes());
+        self.scratch.extend_from_slice(frame.head);
+        let mut pieces = SmallVec::<[VolatileSlice<'_>; 16]>::new();
+        for span in frame.payload {
+            if let Span::Mapped(slice) = span {
+                pieces.push(*slice);
+            }
+        }
+        // What came by message, or in more pieces than a system call takes, is copied.
+        if pieces.len() < frame.payload.len() || pieces.len() > MAX_PIECES {
+            pieces.clear();
+            for span in frame.payload {
+                let at = self.scratch.len();
+                self.scratch.resize(at + span.len(), 0);
+                span.copy_to(0, &mut self.scratch[at..]);
+            }
+        }
+        write_vectored(fd, &self.scratch, &pieces).map(drop)
+    }
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug)]
+enum Frame {
+    /// A frame in one piece that ends here in the buffer.
+    Whole { end: usize, l4_checksum: L4Checksum },
+    /// A large one, now in [`Tap::large`].
+    Large,
+}
+
+fn is_up(name: &str) -> bool {
+    getifaddrs().is_ok_and(|mut interfaces| {
+        interfaces.any(|interface| {
+            interface.interface_name == name && interface.flags.contains(InterfaceFlags::IFF_UP)
+        })
+    })
+}
+
+/// The header for a frame with this work left.
+fn vnet_header(frame: &TxFrame<'_>) -> VnetHeader {
+    match frame.offload {
+        Offload::None => VnetHeader::default(),
+        Offload::Checksum { start, offset } => VnetHeader {
+            flags: NEEDS_CSUM,
+            csum_start: start.into(),
+            csum_offset: offset.into(),
+            ..VnetHeader::default()
+        },
+        Offload::Segment {
+            ip,
+            start,
+            header_len,
+            mss,
+        } => {
+            // CWR is bit 7 of the second byte of flags (RFC 3168).
+            let flags = frame.head.get(usize::from(start).saturating_add(13));
+            let ecn = match flags {
+                Some(flags) if flags & 0x80 != 0 => GSO_ECN,
+                _ => 0,
+            };
+            let gso_type = match ip {
+                IpVersion::V4 => GSO_TCPV4,
+                IpVersion::V6 => GSO_TCPV6,
+            };
+            VnetHeader {
+                flags: NEEDS_CSUM,
+                gso_type: gso_type | ecn,
+                hdr_len: header_len.into(),
+                gso_size: mss.into(),
+                csum_start: start.into(),
+                csum_offset: TCP_CHECKSUM.into(),
+                ..VnetHeader::default()
+            }
+        }
+    }
+}
+
+impl Wire for Tap {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            checksum: true,
+            tso4: true,
+            tso6: true,
+        }
+    }
+
+    fn transmit(&mut self, frame: &TxFrame<'_>) -> Result<(), WireBusy> {
+        match self.write(vnet_header(frame), frame) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.retry = Some(self.now + RETRY);
+                return Err(WireBusy);
+            }
+            // The interface is down or gone, or the kernel refuses the frame.
+            Err(_) => self.counters.count_tx_dropped(),
+            Ok(()) => {}
+        }
+        self.counters.count_tx(frame.len());
+        Ok(())
+    }
+
+    fn receive(&mut self, budget: usize, sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow) -> usize {
+        let mut received = 0;
+        while received < budget {
+            let flow = if let Some(large) = &mut self.large {
+                let bytes = &self.buffer[VNET_HEADER_LEN..large.end];
+                let Some(piece) = large.frame.next_segment(bytes, &mut self.header) else {
+                    self.large = None;
+                    continue;
+                };
+                let mut body = &bytes[piece];
+                // The last segment may be shorter than an Ethernet frame.
+                if self.header.len() + body.len() < MIN_FRAME {
+                    self.header.extend_from_slice(body);
+                    self.header.resize(MIN_FRAME, 0);
+                    body = &[];
+                }
+                self.counters.count_rx(self.header.len() + body.len());
+                let done = large.frame.is_done();
+                let flow = sink(&RxFrame {
+                    head: &self.header,
+                    body,
+                    fcs: Fcs::Good,
+                    l4_checksum: L4Checksum::Valid,
+                });
+                if done {
+                    self.large = None;
+                }
+                flow
+            } else {
+                match self.read() {
+                    None => break,
+                    Some(Frame::Large) => continue,
+                    Some(Frame::Whole { end, l4_checksum }) => {
+                        let head = &self.buffer[VNET_HEADER_LEN..end];
+                        self.counters.count_rx(head.len());
+                        sink(&RxFrame {
+                            head,
+                            body: &[],
+                            fcs: Fcs::Good,
+                            l4_checksum,
+                        })
+                    }
+                }
+            };
+            received += 1;
+            if flow == Flow::Stop {
+                break;
+            }
+        }
+        received
+    }
+
+    fn carrier(&self) -> bool {
+        self.up
+    }
+}
+
+impl Backend for Tap {
+    fn describe(&self) -> String {
+        format!("tap {}", self.name)
+    }
+
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
+    }
+
+    fn has_frames(&self) -> bool {
+        self.large.is_some()
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.fd.as_ref()?;
+        Some(
+            self.retry
+                .map_or(self.next_look, |at| at.min(self.next_look)),
+        )
+    }
+
+    fn advance(&mut self, now: Time) {
+        self.now = now;
+        if self.retry.is_some_and(|at| at <= now) {
+            self.retry = None;
+        }
+        if self.next_look <= now {
+            self.next_look = now + LOOK_INTERVAL;
+            self.look();
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+}

@@ -1,0 +1,319 @@
+//! Access to a running cable: capture what passes, inject frames, pull the plug.
+
+use std::{fmt, os::fd::BorrowedFd};
+
+use nic_model::{
+    Time, Wire,
+    wire::{Capabilities, Flow, Offload, RxFrame, TxFrame, WireBusy},
+};
+
+use crate::{
+    Backend, Counters,
+    host::MIN_FRAME,
+    queue::{FrameQueue, copy_tx},
+    segment::{LargeFrame, complete_checksum},
+};
+
+/// Injected frames that wait for the port.
+const MAX_INJECTED: usize = 4096;
+/// Their bytes.
+const MAX_INJECTED_BYTES: usize = 4 << 20;
+/// Shortest and longest frame that can be injected: an Ethernet header, and more than the largest that the card can be
+/// set to take (MAXFRS, 8.2.3.22.13), so that its rejection can be seen.
+const INJECTED_LEN: std::ops::RangeInclusive<usize> = 14..=16_383;
+/// Captures at a time.
+const MAX_CAPTURES: usize = 16;
+
+/// Which way a frame goes, seen from the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the port to the wire.
+    Transmit,
+    /// From the wire to the port.
+    Receive,
+}
+
+/// A frame that passes, as it lies on the cable. Its bytes are `head` followed by `body`.
+#[derive(Clone, Copy, Debug)]
+pub struct Passing<'a> {
+    /// Which way.
+    pub direction: Direction,
+    /// First part.
+    pub head: &'a [u8],
+    /// Second part; empty for a frame in one piece.
+    pub body: &'a [u8],
+}
+
+/// Whether a [`CaptureSink`] wants more frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// It does.
+    Continue,
+    /// Nobody listens any more; the sink can be dropped.
+    Ended,
+}
+
+/// Who looks at the frames that pass. Called on the data path: it must be quick and never block.
+pub trait CaptureSink: Send {
+    /// Looks at a frame.
+    fn frame(&mut self, frame: &Passing<'_>) -> Capture;
+}
+
+/// Why a frame was not injected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InjectError {
+    /// As many frames wait for the port as may; later there is room again.
+    #[error("the queue for injected frames is full; try again")]
+    Full,
+    /// The cable is pulled.
+    #[error("the link is down; frames cannot arrive before `ixgbectl link up`")]
+    Unplugged,
+    /// The frame is too short or too long for any cable.
+    #[error("a frame has {} to {} bytes, not {len}", INJECTED_LEN.start(), INJECTED_LEN.end())]
+    Length {
+        /// Its length.
+        len: usize,
+    },
+}
+
+/// Whether the cable is in the port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Plug {
+    /// It is.
+    #[default]
+    In,
+    /// It is pulled: no carrier, and whatever is sent is lost.
+    Out,
+}
+
+/// What was done to a cable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TappedCounters {
+    /// Injected frames that the port received.
+    pub injected: u64,
+    /// Frames that were to be injected and found no room.
+    pub inject_refused: u64,
+    /// Frames lost in either direction because the cable was pulled.
+    pub unplugged_dropped: u64,
+}
+
+/// A wire with a person at it.
+///
+/// Captures see frames as they lie on the cable: a large TCP frame that the wire cuts itself is captured as the
+/// segments that it becomes, and checksums that the wire completes are complete. Injected frames count as received
+/// and are captured, too; they are padded to the 60 bytes that every Ethernet sender pads to.
+pub struct Tapped<B> {
+    inner: B,
+    injected: FrameQueue,
+    captures: Vec<Box<dyn CaptureSink>>,
+    plug: Plug,
+    counters: TappedCounters,
+    scratch: Vec<u8>,
+    header: Vec<u8>,
+}
+
+impl<B: fmt::Debug> fmt::Debug for Tapped<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tapped")
+            .field("inner", &self.inner)
+            .field("captures", &self.captures.len())
+            .field("plug", &self.plug)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend> Tapped<B> {
+    /// A cable that nobody has touched.
+    #[must_use]
+    pub fn new(inner: B) -> Self {
+        Self {
+            inner,
+            injected: FrameQueue::new(MAX_INJECTED, MAX_INJECTED_BYTES),
+            captures: Vec::new(),
+            plug: Plug::In,
+            counters: TappedCounters::default(),
+            scratch: Vec::new(),
+            header: Vec::new(),
+        }
+    }
+
+    /// Lets `frame` (without FCS) arrive at the port as if from the cable.
+    ///
+    /// # Errors
+    /// [`InjectError`]; the frame will not arrive.
+    pub fn inject(&mut self, frame: &[u8]) -> Result<(), InjectError> {
+        if !INJECTED_LEN.contains(&frame.len()) {
+            return Err(InjectError::Length { len: frame.len() });
+        }
+        if self.plug == Plug::Out {
+            return Err(InjectError::Unplugged);
+        }
+        let len = frame.len().max(MIN_FRAME);
+        if !self.injected.has_room(len) {
+            self.counters.inject_refused = self.counters.inject_refused.wrapping_add(1);
+            return Err(InjectError::Full);
+        }
+        self.injected.push_with(len, |to| {
+            let (bytes, padding) = to.split_at_mut(frame.len());
+            bytes.copy_from_slice(frame);
+            padding.fill(0);
+        });
+        Ok(())
+    }
+
+    /// Lets `sink` see every frame from now on, until it has ended. `false`: there are as many as may be (16).
+    pub fn capture(&mut self, sink: Box<dyn CaptureSink>) -> bool {
+        let room = self.captures.len() < MAX_CAPTURES;
+        if room {
+            self.captures.push(sink);
+        }
+        room
+    }
+
+    /// Pulls the cable or puts it back. Injected frames that still wait when it is pulled are lost.
+    pub fn set_plug(&mut self, plug: Plug) {
+        self.plug = plug;
+    }
+
+    /// Whether the cable is in.
+    #[must_use]
+    pub const fn plug(&self) -> Plug {
+        self.plug
+    }
+
+    /// What was done to this cable.
+    #[must_use]
+    pub const fn tapped_counters(&self) -> TappedCounters {
+        self.counters
+    }
+
+    /// The wire behind.
+    #[must_use]
+    pub const fn inner(&self) -> &B {
+        &self.inner
+    }
+
+    fn count_unplugged(&mut self, frames: usize) {
+        self.counters.unplugged_dropped =
+            self.counters.unplugged_dropped.wrapping_add(frames as u64);
+    }
+
+    /// Shows a frame that the wire took to the captures.
+    fn show_sent(&mut self, frame: &TxFrame<'_>) {
+        let Self {
+            captures,
+            scratch,
+            header,
+            ..
+        } = self;
+        scratch.resize(frame.len(), 0);
+        copy_tx(frame, scratch);
+        match frame.offload {
+            Offload::None => {}
+            Offload::Checksum { start, offset } => {
+                complete_checksum(scratch, start.into(), offset.into());
+            }
+            Offload::Segment { start, mss, .. } => {
+                if let Ok(mut large) = LargeFrame::new(scratch, start.into(), mss.into()) {
+                    while let Some(piece) = large.next_segment(scratch, header) {
+                        show(captures, Direction::Transmit, header, &scratch[piece]);
+                    }
+                    return;
+                }
+            }
+        }
+        show(captures, Direction::Transmit, scratch, &[]);
+    }
+}
+
+fn show(captures: &mut Vec<Box<dyn CaptureSink>>, direction: Direction, head: &[u8], body: &[u8]) {
+    let frame = Passing {
+        direction,
+        head,
+        body,
+    };
+    captures.retain_mut(|sink| sink.frame(&frame) == Capture::Continue);
+}
+
+impl<B: Backend> Wire for Tapped<B> {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn transmit(&mut self, frame: &TxFrame<'_>) -> Result<(), WireBusy> {
+        if self.plug == Plug::Out {
+            self.count_unplugged(1);
+            return Ok(());
+        }
+        self.inner.transmit(frame)?;
+        if !self.captures.is_empty() {
+            self.show_sent(frame);
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, budget: usize, sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow) -> usize {
+        if self.plug == Plug::Out {
+            let mut lost = 0;
+            while lost < budget && self.injected.front().is_some() {
+                self.injected.pop();
+                lost += 1;
+            }
+            lost += self.inner.receive(budget - lost, &mut |_| Flow::More);
+            self.count_unplugged(lost);
+            return 0;
+        }
+        let captures = &mut self.captures;
+        let mut watched = |frame: &RxFrame<'_>| {
+            if !captures.is_empty() {
+                show(captures, Direction::Receive, frame.head, frame.body);
+            }
+            sink(frame)
+        };
+        let mut received = 0;
+        while received < budget {
+            let Some(frame) = self.injected.front() else {
+                return received + self.inner.receive(budget - received, &mut watched);
+            };
+            let flow = watched(&RxFrame::new(frame));
+            self.injected.pop();
+            self.counters.injected = self.counters.injected.wrapping_add(1);
+            received += 1;
+            if flow == Flow::Stop {
+                break;
+            }
+        }
+        received
+    }
+
+    fn carrier(&self) -> bool {
+        self.plug == Plug::In && self.inner.carrier()
+    }
+}
+
+impl<B: Backend> Backend for Tapped<B> {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.poll_fd()
+    }
+
+    fn has_frames(&self) -> bool {
+        !self.injected.is_empty() || self.inner.has_frames()
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.inner.deadline()
+    }
+
+    fn advance(&mut self, now: Time) {
+        self.inner.advance(now);
+    }
+
+    /// Of the wire behind; see [`Tapped::tapped_counters`] for the rest.
+    fn counters(&self) -> Counters {
+        self.inner.counters()
+    }
+}
