@@ -1,1 +1,25 @@
-//! Empty yet.
+//! A user-mode driver for the 82599.
+//!
+//! It brings the card up, runs receive and transmit queues with advanced descriptors, and asks for the offloads that a
+//! packet needs. Which 82599 it drives is the affair of a [`Device`], for instance the model in this process
+//! ([`in_process`]). Tests, benchmarks and host stacks use it; it is written from the datasheet's side and shares nothing
+//! with the model but the layouts of `ixgbe-spec`.
+//!
+//! Not implemented: header split, RSC, virtualisation, Flow Director, flow control, DCB.
+#![forbid(unsafe_code)]
+
+mod bring_up;
+pub mod device;
+mod dma;
+mod driver;
+mod error;
+pub mod in_process;
+mod rx;
+mod tx;
+
+pub use device::Device;
+pub use dma::DmaMemory;
+pub use driver::{Config, Driver, Rss};
+pub use error::DriverError;
+pub use rx::{Received, RxRing};
+pub use tx::{L4, Packet, TxRing};

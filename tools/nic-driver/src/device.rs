@@ -1,0 +1,79 @@
+//! The seam to the card.
+
+use std::time::Duration;
+
+use guest_memory::SharedMemory;
+
+/// The card could not be reached (a socket broke, a reply was an error). Never for what a real card would not report.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct DeviceError {
+    /// What was tried.
+    what: String,
+    #[source]
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl DeviceError {
+    /// An error while doing `what`.
+    pub fn new(
+        what: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            source: source.into(),
+        }
+    }
+}
+
+/// An 82599 that a driver can reach.
+pub trait Device {
+    /// Reads the register at `offset` of BAR0.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    fn read(&mut self, offset: u32) -> Result<u32, DeviceError>;
+
+    /// Writes the register at `offset` of BAR0. The write may be posted; a read flushes it.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    fn write(&mut self, offset: u32, value: u32) -> Result<(), DeviceError>;
+
+    /// Reads `to.len()` bytes of configuration space.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    fn config_read(&mut self, offset: u16, to: &mut [u8]) -> Result<(), DeviceError>;
+
+    /// Writes configuration space.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    fn config_write(&mut self, offset: u16, from: &[u8]) -> Result<(), DeviceError>;
+
+    /// Lets the card read and write all of `memory` at `iova` (a multiple of 4096).
+    ///
+    /// # Errors
+    /// The card could not be reached, or refuses the range.
+    fn lend(&mut self, iova: u64, memory: &SharedMemory) -> Result<(), DeviceError>;
+
+    /// Takes back the memory that was lent at `iova`, `len` bytes.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    fn take_back(&mut self, iova: u64, len: u64) -> Result<(), DeviceError>;
+
+    /// Lets `time` pass for the card, or less if something happens before. A driver calls it wherever it would wait.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    fn pass(&mut self, time: Duration) -> Result<(), DeviceError>;
+
+    /// How often MSI-X vector `vector` has fired since this was asked last.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    fn fired(&mut self, vector: u8) -> Result<u64, DeviceError>;
+}

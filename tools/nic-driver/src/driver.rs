@@ -1,0 +1,413 @@
+//! The driver: a card that is up, with its rings.
+
+use std::time::Duration;
+
+use ixgbe_spec::register::Reg;
+
+use crate::{
+    Device, DmaMemory, DriverError, Packet, Received, RxRing, TxRing,
+    bring_up::{self, wait_for},
+};
+
+const HLREG0_JUMBOEN: u32 = 1 << 2;
+const FCTRL_BAM: u32 = 1 << 10;
+const FCTRL_UPE: u32 = 1 << 9;
+const FCTRL_MPE: u32 = 1 << 8;
+const MRQC_RSS: u32 = 1;
+const RXCSUM_PCSD: u32 = 1 << 13;
+const RXCTRL_RXEN: u32 = 1;
+const RDRXCTL_CRCSTRIP: u32 = 1 << 1;
+const SRRCTL_ADVANCED: u32 = 1 << 25;
+const SRRCTL_DROP_EN: u32 = 1 << 28;
+const DMATXCTL_TE: u32 = 1;
+const ENABLE: u32 = 1 << 25;
+const RXDCTL_VME: u32 = 1 << 30;
+const VLNCTRL_VFE: u32 = 1 << 30;
+const GPIE_MULTIPLE_MSIX: u32 = 1 << 4;
+const GPIE_OCD: u32 = 1 << 5;
+const GPIE_PBA_SUPPORT: u32 = 1 << 31;
+const IVAR_VALID: u32 = 1 << 7;
+const MSIX_CONTROL: u16 = 0x72;
+const MSIX_ENABLE: u16 = 1 << 15;
+
+/// Where the driver's memory lies in the card's address space; each ring gets a window of its own.
+const FIRST_IOVA: u64 = 0x1_0000_0000;
+const IOVA_STEP: u64 = 0x1000_0000;
+
+/// Receive side scaling (7.1.2.8).
+#[derive(Clone, Debug)]
+pub struct Rss {
+    /// The 40 bytes of RSSRK.
+    pub key: [u8; 40],
+    /// MRQC bits 31:16: the packet types that are hashed.
+    pub fields: u16,
+}
+
+/// How the card is to be set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Receive queues, 1 to 16.
+    pub rx_queues: usize,
+    /// Transmit queues, 1 to 64.
+    pub tx_queues: usize,
+    /// Descriptors in each ring, a multiple of 8.
+    pub ring_len: usize,
+    /// Bytes of a receive buffer, a multiple of 1024 up to 16 KiB.
+    pub rx_buffer: usize,
+    /// Bytes of a transmit buffer, up to 16 KiB.
+    pub tx_buffer: usize,
+    /// Longest frame with FCS, without VLAN tag. More than 1518 turns on jumbo frames.
+    pub max_frame: u16,
+    /// Spread packets over the receive queues; needed for more than one.
+    pub rss: Option<Rss>,
+    /// Remove VLAN tags.
+    pub vlan_strip: bool,
+    /// Tags that pass; `None` for all.
+    pub vlan_filter: Option<Vec<u16>>,
+    /// Take frames for any address.
+    pub promiscuous: bool,
+    /// Drop packets for which a ring has no descriptor instead of keeping them in the packet buffer.
+    pub drop_en: bool,
+    /// Interrupts: vector 0 for queue pair 0, and so on; moderated to at most one in this many microseconds.
+    pub interrupts: Option<u16>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rx_queues: 1,
+            tx_queues: 1,
+            ring_len: 64,
+            rx_buffer: 2048,
+            tx_buffer: 2048,
+            max_frame: 1518,
+            rss: None,
+            vlan_strip: false,
+            vlan_filter: None,
+            promiscuous: false,
+            drop_en: false,
+            interrupts: None,
+        }
+    }
+}
+
+/// A card that is up.
+#[derive(Debug)]
+pub struct Driver<D> {
+    device: D,
+    mac: [u8; 6],
+    rx: Vec<RxRing>,
+    tx: Vec<TxRing>,
+    /// Rings that were made so far, each with its IOVA window.
+    windows: u64,
+}
+
+impl<D: Device> Driver<D> {
+    /// Resets the card, checks its NVM and sets it up.
+    ///
+    /// # Errors
+    /// The configuration is not possible, the card misses a handshake, or it could not be reached.
+    pub fn new(mut device: D, config: &Config) -> Result<Self, DriverError> {
+        check(config)?;
+        bring_up::reset(&mut device)?;
+        bring_up::check_nvm(&mut device)?;
+        let mac = bring_up::mac_address(&mut device)?;
+        let mut driver = Self {
+            device,
+            mac,
+            rx: Vec::new(),
+            tx: Vec::new(),
+            windows: 0,
+        };
+        driver.set_up(config)?;
+        Ok(driver)
+    }
+
+    /// Resets the card again and sets it up anew, with new rings. What was under way is lost.
+    ///
+    /// # Errors
+    /// As [`Driver::new`].
+    pub fn restart(&mut self, config: &Config) -> Result<(), DriverError> {
+        check(config)?;
+        bring_up::reset(&mut self.device)?;
+        let lent = self
+            .rx
+            .drain(..)
+            .map(|ring| (ring.memory().iova(0), ring.memory().len()));
+        let lent = lent.chain(
+            self.tx
+                .drain(..)
+                .map(|ring| (ring.memory().iova(0), ring.memory().len())),
+        );
+        for (iova, len) in lent.collect::<Vec<_>>() {
+            self.device.take_back(iova, len as u64)?;
+        }
+        self.windows = 0;
+        self.set_up(config)
+    }
+
+    /// Permanent address of the port.
+    #[must_use]
+    pub fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    /// The card.
+    pub fn device(&mut self) -> &mut D {
+        &mut self.device
+    }
+
+    /// Receive ring `queue` and the card.
+    ///
+    /// # Panics
+    /// If there is no such ring.
+    pub fn rx(&mut self, queue: usize) -> (&mut RxRing, &mut D) {
+        (&mut self.rx[queue], &mut self.device)
+    }
+
+    /// Transmit ring `queue` and the card.
+    ///
+    /// # Panics
+    /// If there is no such ring.
+    pub fn tx(&mut self, queue: usize) -> (&mut TxRing, &mut D) {
+        (&mut self.tx[queue], &mut self.device)
+    }
+
+    /// Sends a packet.
+    ///
+    /// # Errors
+    /// The ring is full, or the card could not be reached.
+    pub fn send(&mut self, queue: usize, packet: &Packet<'_>) -> Result<(), DriverError> {
+        let (ring, device) = self.tx(queue);
+        ring.reclaim();
+        ring.send(device, packet)
+    }
+
+    /// The next packet of any queue, if there is one.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn receive(&mut self) -> Result<Option<Received>, DriverError> {
+        for ring in &mut self.rx {
+            if let Some(received) = ring.receive(&mut self.device)? {
+                return Ok(Some(received));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next packet of any queue; lets up to `patience` of the card's time pass for it.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn wait_for_packet(&mut self, patience: Duration) -> Result<Option<Received>, DriverError> {
+        const STEP: Duration = Duration::from_micros(100);
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Some(received) = self.receive()? {
+                return Ok(Some(received));
+            }
+            if waited >= patience {
+                return Ok(None);
+            }
+            self.device.pass(STEP)?;
+            waited += STEP;
+        }
+    }
+
+    /// Reads a register.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn register(&mut self, reg: Reg, index: usize) -> Result<u32, DriverError> {
+        Ok(self.device.read(reg.offset(index))?)
+    }
+
+    /// Writes a register.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn set_register(&mut self, reg: Reg, index: usize, value: u32) -> Result<(), DriverError> {
+        Ok(self.device.write(reg.offset(index), value)?)
+    }
+
+    fn set_up(&mut self, config: &Config) -> Result<(), DriverError> {
+        bring_up::wait_for_link(&mut self.device)?;
+        self.set_up_filters(config)?;
+        self.set_up_interrupts(config)?;
+        for queue in 0..config.rx_queues {
+            self.set_up_rx(queue, config)?;
+        }
+        self.modify(Reg::RXCTRL, |value| value | RXCTRL_RXEN)?;
+        self.modify(Reg::DMATXCTL, |value| value | DMATXCTL_TE)?;
+        for queue in 0..config.tx_queues {
+            self.set_up_tx(queue, config)?;
+        }
+        Ok(())
+    }
+
+    fn set_up_filters(&mut self, config: &Config) -> Result<(), DriverError> {
+        let promiscuous = if config.promiscuous {
+            FCTRL_UPE | FCTRL_MPE
+        } else {
+            0
+        };
+        self.set_register(Reg::FCTRL, 0, FCTRL_BAM | promiscuous)?;
+        self.modify(Reg::RDRXCTL, |value| value | RDRXCTL_CRCSTRIP)?;
+        self.set_register(Reg::MAXFRS, 0, u32::from(config.max_frame) << 16)?;
+        if config.max_frame > 1518 {
+            self.modify(Reg::HLREG0, |value| value | HLREG0_JUMBOEN)?;
+        }
+        if let Some(tags) = &config.vlan_filter {
+            for tag in tags {
+                let row = usize::from(tag >> 5 & 0x7F);
+                let bits = self.register(Reg::VFTA, row)? | 1 << (tag & 31);
+                self.set_register(Reg::VFTA, row, bits)?;
+            }
+            self.modify(Reg::VLNCTRL, |value| value | VLNCTRL_VFE)?;
+        }
+        let Some(rss) = &config.rss else {
+            return Ok(());
+        };
+        self.modify(Reg::RXCSUM, |value| value | RXCSUM_PCSD)?;
+        for (index, word) in rss.key.as_chunks::<4>().0.iter().enumerate() {
+            self.set_register(Reg::RSSRK, index, u32::from_le_bytes(*word))?;
+        }
+        for row in 0..Reg::RETA.count() {
+            let entry = |column: usize| u8::try_from((row * 4 + column) % config.rx_queues);
+            let entries = [entry(0), entry(1), entry(2), entry(3)].map(|entry| entry.unwrap_or(0));
+            self.set_register(Reg::RETA, row, u32::from_le_bytes(entries))?;
+        }
+        self.set_register(Reg::MRQC, 0, u32::from(rss.fields) << 16 | MRQC_RSS)
+    }
+
+    fn set_up_interrupts(&mut self, config: &Config) -> Result<(), DriverError> {
+        let Some(interval) = config.interrupts else {
+            return Ok(());
+        };
+        let control = MSIX_ENABLE.to_le_bytes();
+        self.device.config_write(MSIX_CONTROL, &control)?;
+        self.set_register(
+            Reg::GPIE,
+            0,
+            GPIE_MULTIPLE_MSIX | GPIE_OCD | GPIE_PBA_SUPPORT,
+        )?;
+        for pair in 0..config.rx_queues.max(config.tx_queues) {
+            let vector = u32::try_from(pair).unwrap_or(0) | IVAR_VALID;
+            let both = vector | vector << 8;
+            let shift = (pair & 1) * 16;
+            let keep = self.register(Reg::IVAR, pair / 2)? & !(0xFFFF << shift);
+            self.set_register(Reg::IVAR, pair / 2, keep | both << shift)?;
+            self.set_register(Reg::EITR, pair, u32::from(interval) << 2 & 0xFF8)?;
+            self.set_register(Reg::EIMS_EX, pair / 32, 1 << (pair % 32))?;
+        }
+        // Vectors of queues clear their cause by themselves (8.2.3.5.4).
+        self.set_register(Reg::EIAC, 0, 0xFFFF)
+    }
+
+    fn set_up_rx(&mut self, queue: usize, config: &Config) -> Result<(), DriverError> {
+        let bytes = RxRing::bytes(config.ring_len, config.rx_buffer);
+        let memory = self.memory(bytes)?;
+        self.set_ring(
+            (Reg::RDBAL, Reg::RDBAH, Reg::RDLEN),
+            queue,
+            &memory,
+            config.ring_len,
+        )?;
+        let size = u32::try_from(config.rx_buffer / 1024).unwrap_or(2);
+        let drop_en = if config.drop_en { SRRCTL_DROP_EN } else { 0 };
+        self.set_register(
+            Reg::SRRCTL,
+            queue,
+            SRRCTL_ADVANCED | drop_en | 4 << 8 | size,
+        )?;
+        self.set_register(Reg::RDH, queue, 0)?;
+        self.set_register(Reg::RDT, queue, 0)?;
+        let strip = if config.vlan_strip { RXDCTL_VME } else { 0 };
+        self.set_register(Reg::RXDCTL, queue, ENABLE | strip)?;
+        wait_for(
+            &mut self.device,
+            (Reg::RXDCTL, queue),
+            ENABLE,
+            ENABLE,
+            "receive queue",
+        )?;
+        let mut ring = RxRing::new(queue, memory, config.ring_len, config.rx_buffer);
+        ring.fill(&mut self.device)?;
+        self.rx.push(ring);
+        Ok(())
+    }
+
+    fn set_up_tx(&mut self, queue: usize, config: &Config) -> Result<(), DriverError> {
+        let bytes = TxRing::bytes(config.ring_len, config.tx_buffer);
+        let memory = self.memory(bytes)?;
+        self.set_ring(
+            (Reg::TDBAL, Reg::TDBAH, Reg::TDLEN),
+            queue,
+            &memory,
+            config.ring_len,
+        )?;
+        self.set_register(Reg::TDH, queue, 0)?;
+        self.set_register(Reg::TDT, queue, 0)?;
+        self.set_register(Reg::TXDCTL, queue, ENABLE)?;
+        wait_for(
+            &mut self.device,
+            (Reg::TXDCTL, queue),
+            ENABLE,
+            ENABLE,
+            "transmit queue",
+        )?;
+        self.tx.push(TxRing::new(
+            queue,
+            memory,
+            config.ring_len,
+            config.tx_buffer,
+        ));
+        Ok(())
+    }
+
+    fn set_ring(
+        &mut self,
+        (low, high, len): (Reg, Reg, Reg),
+        queue: usize,
+        memory: &DmaMemory,
+        descriptors: usize,
+    ) -> Result<(), DriverError> {
+        let [a, b, c, d, e, f, g, h] = memory.iova(0).to_le_bytes();
+        self.set_register(low, queue, u32::from_le_bytes([a, b, c, d]))?;
+        self.set_register(high, queue, u32::from_le_bytes([e, f, g, h]))?;
+        let bytes = u32::try_from(descriptors * ixgbe_spec::descriptor::SIZE).unwrap_or(0);
+        self.set_register(len, queue, bytes)
+    }
+
+    fn memory(&mut self, bytes: usize) -> Result<DmaMemory, DriverError> {
+        let iova = FIRST_IOVA + self.windows * IOVA_STEP;
+        self.windows += 1;
+        DmaMemory::new(&mut self.device, iova, bytes)
+    }
+
+    fn modify(&mut self, reg: Reg, change: impl FnOnce(u32) -> u32) -> Result<(), DriverError> {
+        let value = self.register(reg, 0)?;
+        self.set_register(reg, 0, change(value))
+    }
+}
+
+fn check(config: &Config) -> Result<(), DriverError> {
+    let wrong = if !(1..=16).contains(&config.rx_queues) {
+        "1 to 16 receive queues"
+    } else if !(1..=64).contains(&config.tx_queues) {
+        "1 to 64 transmit queues"
+    } else if config.ring_len == 0 || !config.ring_len.is_multiple_of(8) || config.ring_len > 4096 {
+        "a ring has a multiple of 8 descriptors, at most 4096"
+    } else if !config.rx_buffer.is_multiple_of(1024) || !(1024..=16384).contains(&config.rx_buffer)
+    {
+        "a receive buffer has 1 to 16 KiB"
+    } else if !(1..=16384).contains(&config.tx_buffer) {
+        "a transmit buffer has at most 16 KiB"
+    } else if config.rx_queues > 1 && config.rss.is_none() {
+        "several receive queues need RSS"
+    } else {
+        return Ok(());
+    };
+    Err(DriverError::Config(wrong))
+}
