@@ -3,17 +3,19 @@
 use std::{
     cell::{Cell, RefCell},
     ops::Range,
-    rc::Rc,
 };
+
+use vm_memory::{MmapRegion, VolatileMemory, VolatileSlice};
 
 use crate::bus::{Bus, DmaError, Iova, Requester, Signal, Span, Spans};
 
 /// A [`Bus`] over one flat piece of memory that starts at [`TestBus::BASE`], so that an address of 0 is never mapped.
 #[derive(Debug)]
 pub struct TestBus {
-    memory: RefCell<Vec<u8>>,
+    memory: MmapRegion<()>,
     refused: RefCell<Vec<Range<u64>>>,
     pending: RefCell<Vec<Range<u64>>>,
+    answered: RefCell<Vec<Range<u64>>>,
     recording: Cell<bool>,
     writes: RefCell<Vec<Range<u64>>>,
     reads: RefCell<Vec<Range<u64>>>,
@@ -26,12 +28,16 @@ impl TestBus {
     pub const BASE: u64 = 0x1_0000;
 
     /// Memory of `size` zero bytes.
+    ///
+    /// # Panics
+    /// If there is no such amount of memory, or `size` is 0.
     #[must_use]
     pub fn new(size: usize) -> Self {
         Self {
-            memory: RefCell::new(vec![0; size]),
+            memory: MmapRegion::new(size).expect("memory for a test"),
             refused: RefCell::default(),
             pending: RefCell::default(),
+            answered: RefCell::default(),
             recording: Cell::new(true),
             writes: RefCell::default(),
             reads: RefCell::default(),
@@ -57,9 +63,11 @@ impl TestBus {
         self.pending.borrow_mut().push(range);
     }
 
-    /// Reads that were pending succeed from now on.
+    /// Reads that were pending succeed from now on; gathered, they are copies.
     pub fn answer(&self) {
-        self.pending.borrow_mut().clear();
+        self.answered
+            .borrow_mut()
+            .append(&mut self.pending.borrow_mut());
     }
 
     /// Writes test data without a record of it.
@@ -67,8 +75,8 @@ impl TestBus {
     /// # Panics
     /// If the range lies outside of memory.
     pub fn poke(&self, iova: u64, bytes: &[u8]) {
-        let range = self.offsets(iova, bytes.len()).expect("in memory");
-        self.memory.borrow_mut()[range].copy_from_slice(bytes);
+        let slice = self.slice(iova, bytes.len()).expect("in memory");
+        slice.copy_from(bytes);
     }
 
     /// A copy of `len` bytes at `iova`.
@@ -77,8 +85,10 @@ impl TestBus {
     /// If the range lies outside of memory.
     #[must_use]
     pub fn peek(&self, iova: u64, len: usize) -> Vec<u8> {
-        let range = self.offsets(iova, len).expect("in memory");
-        self.memory.borrow()[range].to_vec()
+        let slice = self.slice(iova, len).expect("in memory");
+        let mut bytes = vec![0; len];
+        slice.copy_to(&mut bytes);
+        bytes
     }
 
     /// The ranges that were written since the last call, in order.
@@ -102,13 +112,12 @@ impl TestBus {
         self.retired.get()
     }
 
-    fn offsets(&self, iova: u64, len: usize) -> Option<Range<usize>> {
+    fn slice(&self, iova: u64, len: usize) -> Option<VolatileSlice<'_>> {
         let start = usize::try_from(iova.checked_sub(Self::BASE)?).ok()?;
-        let end = start.checked_add(len)?;
-        (end <= self.memory.borrow().len()).then_some(start..end)
+        self.memory.get_slice(start, len).ok()
     }
 
-    fn check(&self, iova: Iova, len: usize, ranges: &RefCell<Vec<Range<u64>>>) -> bool {
+    fn touches(iova: Iova, len: usize, ranges: &RefCell<Vec<Range<u64>>>) -> bool {
         let end = iova.0.saturating_add(len as u64);
         ranges
             .borrow()
@@ -116,21 +125,21 @@ impl TestBus {
             .any(|range| range.start < end && iova.0 < range.end)
     }
 
-    fn access(&self, iova: Iova, len: usize) -> Result<Range<usize>, DmaError> {
+    fn access(&self, iova: Iova, len: usize) -> Result<VolatileSlice<'_>, DmaError> {
         let refused = DmaError::Refused { iova: iova.0 };
-        if self.check(iova, len, &self.refused) {
+        if Self::touches(iova, len, &self.refused) {
             return Err(refused);
         }
-        self.offsets(iova.0, len).ok_or(refused)
+        self.slice(iova.0, len).ok_or(refused)
     }
 
-    fn read_access(&self, iova: Iova, len: usize) -> Result<Range<usize>, DmaError> {
-        let range = self.access(iova, len)?;
-        if self.check(iova, len, &self.pending) {
+    fn read_access(&self, iova: Iova, len: usize) -> Result<VolatileSlice<'_>, DmaError> {
+        let slice = self.access(iova, len)?;
+        if Self::touches(iova, len, &self.pending) {
             return Err(DmaError::Pending);
         }
         self.record(&self.reads, iova, len);
-        Ok(range)
+        Ok(slice)
     }
 
     fn record(&self, log: &RefCell<Vec<Range<u64>>>, iova: Iova, len: usize) {
@@ -142,15 +151,14 @@ impl TestBus {
 
 impl Bus for TestBus {
     fn read(&self, _by: Requester, iova: Iova, to: &mut [u8]) -> Result<(), DmaError> {
-        let range = self.read_access(iova, to.len())?;
-        to.copy_from_slice(&self.memory.borrow()[range]);
+        self.read_access(iova, to.len())?.copy_to(to);
         Ok(())
     }
 
     fn write(&self, _by: Requester, iova: Iova, from: &[u8]) -> Result<(), DmaError> {
-        let range = self.access(iova, from.len())?;
+        let slice = self.access(iova, from.len())?;
         self.record(&self.writes, iova, from.len());
-        self.memory.borrow_mut()[range].copy_from_slice(from);
+        slice.copy_from(from);
         Ok(())
     }
 
@@ -168,9 +176,14 @@ impl Bus for TestBus {
         len: usize,
         spans: &mut Spans<'a>,
     ) -> Result<(), DmaError> {
-        let range = self.read_access(iova, len)?;
-        let bytes: Rc<[u8]> = self.memory.borrow()[range].into();
-        spans.push(Span::Owned(bytes));
+        let slice = self.read_access(iova, len)?;
+        spans.push(if Self::touches(iova, len, &self.answered) {
+            let mut bytes = vec![0; len];
+            slice.copy_to(&mut bytes);
+            Span::Owned(bytes.into())
+        } else {
+            Span::Mapped(slice)
+        });
         Ok(())
     }
 

@@ -311,7 +311,7 @@ pub fn template_from_large_frame(header: &mut [u8], layout: &Layout, payload_len
 }
 
 /// Adds an L4 length to the folded pseudo-header sum at byte `at` of `header`.
-pub(crate) fn add_length_to_seed(header: &mut [u8], at: usize, len: usize) {
+fn add_length_to_seed(header: &mut [u8], at: usize, len: usize) {
     if let Some(field) = header.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
         let mut sum = Sum::of(field);
         sum.add_number(u64::try_from(len).unwrap_or(u64::MAX));
@@ -328,7 +328,7 @@ fn get_u16(bytes: &[u8], at: usize) -> u16 {
 }
 
 /// Writes a big-endian word at byte `at`, if it is there.
-fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
+pub(crate) fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
     if let Some(word) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
         *word = value.to_be_bytes();
     }

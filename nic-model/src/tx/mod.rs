@@ -1,11 +1,51 @@
 //! Transmit: from descriptors to frames (7.2).
+//!
+//! A doorbell (TDT) only marks its queue; [`Transmit::step`] serves the marked queues in turns. The way of a packet:
+//! descriptors are fetched in batches and packets found in them (`queue`), what a packet asks for is checked (`plan`),
+//! its buffers are gathered without a copy (`cursor`), headers are edited on a copy and frames leave (`frame`), and are
+//! counted (`counters`); then the queue reports.
+//!
+//! Choices where the datasheet leaves one, or the card waits for no one's benefit:
+//! - Descriptors are written back at once, whatever TXDCTL.WTHRESH says; PTHRESH and HTHRESH mean nothing either.
+//! - RS counts in every descriptor of a packet, not only in the last.
+//! - A packet with more than 256 descriptors or with descriptors of mixed kinds, a frame longer than 15.5 KB, and a packet
+//!   with an offload that contradicts it are passed: reported, but not sent. A buffer that cannot be read is the same.
+//! - A ring that cannot be read or written stalls its queue until TXDCTL.ENABLE is written 0 and 1 again.
+//! - An L4 checksum or segmentation that the wire does is not repeated here ([`Capabilities`]).
+//! - The segments of one packet count one by one against the budget of a step, so that an MSS of 1 costs others nothing.
+//!
+//! Not implemented: time stamps, `LinkSec`, `IPsec` and `FCoE` offloads, the VLAN and anti-spoofing rules of pools, DCB
+//! arbitration, rate limits, the sequence numbers of TDWBAL.
+
+mod counters;
+mod cursor;
+mod frame;
+mod plan;
+mod queue;
+#[cfg(test)]
+mod tests;
 
 use ixgbe_spec::register::Reg;
 
+use self::{
+    frame::{CutError, Framer, Outgoing, Progress},
+    plan::{Fault, Plan},
+    queue::{Packet, Queue, TXDCTL_ENABLE},
+};
 use crate::{
+    bus::{DmaError, Spans},
     hw::Hw,
     wire::{Capabilities, TxFrame, WireBusy},
 };
+
+/// Number of transmit queues.
+const QUEUES: u32 = 128;
+
+/// Frames that a queue may send before it is the next one's turn.
+const TURN: usize = 16;
+
+/// DMATXCTL: transmit enable (8.2.3.9.2).
+const DMATXCTL_TE: u32 = 1;
 
 /// Where frames go: the wire, or in loopback the receive side.
 pub(crate) trait Egress {
@@ -17,34 +57,231 @@ pub(crate) trait Egress {
 }
 
 /// Transmit side of a port.
-#[derive(Debug, Default)]
-pub struct Transmit {}
+#[derive(Debug)]
+pub struct Transmit {
+    queues: Vec<Queue>,
+    /// Queues that may have work, one bit each.
+    runnable: u128,
+    /// Queue whose turn it is.
+    turn: u32,
+    framer: Framer,
+}
+
+impl Default for Transmit {
+    fn default() -> Self {
+        Self {
+            queues: std::iter::repeat_with(Queue::default)
+                .take(QUEUES as usize)
+                .collect(),
+            runnable: 0,
+            turn: 0,
+            framer: Framer::default(),
+        }
+    }
+}
+
+/// How a queue's turn has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Nothing is left to do.
+    Idle,
+    /// The turn is over.
+    Over,
+    /// It goes on when the client has answered or the wire has room.
+    Blocked,
+}
+
+/// Why a packet could not be finished now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// It goes on when the client has answered or the wire has room.
+    Blocked,
+    /// It has sent all the segments that it may in this turn.
+    TurnOver,
+}
+
+/// What a step works with. The lists are memory that is used again for each packet.
+struct Step<'s, 'b> {
+    hw: &'s mut Hw<'b>,
+    egress: &'s mut dyn Egress,
+    capabilities: Capabilities,
+    buffers: Spans<'b>,
+    payload: Spans<'b>,
+}
 
 impl Transmit {
     /// Puts everything back to the state after a reset of the function.
     pub(crate) fn reset(&mut self) {
-        let Self {} = self;
+        let Self {
+            queues,
+            runnable,
+            turn,
+            framer: _,
+        } = self;
+        queues.iter_mut().for_each(Queue::reset);
+        *runnable = 0;
+        *turn = 0;
     }
 
     /// Software has written a register of the chapter `Transmit`; `old` and `new` are its values before and after.
-    pub(crate) fn written(
-        &mut self,
-        _reg: Reg,
-        _index: usize,
-        _old: u32,
-        _new: u32,
-        _hw: &mut Hw<'_>,
-    ) {
+    pub(crate) fn written(&mut self, reg: Reg, index: usize, old: u32, new: u32, hw: &mut Hw<'_>) {
+        if reg == Reg::DMATXCTL {
+            if new & !old & DMATXCTL_TE != 0 {
+                // TE enables queue 0 along with it (8.2.3.9.10).
+                let txdctl = hw.regs.get(Reg::TXDCTL, 0) | TXDCTL_ENABLE;
+                hw.regs.set(Reg::TXDCTL, 0, txdctl);
+                self.written(Reg::TXDCTL, 0, txdctl, txdctl, hw);
+            }
+            return;
+        }
+        let Some(queue) = self.queues.get_mut(index) else {
+            return;
+        };
+        match reg {
+            Reg::TDT => queue.set_tail(new, hw.faults),
+            Reg::TDH | Reg::TDBAL | Reg::TDBAH | Reg::TDLEN => queue.set_ring(index, hw.regs),
+            Reg::TDWBAL | Reg::TDWBAH => queue.set_head_write_back(index, hw.regs),
+            Reg::TXDCTL => queue.set_enabled(new & TXDCTL_ENABLE != 0, index, hw.regs),
+            _ => return,
+        }
+        self.mark(index);
     }
 
-    /// Sends up to `budget` packets of the queues that have descriptors, in turns. Returns whether more can be done at
-    /// once.
-    pub(crate) fn step(
-        &mut self,
-        _budget: usize,
-        _hw: &mut Hw<'_>,
-        _egress: &mut dyn Egress,
-    ) -> bool {
-        false
+    /// Sends up to `budget` frames of the queues that have descriptors, in turns. Returns whether more can be done at
+    /// once; a queue that waits for the client or the wire is tried at the next step.
+    pub(crate) fn step(&mut self, budget: usize, hw: &mut Hw<'_>, egress: &mut dyn Egress) -> bool {
+        if self.runnable == 0 || hw.regs.get(Reg::DMATXCTL, 0) & DMATXCTL_TE == 0 {
+            return false;
+        }
+        let mut step = Step {
+            capabilities: egress.capabilities(),
+            hw,
+            egress,
+            buffers: Spans::new(),
+            payload: Spans::new(),
+        };
+        let mut budget = budget;
+        while budget > 0 && self.runnable != 0 {
+            let ahead = self.runnable.rotate_right(self.turn).trailing_zeros();
+            let index = (self.turn + ahead) % QUEUES;
+            let share = budget.min(TURN);
+            let mut left = share;
+            let turn = self.serve(index as usize, &mut left, &mut step);
+            budget -= share - left;
+            match turn {
+                Turn::Idle => self.runnable &= !(1 << index),
+                Turn::Over => {}
+                Turn::Blocked => {
+                    // What blocks this queue blocks the others too: wire and client are theirs as well.
+                    self.turn = index;
+                    return false;
+                }
+            }
+            self.turn = (index + 1) % QUEUES;
+        }
+        self.runnable != 0
     }
+
+    /// Sends packets of a queue and counts the frames down from `left`, which is not 0.
+    fn serve(&mut self, index: usize, left: &mut usize, step: &mut Step<'_, '_>) -> Turn {
+        let Self { queues, framer, .. } = self;
+        let Some(queue) = queues.get_mut(index) else {
+            return Turn::Idle;
+        };
+        while *left > 0 {
+            let packet = match queue.packet(index, step.hw) {
+                Ok(Some(packet)) => packet,
+                Ok(None) => return Turn::Idle,
+                Err(DmaError::Pending) => return Turn::Blocked,
+                Err(DmaError::Refused { .. }) => {
+                    step.hw.faults.ring_dma += 1;
+                    queue.stall();
+                    return Turn::Idle;
+                }
+            };
+            match send(index, queue, &packet, framer, left, step) {
+                Ok(()) => queue.complete(index, &packet, step.hw),
+                Err(Stop::Blocked) => return Turn::Blocked,
+                Err(Stop::TurnOver) => return Turn::Over,
+            }
+            if !queue.is_runnable() {
+                return Turn::Idle;
+            }
+        }
+        Turn::Over
+    }
+
+    /// Marks a queue as one that may have work, or that has none.
+    fn mark(&mut self, index: usize) {
+        let runnable = self.queues.get(index).is_some_and(Queue::is_runnable);
+        self.runnable = self.runnable & !(1 << index) | u128::from(runnable) << index;
+    }
+}
+
+/// Sends what is left of the packet at the head of `queue`, or finds that it cannot be sent, which ends it as well.
+fn send(
+    index: usize,
+    queue: &mut Queue,
+    packet: &Packet,
+    framer: &mut Framer,
+    left: &mut usize,
+    step: &mut Step<'_, '_>,
+) -> Result<(), Stop> {
+    let Step {
+        hw,
+        egress,
+        capabilities,
+        buffers,
+        payload,
+    } = step;
+    // A packet costs the turn one frame at least.
+    let plan = match Plan::of(packet) {
+        Some(Ok(plan)) => plan,
+        other => {
+            match other {
+                Some(Err(Fault::Descriptor)) => hw.faults.descriptor += 1,
+                Some(Err(Fault::Offload)) => hw.faults.offload += 1,
+                _ => {}
+            }
+            *left -= 1;
+            return Ok(());
+        }
+    };
+    buffers.clear();
+    match queue.gather(packet, hw.bus, buffers) {
+        Ok(()) => {}
+        Err(DmaError::Pending) => return Err(Stop::Blocked),
+        Err(DmaError::Refused { .. }) => {
+            hw.faults.buffer_dma += 1;
+            *left -= 1;
+            return Ok(());
+        }
+    }
+    let mut out = Outgoing {
+        queue: index,
+        len: packet.len,
+        buffers,
+        payload,
+        capabilities: *capabilities,
+        hw,
+        egress: *egress,
+    };
+    match plan {
+        Plan::Whole(whole) => {
+            framer
+                .send_whole(&whole, &mut out)
+                .map_err(|WireBusy| Stop::Blocked)?;
+            *left -= 1;
+        }
+        Plan::Cut(cut) => match framer.send_cut(&cut, &mut out, &mut queue.segments_sent, left) {
+            Ok(Progress::Sent) => {}
+            Ok(Progress::Unfinished) => return Err(Stop::TurnOver),
+            Err(CutError::Busy) => return Err(Stop::Blocked),
+            Err(CutError::Impossible) => {
+                hw.faults.offload += 1;
+                *left -= 1;
+            }
+        },
+    }
+    Ok(())
 }

@@ -1,0 +1,369 @@
+//! A transmit queue: its ring, the descriptors fetched from it, and the contexts that persist in it (7.2.3.3).
+
+use ixgbe_spec::{
+    descriptor::{
+        self,
+        tx::{Context, DD, DataControl, Descriptor, Kind, LegacyControl},
+    },
+    register::Reg,
+};
+use zerocopy::IntoBytes;
+
+use crate::{
+    bus::{Bus, DmaError, Iova, Requester, Spans},
+    faults::GuestFaults,
+    hw::Hw,
+    regs::RegisterFile,
+};
+
+/// Descriptors of one fetch.
+const BATCH: u32 = 64;
+
+/// Most descriptors of a packet. Drivers use up to 50; what is longer has lost its end.
+pub(super) const MAX_PACKET_DESCRIPTORS: usize = 256;
+
+/// TXDCTL.ENABLE (8.2.3.9.10).
+pub(super) const TXDCTL_ENABLE: u32 = 1 << 25;
+
+/// TDWBAL: head write-back enable (8.2.3.9.11).
+const HEAD_WRITE_BACK_ENABLE: u32 = 1;
+
+/// What stands next in a queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packet {
+    /// Number of its descriptors.
+    pub descriptors: usize,
+    /// Sum of their lengths.
+    pub len: usize,
+    /// What its first descriptor says.
+    pub request: Request,
+    /// Whether one of its descriptors has RS.
+    pub report: bool,
+}
+
+/// What is to be done with a packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Request {
+    /// To be sent as a legacy descriptor says.
+    Legacy(LegacyControl),
+    /// To be sent as an advanced data descriptor says, with the context that it names if the driver has provided one.
+    Advanced(DataControl, Option<Context>),
+    /// Nothing: its descriptors are only to be passed.
+    Pass,
+}
+
+/// A queue.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    enabled: bool,
+    /// Does nothing more until it is enabled anew, as its ring could not be accessed.
+    stalled: bool,
+    base: u64,
+    /// Number of descriptors.
+    len: u32,
+    /// First descriptor that is not done.
+    head: u32,
+    tail: u32,
+    head_write_back: Option<Iova>,
+    contexts: [Option<Context>; 2],
+    /// Fetched descriptors; those from `next` on are not done, and the first of them is that at `head`.
+    fetched: Vec<Descriptor>,
+    next: usize,
+    /// Descriptors up to the next end of packet are passed.
+    passing: bool,
+    /// Segments of the packet at the head that have been sent.
+    pub segments_sent: usize,
+}
+
+impl Queue {
+    pub fn reset(&mut self) {
+        let Self {
+            enabled,
+            stalled,
+            base,
+            len,
+            head,
+            tail,
+            head_write_back,
+            contexts,
+            fetched,
+            next,
+            passing,
+            segments_sent,
+        } = self;
+        *enabled = false;
+        *stalled = false;
+        *base = 0;
+        *len = 0;
+        *head = 0;
+        *tail = 0;
+        *head_write_back = None;
+        *contexts = [None; 2];
+        fetched.clear();
+        *next = 0;
+        *passing = false;
+        *segments_sent = 0;
+    }
+
+    /// Whether there may be work.
+    pub fn is_runnable(&self) -> bool {
+        self.enabled && !self.stalled && (self.len == 0 || self.head != self.tail)
+    }
+
+    /// Takes over TDT, the doorbell.
+    pub fn set_tail(&mut self, tail: u32, faults: &mut GuestFaults) {
+        self.tail = tail;
+        if self.len != 0 && tail >= self.len {
+            faults.tail_past_end += 1;
+            self.tail = tail % self.len;
+        }
+    }
+
+    /// Takes over where the ring lies and what goes with it. Descriptors that were fetched before are forgotten.
+    pub fn set_ring(&mut self, index: usize, regs: &RegisterFile) {
+        let wide =
+            |low, high| u64::from(regs.get(high, index)) << 32 | u64::from(regs.get(low, index));
+        self.base = wide(Reg::TDBAL, Reg::TDBAH);
+        self.len = regs.get(Reg::TDLEN, index) / 16;
+        let wrapped = |position: u32| position.checked_rem(self.len).unwrap_or(position);
+        self.head = wrapped(regs.get(Reg::TDH, index));
+        self.tail = wrapped(regs.get(Reg::TDT, index));
+        self.fetched.clear();
+        self.next = 0;
+        self.segments_sent = 0;
+    }
+
+    /// Takes over TDWBAL and TDWBAH.
+    pub fn set_head_write_back(&mut self, index: usize, regs: &RegisterFile) {
+        let low = regs.get(Reg::TDWBAL, index);
+        let high = regs.get(Reg::TDWBAH, index);
+        self.head_write_back = (low & HEAD_WRITE_BACK_ENABLE != 0)
+            .then_some(Iova(u64::from(high) << 32 | u64::from(low & !3)));
+    }
+
+    /// Takes over TXDCTL.ENABLE. A queue that is disabled loses its contexts, and one that was stalled can go on after
+    /// it.
+    pub fn set_enabled(&mut self, enabled: bool, index: usize, regs: &RegisterFile) {
+        if enabled == self.enabled {
+            return;
+        }
+        self.enabled = enabled;
+        self.stalled = false;
+        self.passing = false;
+        self.contexts = [None; 2];
+        self.set_ring(index, regs);
+        self.set_head_write_back(index, regs);
+    }
+
+    /// Stops the queue until it is enabled anew.
+    pub fn stall(&mut self) {
+        self.stalled = true;
+    }
+
+    /// Finds the packet at the head; `None` if the driver has not provided (all of) one. A packet without descriptors
+    /// stands for a turn that went into context descriptors.
+    pub fn packet(&mut self, index: usize, hw: &mut Hw<'_>) -> Result<Option<Packet>, DmaError> {
+        if self.len == 0 {
+            hw.faults.ring_length += 1;
+            self.stalled = true;
+            return Ok(None);
+        }
+        let mut packet = Packet {
+            descriptors: 0,
+            len: 0,
+            request: Request::Pass,
+            report: false,
+        };
+        if !self.passing && self.take_contexts(index, hw)? == Contexts::More {
+            return Ok(Some(packet));
+        }
+        let mut intact = !self.passing;
+        loop {
+            let Some(descriptor) = self.fetched.get(self.next + packet.descriptors) else {
+                if self.fetch(hw.bus)? == 0 {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let first = packet.descriptors == 0;
+            packet.descriptors += 1;
+            let eop = match descriptor.decode() {
+                Kind::Data(data) => {
+                    let control = data.control;
+                    if first && intact {
+                        let context = self.contexts.get(usize::from(control.idx()));
+                        packet.request = Request::Advanced(control, context.copied().flatten());
+                    }
+                    intact &= matches!(packet.request, Request::Advanced(..));
+                    packet.len += usize::from(control.dtalen());
+                    packet.report |= control.rs();
+                    control.eop()
+                }
+                Kind::Legacy(legacy) => {
+                    let control = legacy.control;
+                    if first && intact {
+                        packet.request = Request::Legacy(control);
+                    }
+                    intact &= matches!(packet.request, Request::Legacy(_));
+                    packet.len += usize::from(control.length());
+                    packet.report |= control.rs();
+                    control.eop()
+                }
+                // A context between the descriptors of a packet, or a type that there is not.
+                Kind::Context(_) => {
+                    intact = false;
+                    false
+                }
+                Kind::Reserved { .. } => {
+                    intact = false;
+                    let control = DataControl::from_bits(descriptor.high.get());
+                    packet.report |= control.rs();
+                    control.eop()
+                }
+            };
+            let too_long = !eop && packet.descriptors == MAX_PACKET_DESCRIPTORS;
+            if eop || too_long {
+                if !self.passing && (!intact || too_long) {
+                    hw.faults.descriptor += 1;
+                }
+                self.passing = too_long;
+                if !intact || too_long {
+                    packet.request = Request::Pass;
+                }
+                return Ok(Some(packet));
+            }
+        }
+    }
+
+    /// Appends the buffers of `packet` to `spans`.
+    pub fn gather<'b>(
+        &self,
+        packet: &Packet,
+        bus: &'b dyn Bus,
+        spans: &mut Spans<'b>,
+    ) -> Result<(), DmaError> {
+        for descriptor in self.descriptors(packet) {
+            // The address is in the low quadword and the length in the lowest word of the high one, in both formats.
+            let len = DataControl::from_bits(descriptor.high.get()).dtalen();
+            if len != 0 {
+                let address = Iova(descriptor.low.get());
+                bus.gather(Requester::Pf, address, usize::from(len), spans)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The card is through with `packet`: advances the head and reports as far as the descriptors ask for it.
+    pub fn complete(&mut self, index: usize, packet: &Packet, hw: &mut Hw<'_>) {
+        let start = self.head;
+        self.segments_sent = 0;
+        self.head = self.position(packet.descriptors);
+        hw.regs.set(Reg::TDH, index, self.head);
+        if packet.report {
+            if self.report(start, packet, hw.bus).is_err() {
+                hw.faults.ring_dma += 1;
+                self.stalled = true;
+            }
+            hw.irq.tx_queue(hw.regs, index);
+        }
+        self.next += packet.descriptors;
+        if self.next >= self.fetched.len() {
+            self.fetched.clear();
+            self.next = 0;
+        }
+        hw.bus.retire();
+    }
+
+    fn descriptors(&self, packet: &Packet) -> &[Descriptor] {
+        self.fetched
+            .get(self.next..self.next + packet.descriptors)
+            .unwrap_or_default()
+    }
+
+    /// Writes the head, or DD into each descriptor with RS. The rest of a descriptor is written as it was.
+    fn report(&self, start: u32, packet: &Packet, bus: &dyn Bus) -> Result<(), DmaError> {
+        if let Some(address) = self.head_write_back {
+            return bus.write(Requester::Pf, address, &self.head.to_le_bytes());
+        }
+        let mut position = start;
+        for descriptor in self.descriptors(packet) {
+            let (low, high) = (descriptor.low.get(), descriptor.high.get());
+            if reports(*descriptor) {
+                bus.write_back(Requester::Pf, self.address(position)?, low, high | DD)?;
+            }
+            position = (position + 1) % self.len;
+        }
+        Ok(())
+    }
+
+    /// Takes the context descriptors at the head into their slots. They need no more than that, so they are done.
+    fn take_contexts(&mut self, index: usize, hw: &mut Hw<'_>) -> Result<Contexts, DmaError> {
+        for _ in 0..BATCH {
+            let Some(descriptor) = self.fetched.get(self.next) else {
+                if self.fetch(hw.bus)? == 0 {
+                    return Ok(Contexts::Taken);
+                }
+                continue;
+            };
+            let Kind::Context(context) = descriptor.decode() else {
+                return Ok(Contexts::Taken);
+            };
+            match self.contexts.get_mut(usize::from(context.high.idx())) {
+                Some(slot) => *slot = Some(context),
+                None => hw.faults.descriptor += 1,
+            }
+            self.next += 1;
+            self.head = (self.head + 1) % self.len;
+            hw.regs.set(Reg::TDH, index, self.head);
+        }
+        Ok(Contexts::More)
+    }
+
+    /// Fetches the descriptors that follow, as far as the driver has provided them and the ring goes on without a
+    /// break. Returns their number.
+    fn fetch(&mut self, bus: &dyn Bus) -> Result<u32, DmaError> {
+        let position = self.position(self.fetched.len() - self.next);
+        let provided = (self.tail + self.len - position) % self.len;
+        let count = provided.min(BATCH).min(self.len - position);
+        if count == 0 {
+            return Ok(0);
+        }
+        let address = self.address(position)?;
+        self.fetched.drain(..self.next);
+        self.next = 0;
+        let old = self.fetched.len();
+        let new = old + usize::try_from(count).unwrap_or(0);
+        self.fetched.resize(new, Descriptor::default());
+        let room = self.fetched[old..].as_mut_bytes();
+        bus.read(Requester::Pf, address, room)
+            .inspect_err(|_| self.fetched.truncate(old))?;
+        Ok(count)
+    }
+
+    /// The ring position `ahead` descriptors after the head.
+    fn position(&self, ahead: usize) -> u32 {
+        let ahead = u32::try_from(ahead).unwrap_or(0);
+        (self.head + ahead) % self.len
+    }
+
+    fn address(&self, position: u32) -> Result<Iova, DmaError> {
+        const SIZE: u64 = descriptor::SIZE as u64;
+        Iova(self.base)
+            .checked_add(u64::from(position) * SIZE)
+            .ok_or(DmaError::Refused { iova: self.base })
+    }
+}
+
+/// What stands at the head after context descriptors were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Contexts {
+    /// Something else, or nothing.
+    Taken,
+    /// Perhaps more of them: their number per call is bounded.
+    More,
+}
+
+/// Whether a data descriptor has RS, which is the same bit in all formats.
+fn reports(descriptor: Descriptor) -> bool {
+    DataControl::from_bits(descriptor.high.get()).rs()
+}

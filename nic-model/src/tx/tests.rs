@@ -1,0 +1,4 @@
+//! The transmit engine against a memory and a wire for tests. Frames are checked with etherparse and smoltcp.
+
+mod rings;
+mod world;
