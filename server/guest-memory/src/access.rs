@@ -17,6 +17,7 @@ struct Piece<'a> {
 
 impl Piece<'_> {
     /// What the caller of a copy is told, once the copy is done.
+    #[inline]
     fn verdict(&self, iova: u64) -> Result<(), AccessError> {
         if self.mapping.is_torn() {
             return Err(AccessError::Gone { iova });
@@ -29,6 +30,8 @@ impl Piece<'_> {
 #[derive(Debug)]
 pub struct Slices<'a> {
     table: &'a IovaTable,
+    /// The slice to give out next; the rest of the range lies behind it.
+    next: Option<VolatileSlice<'a>>,
     iova: u64,
     left: usize,
     access: Permissions,
@@ -37,15 +40,17 @@ pub struct Slices<'a> {
 impl<'a> Iterator for Slices<'a> {
     type Item = VolatileSlice<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<VolatileSlice<'a>> {
-        if self.left == 0 {
-            return None;
+        let slice = self.next.take()?;
+        self.left -= slice.len();
+        if self.left > 0 {
+            self.iova = self.iova.wrapping_add(bytes(slice.len()));
+            // Cannot fail: the table was checked, and is borrowed. A file that was torn since is still mapped.
+            let piece = self.table.resolve(self.iova, self.left, self.access).ok();
+            self.next = piece.map(|piece| piece.slice);
         }
-        // Cannot fail: the table was checked, and is borrowed. A file that was torn since is still mapped.
-        let piece = self.table.resolve(self.iova, self.left, self.access).ok()?;
-        self.left -= piece.slice.len();
-        self.iova = self.iova.wrapping_add(bytes(piece.slice.len()));
-        Some(piece.slice)
+        Some(slice)
     }
 }
 
@@ -147,9 +152,16 @@ impl IovaTable {
         len: usize,
         access: Permissions,
     ) -> Result<Slices<'_>, AccessError> {
-        self.check(iova, len, access)?;
+        let next = match len {
+            0 => None,
+            _ => Some(self.piece(iova, len, access)?.slice),
+        };
+        if next.is_some_and(|slice| slice.len() < len) {
+            self.check(iova, len, access)?;
+        }
         Ok(Slices {
             table: self,
+            next,
             iova,
             left: len,
             access,
@@ -207,11 +219,13 @@ impl IovaTable {
 }
 
 /// Bytes as a distance between addresses.
+#[inline]
 fn bytes(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 
 /// Copies out of client memory; both sides are of one length.
+#[inline]
 fn copy_out(from: &VolatileSlice<'_>, to: &mut [u8]) {
     // A misaligned address makes `load` fail, and the bytes go one by one.
     let whole = match to.len() {
@@ -232,6 +246,7 @@ fn copy_out(from: &VolatileSlice<'_>, to: &mut [u8]) {
 }
 
 /// Copies into client memory; both sides are of one length.
+#[inline]
 fn copy_in(to: &VolatileSlice<'_>, from: &[u8]) {
     let whole = if let Ok(n) = <[u8; 4]>::try_from(from) {
         to.store(u32::from_ne_bytes(n), 0, Ordering::Release)
@@ -247,6 +262,7 @@ fn copy_in(to: &VolatileSlice<'_>, from: &[u8]) {
 }
 
 /// Stores eight bytes in one piece, after all that was stored before.
+#[inline]
 fn store(to: &VolatileSlice<'_>, offset: usize, value: u64, iova: u64) -> Result<(), AccessError> {
     to.store(value.to_le(), offset, Ordering::Release)
         .map_err(|_| AccessError::Misaligned { iova })

@@ -139,6 +139,7 @@ pub(crate) struct Files {
 
 impl Files {
     /// The mapping behind a range.
+    #[inline]
     pub(crate) fn mapping(&self, index: FileIndex) -> Option<&Mapping> {
         self.slots.get(index.0)?.as_ref().map(|file| &file.mapping)
     }
@@ -291,4 +292,30 @@ fn granule(fd: &OwnedFd) -> Result<usize, MapError> {
         call: "fstatfs",
         source: Errno::EINVAL,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_huge_pages_is_patched_by_huge_pages() {
+        let flags = MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_2MB;
+        let fd = memfd_create(c"huge", flags).unwrap();
+
+        let result = granule(&fd);
+
+        assert_eq!(result, Ok(2 << 20));
+    }
+
+    #[test]
+    fn an_ordinary_file_is_patched_by_the_machines_pages() {
+        let fd = memfd_create(c"ordinary", MFdFlags::empty()).unwrap();
+
+        let result = granule(&fd);
+
+        assert_eq!(result, Ok(4096));
+    }
 }

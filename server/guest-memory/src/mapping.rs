@@ -82,11 +82,13 @@ impl Mapping {
     }
 
     /// `len` bytes at `offset`, or nothing if they are not all mapped.
+    #[inline]
     pub(crate) fn slice(&self, offset: usize, len: usize) -> Option<VolatileSlice<'_>> {
         self.region.get_slice(offset, len).ok()
     }
 
     /// Whether the file's owner took pages away, as far as somebody has touched them.
+    #[inline]
     pub(crate) fn is_torn(&self) -> bool {
         self.slot.is_torn()
     }

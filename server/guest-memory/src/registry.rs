@@ -133,6 +133,7 @@ impl Slot {
 
     /// Whether a page of the mapping was lost. Called after a copy, it covers that copy: the fence keeps the
     /// compiler from moving the copy behind the load, and a fault is raised at the instruction that causes it.
+    #[inline]
     pub(crate) fn is_torn(&self) -> bool {
         compiler_fence(Ordering::SeqCst);
         self.torn.load(Ordering::Acquire)

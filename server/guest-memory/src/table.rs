@@ -78,6 +78,7 @@ impl Region {
         source: Source::Messages,
     };
 
+    #[inline]
     pub(crate) fn contains(&self, iova: u64) -> bool {
         self.first <= iova && iova <= self.last
     }
