@@ -145,7 +145,8 @@ impl IovaTable {
     /// Maps `size` bytes at `iova` (whole pages; the range may end at 2^64) for `access` by the device.
     ///
     /// A range all of which is mapped already, to the same place and with the same access, is left as it is: QEMU
-    /// maps pages again after an invalidation. Never blocks, whatever the descriptor is.
+    /// maps pages again after an invalidation. Pipes, sockets and devices are refused without being touched, so none of
+    /// them can make this wait.
     ///
     /// # Errors
     /// [`MapError`]; the table is then unchanged, and the descriptor closed.

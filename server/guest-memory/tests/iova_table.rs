@@ -457,3 +457,15 @@ fn a_scatter_list_that_reaches_unmapped_memory_is_refused_whole() {
 
     assert_eq!(result, Err(AccessError::Unmapped { iova: 0x1000 }));
 }
+
+#[test]
+fn a_table_made_in_one_thread_serves_another() {
+    let client = memory(1);
+    let mut table = IovaTable::default();
+    table.map(0, PAGE, ReadWrite, part(&client, 0)).unwrap();
+
+    let write = std::thread::spawn(move || table.write(0, b"moved")).join();
+
+    assert_eq!(write.unwrap(), Ok(()));
+    assert_eq!(bytes(&client, 0, 5), b"moved");
+}
