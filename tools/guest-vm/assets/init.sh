@@ -27,9 +27,9 @@ done
 agent </dev/null "/dev/$port" &
 
 if grep -qw shell /proc/cmdline; then
-    while :; do
-        setsid -c sh -l </dev/ttyS0 >/dev/ttyS0 2>&1
-    done
+    # The end of the shell is the end of the guest.
+    setsid -c sh -l </dev/ttyS0 >/dev/ttyS0 2>&1
+    poweroff -f
 fi
 while :; do
     sleep 3600 &

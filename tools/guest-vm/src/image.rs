@@ -34,8 +34,11 @@ const PROGRAMS: &[&str] = &[
     "tcpdump",
 ];
 const KMOD_LINKS: &[&str] = &["depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod"];
-/// Files that programs look for.
-const FILES: &[&str] = &["usr/share/misc/pci.ids"];
+/// Files that programs look for while they run; libgcc to end a thread.
+const FILES: &[&str] = &[
+    "usr/share/misc/pci.ids",
+    "usr/lib/x86_64-linux-gnu/libgcc_s.so.1",
+];
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 /// What a guest boots.

@@ -33,8 +33,16 @@ impl Lab {
     /// # Errors
     /// Something is neither there nor can be fetched.
     pub fn open(kernel: Kernel) -> Result<Self> {
+        Self::open_with(kernel, None)
+    }
+
+    /// The same with a QEMU that was chosen already.
+    ///
+    /// # Errors
+    /// As for [`Lab::open`].
+    pub fn open_with(kernel: Kernel, qemu: Option<Qemu>) -> Result<Self> {
         let cache = Cache::open()?;
-        let qemu = Qemu::find(&cache)?;
+        let qemu = qemu.map_or_else(|| Qemu::find(&cache), Ok)?;
         let image = Image::prepare(&cache, kernel)?;
         let accel = Accel::choose(&cache, &qemu, &image)?;
         Ok(Self {

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod cable_peer;
 mod cache;
 mod cpio;
 mod error;
@@ -32,9 +33,12 @@ mod progress;
 mod qemu;
 mod qmp;
 mod qtest;
+mod server;
+mod test_setting;
 mod userland;
 
 pub use crate::archive::{FetchedPackage, Versions};
+pub use crate::cable_peer::CablePeer;
 pub use crate::cache::Cache;
 pub use crate::error::{Error, Result};
 pub use crate::guest::{Accel, ConsoleUse, Guest, GuestConfig, GuestError, Output};
@@ -47,4 +51,6 @@ pub use crate::progress::Step;
 pub use crate::qemu::{Qemu, root_port_arguments, vfio_user_arguments};
 pub use crate::qmp::Qmp;
 pub use crate::qtest::{EnabledNic, PciAddress, Qtest};
+pub use crate::server::NicServer;
+pub use crate::test_setting::{TestExtent, TestSetting};
 pub use crate::userland::Userland;

@@ -67,6 +67,9 @@ impl Userland {
     /// The packages hold no program of that name.
     pub fn program(&self, name: &str) -> Result<Program> {
         let path = self.find(name)?;
+        if self.libraries_of(&path)?.is_empty() {
+            return Ok(Program::host(path));
+        }
         Ok(Program {
             executable: self.root.join(LOADER),
             prefix: loader_arguments(&self.root, &path),

@@ -1,2 +1,126 @@
-//! Empty yet.
-fn main() {}
+//! `cargo xtask`: builds, shows, tests and measures the project.
+
+#![forbid(unsafe_code)]
+
+mod binaries;
+mod demo;
+mod nic;
+mod privileges;
+mod rig;
+mod suite;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use guest_vm::{Kernel, Qemu, TestExtent};
+
+use crate::nic::Nic;
+
+/// Builds, shows, tests and measures vfio-user-ixgbe. Nothing is installed into the system: what is fetched is kept in
+/// cargo's target folder, in xtask-cache.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+ENVIRONMENT
+  XTASK_DEBIAN_MIRROR  Mirror of Debian's package archive (default http://mirror.example/debian)
+  XTASK_CACHE          Another folder for what is fetched and made
+  XTASK_ACCEL          kvm or tcg (default: KVM where a guest comes up under it)";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the server and ixgbectl in release mode and print where they are
+    Build,
+    /// Boot a Linux guest on the emulated 82599 and show that it works: PCI device, driver, link, DHCP, ping, TCP both
+    /// ways, counters
+    Demo(DemoArguments),
+    /// Check formatting, lints and documentation and run all tests; the last line is `N passed, N failed`
+    Test(TestArguments),
+}
+
+#[derive(Debug, Args)]
+struct TestArguments {
+    /// Leave out the tests that boot a virtual machine
+    #[arg(long)]
+    quick: bool,
+
+    /// The QEMU to use, 10.1 or newer (default: the one on PATH if it is, else one is fetched)
+    #[arg(long, value_name = "PATH")]
+    qemu: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct DemoArguments {
+    /// The guest's kernel: debian12 (6.1), debian13 (6.12), or backports (the newest)
+    #[arg(long, default_value = "debian13")]
+    kernel: Kernel,
+
+    /// The QEMU to use, 10.1 or newer (default: the one on PATH if it is, else one is fetched)
+    #[arg(long, value_name = "PATH")]
+    qemu: Option<PathBuf>,
+
+    /// Give the guest's console, with the NIC up, instead of the traffic; leaving the shell ends the guest
+    #[arg(long, conflicts_with = "json")]
+    shell: bool,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// The NIC: ixgbe is ours; QEMU's own igb, e1000e, vmxnet3 and virtio-net tell whether a failure is the NIC's or the
+    /// machine's
+    #[arg(long, default_value = "ixgbe", value_enum)]
+    nic: Nic,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Build => {
+            let binaries = binaries::build()?;
+            println!(
+                "{}\n{}",
+                binaries.server.display(),
+                binaries.ixgbectl.display()
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Test(arguments) => {
+            privileges::enter_user_namespace();
+            let extent = if arguments.quick {
+                TestExtent::Quick
+            } else {
+                TestExtent::Full
+            };
+            suite::run(extent, arguments.qemu.as_deref())
+        }
+        Command::Demo(arguments) => {
+            privileges::enter_user_namespace();
+            let qemu = arguments.qemu.as_deref().map(Qemu::at).transpose()?;
+            demo::run(&demo::Options {
+                kernel: arguments.kernel,
+                qemu,
+                nic: arguments.nic,
+                output: match (arguments.shell, arguments.json) {
+                    (true, _) => demo::Output::Shell,
+                    (_, true) => demo::Output::Json,
+                    _ => demo::Output::Text,
+                },
+            })
+        }
+    }
+}

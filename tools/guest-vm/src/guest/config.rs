@@ -1,6 +1,7 @@
 //! What a guest is made of.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +15,15 @@ pub enum Accel {
     Kvm,
     /// QEMU's translator, one thread per processor.
     Tcg,
+}
+
+impl fmt::Display for Accel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "KVM",
+            Self::Tcg => "TCG",
+        })
+    }
 }
 
 /// Where the guest's serial console goes.

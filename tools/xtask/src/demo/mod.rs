@@ -1,0 +1,47 @@
+//! `cargo xtask demo`: one guest, from nothing to TCP both ways, step by step.
+
+mod report;
+mod steps;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use guest_vm::{Kernel, Qemu};
+
+use crate::nic::Nic;
+
+/// How the demo tells what it saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A line for each step.
+    Text,
+    /// One JSON document.
+    Json,
+    /// A line for each step until the NIC is up, then the guest's console.
+    Shell,
+}
+
+/// What to show.
+#[derive(Debug)]
+pub struct Options {
+    /// The guest's kernel.
+    pub kernel: Kernel,
+    /// The QEMU that was asked for.
+    pub qemu: Option<Qemu>,
+    /// The NIC.
+    pub nic: Nic,
+    /// How to tell.
+    pub output: Output,
+}
+
+/// Runs the demo. Succeeds only if each step happened.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let mut report = report::Report::begin(options.output);
+    // The report has told what failed and why.
+    let _ = steps::all(options, &mut report);
+    Ok(if report.end() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,325 @@
+//! The steps of the demo.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use guest_vm::{CablePeer, ConsoleUse, Guest, Lab, Userland};
+use serde_json::{Value, json};
+
+use super::report::{Report, Seen};
+use super::{Options, Output};
+use crate::binaries::{self, Binaries};
+use crate::nic::Nic;
+use crate::rig::{INTERFACE, Rig, RigOptions};
+
+/// How long each TCP test lasts.
+const TCP_SECONDS: u32 = 3;
+
+/// Does all steps; the report knows about each. An error has been reported.
+pub fn all(options: &Options, report: &mut Report) -> Result<()> {
+    let binaries = report.step("build", build)?;
+    let lab = report.step("QEMU and image", || find(options))?;
+    let peer = report.step("cable", || lay_cable(&lab))?;
+    let mut rig = report.step("boot", || boot(options, &lab, &peer, &binaries))?;
+    for log in ["console.log", "qemu.stderr", "server.log"] {
+        report.add_log(&rig.guest.logs().join(log));
+    }
+    report.step("PCI device", || device(&mut rig.guest))?;
+    report.step("driver", || driver(&mut rig, options.nic))?;
+    report.step("link", || link(&mut rig.guest, options.nic))?;
+    report.step("address", || address(&mut rig))?;
+    report.step("ping", || ping(&mut rig.guest))?;
+    if options.output == Output::Shell {
+        return report.step("console", || console(rig));
+    }
+    report.step("TCP to the host", || tcp(&mut rig.guest, Direction::ToHost))?;
+    report.step("TCP to the guest", || {
+        tcp(&mut rig.guest, Direction::ToGuest)
+    })?;
+    report.step("kernel log", || kernel_log(&mut rig.guest))
+}
+
+fn build() -> Result<(Binaries, Seen)> {
+    let binaries = binaries::build()?;
+    let seen = Seen::new(
+        format!("{}", binaries.server.display()),
+        json!({ "server": binaries.server, "ixgbectl": binaries.ixgbectl }),
+    );
+    Ok((binaries, seen))
+}
+
+fn find(options: &Options) -> Result<(Lab, Seen)> {
+    let lab = Lab::open_with(options.kernel, options.qemu.clone())?;
+    let text = format!(
+        "QEMU {}, {}; Linux {}",
+        lab.qemu.version(),
+        lab.accel,
+        lab.image.release
+    );
+    let data = json!({
+        "qemu": lab.qemu.version(),
+        "qemu_executable": lab.qemu.executable(),
+        "accel": lab.accel.to_string(),
+        "kernel": lab.image.release,
+        "packages": lab.image.versions,
+    });
+    Ok((lab, Seen::new(text, data)))
+}
+
+fn lay_cable(lab: &Lab) -> Result<(CablePeer, Seen)> {
+    let userland = Userland::prepare(&lab.cache)?;
+    let peer = CablePeer::start(&userland, &lab.cache.log_folder("cable")?)?;
+    let text = format!(
+        "tap in a network namespace; DHCP and iperf3 servers at {}",
+        CablePeer::ADDRESS
+    );
+    Ok((peer, Seen::new(text, json!({ "host": CablePeer::ADDRESS }))))
+}
+
+fn boot(
+    options: &Options,
+    lab: &Lab,
+    peer: &CablePeer,
+    binaries: &Binaries,
+) -> Result<(Rig, Seen)> {
+    let console = match options.output {
+        Output::Shell => ConsoleUse::Shell,
+        Output::Text | Output::Json => ConsoleUse::Log,
+    };
+    let rig_options = RigOptions {
+        nic: options.nic,
+        server: &binaries.server,
+        console,
+        name: "demo",
+        cpus: 1,
+    };
+    let rig = Rig::boot(lab, peer, &rig_options)?;
+    let seconds = rig.guest.boot_time().as_secs_f32();
+    Ok((
+        rig,
+        Seen::new(format!("{seconds:.1} s"), json!({ "seconds": seconds })),
+    ))
+}
+
+fn device(guest: &mut Guest) -> Result<((), Seen)> {
+    let line = guest.sh("lspci -s 01:00.0")?;
+    let line = line.trim();
+    ensure!(!line.is_empty(), "lspci sees nothing at 01:00.0");
+    let numbers = guest.sh("lspci -n -s 01:00.0")?;
+    Ok((
+        (),
+        Seen::new(line, json!({ "lspci": line, "numbers": numbers.trim() })),
+    ))
+}
+
+fn driver(rig: &mut Rig, nic: Nic) -> Result<((), Seen)> {
+    rig.guest.sh("echo demo: loading the driver >/dev/kmsg")?;
+    rig.bring_up(nic)?;
+    let info = fields(&rig.guest.sh(&format!("ethtool -i {INTERFACE}"))?);
+    let get = |name: &str| info.get(name).and_then(Value::as_str).unwrap_or_default();
+    ensure!(
+        get("driver") == nic.module(),
+        "the driver of {INTERFACE} is {}",
+        get("driver")
+    );
+    let text = format!(
+        "{} {}, firmware {}, at {}",
+        get("driver"),
+        get("version"),
+        get("firmware-version"),
+        get("bus-info")
+    );
+    Ok(((), Seen::new(text, info)))
+}
+
+fn link(guest: &mut Guest, nic: Nic) -> Result<((), Seen)> {
+    let settings = fields(&guest.sh(&format!("ethtool {INTERFACE}"))?);
+    let get = |name: &str| {
+        settings
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    ensure!(get("Link detected") == "yes", "no link");
+    let (speed, duplex) = (get("Speed"), get("Duplex"));
+    if nic == Nic::Ixgbe {
+        ensure!(
+            speed == "10000Mb/s" && duplex == "Full",
+            "the link is {speed}, duplex {duplex}"
+        );
+    }
+    let text = format!("{speed}, {} duplex", duplex.to_lowercase());
+    Ok((
+        (),
+        Seen::new(text, json!({ "speed": speed, "duplex": duplex })),
+    ))
+}
+
+fn address(rig: &mut Rig) -> Result<((), Seen)> {
+    let address = rig.get_address()?;
+    ensure!(
+        address.starts_with(CablePeer::LEASE),
+        "DHCP gave {address} and not {}",
+        CablePeer::LEASE
+    );
+    Ok((
+        (),
+        Seen::new(format!("{address} by DHCP"), json!({ "address": address })),
+    ))
+}
+
+fn ping(guest: &mut Guest) -> Result<((), Seen)> {
+    let output = guest.run(
+        &format!("ping -c 3 -W 2 {}", CablePeer::ADDRESS),
+        Duration::from_secs(15),
+    )?;
+    let line = |needle: &str| {
+        output
+            .stdout
+            .lines()
+            .find(|line| line.contains(needle))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (loss, times) = (line("packets received"), line("round-trip"));
+    ensure!(
+        output.status == 0 && loss.contains(" 0% packet loss"),
+        "{} {}",
+        output.stdout.trim(),
+        output.stderr.trim()
+    );
+    let times = times.trim_start_matches("round-trip ");
+    Ok((
+        (),
+        Seen::new(
+            format!("3 of 3; {times}"),
+            json!({ "result": loss, "times": times }),
+        ),
+    ))
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    ToHost,
+    ToGuest,
+}
+
+fn tcp(guest: &mut Guest, direction: Direction) -> Result<((), Seen)> {
+    let reverse = match direction {
+        Direction::ToHost => "",
+        Direction::ToGuest => " --reverse",
+    };
+    let command = format!(
+        "iperf3 --client {} --json --time {TCP_SECONDS}{reverse}",
+        CablePeer::ADDRESS
+    );
+    let output = guest.run(&command, Duration::from_secs(u64::from(TCP_SECONDS) + 20))?;
+    let result: Value = serde_json::from_str(&output.stdout)
+        .with_context(|| format!("iperf3 said {:?} {:?}", output.stdout, output.stderr))?;
+    if let Some(error) = result.get("error").and_then(Value::as_str) {
+        bail!("iperf3: {error}");
+    }
+    let received = result
+        .pointer("/end/sum_received/bits_per_second")
+        .and_then(Value::as_f64)
+        .unwrap_or_default();
+    let bytes = result
+        .pointer("/end/sum_received/bytes")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
+    let retransmits = result
+        .pointer("/end/sum_sent/retransmits")
+        .and_then(Value::as_u64);
+    ensure!(bytes > 0, "no byte arrived");
+    let text = format!(
+        "{:.0} Mbit/s for {TCP_SECONDS} s{}",
+        received / 1e6,
+        retransmits
+            .map(|count| format!(", {count} retransmits"))
+            .unwrap_or_default()
+    );
+    Ok((
+        (),
+        Seen::new(
+            text,
+            json!({ "bits_per_second": received, "bytes": bytes, "retransmits": retransmits }),
+        ),
+    ))
+}
+
+/// Fails if the kernel warned about anything since the driver was loaded.
+fn kernel_log(guest: &mut Guest) -> Result<((), Seen)> {
+    let log = guest.sh("dmesg -r")?;
+    let since = log
+        .lines()
+        .skip_while(|line| !line.contains("demo: loading the driver"))
+        .skip(1);
+    let warnings: Vec<&str> = since.filter(|line| is_warning(line)).collect();
+    ensure!(
+        warnings.is_empty(),
+        "the kernel warned:\n{}",
+        warnings.join("\n")
+    );
+    Ok((
+        (),
+        Seen::new(
+            "no warning since the driver was loaded",
+            json!({ "warnings": 0 }),
+        ),
+    ))
+}
+
+/// Whether a line of the raw log, `<PRIORITY>[TIME] TEXT`, is a warning or worse. The low three bits are the level.
+fn is_warning(line: &str) -> bool {
+    const WARNING: u32 = 4;
+    let priority = line
+        .strip_prefix('<')
+        .and_then(|rest| rest.split_once('>'))
+        .and_then(|(number, _)| number.parse().ok());
+    priority.is_some_and(|priority: u32| priority & 7 <= WARNING)
+}
+
+fn console(rig: Rig) -> Result<((), Seen)> {
+    println!(
+        "  The guest's console follows; its NIC is {INTERFACE}, the host is {}. `exit` ends it.",
+        CablePeer::ADDRESS
+    );
+    let Rig { guest, server } = rig;
+    let result = guest.wait_for_end();
+    drop(server);
+    result?;
+    Ok(((), Seen::new("left", Value::Null)))
+}
+
+/// Lines of the form `NAME: VALUE`, as ethtool prints them.
+fn fields(text: &str) -> Value {
+    let pairs = text.lines().filter_map(|line| line.trim().split_once(':'));
+    Value::Object(
+        pairs
+            .map(|(name, value)| (name.to_owned(), Value::from(value.trim())))
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_told_by_its_level_whatever_its_facility() {
+        assert!(is_warning("<4>[    1.0] ixgbe: something"));
+        assert!(is_warning("<12>[    1.0] user: warning"));
+        assert!(!is_warning("<6>[    1.0] ixgbe: Intel(R) 10 Gigabit"));
+        assert!(!is_warning("continued text"));
+    }
+
+    #[test]
+    fn what_ethtool_prints_is_read_as_names_and_values() {
+        let info = fields("driver: ixgbe\nbus-info: 0000:01:00.0\n\tSpeed: 10000Mb/s\n");
+
+        assert_eq!(
+            info,
+            json!({"driver": "ixgbe", "bus-info": "0000:01:00.0", "Speed": "10000Mb/s"})
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! A guest with one NIC, and the host at the other end of its cable.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use guest_vm::{CablePeer, ConsoleUse, Guest, Lab, NicServer};
+
+use crate::nic::Nic;
+
+/// Name of the NIC in the guest.
+pub const INTERFACE: &str = "eth0";
+
+/// A guest with its NIC. Fields are dropped in order: the guest goes before the server that its device talks to.
+#[derive(Debug)]
+pub struct Rig {
+    /// The guest.
+    pub guest: Guest,
+    /// Our server, if the NIC is ours.
+    pub server: Option<NicServer>,
+}
+
+/// What a rig is made of.
+#[derive(Debug)]
+pub struct RigOptions<'a> {
+    /// The NIC.
+    pub nic: Nic,
+    /// `vfio-user-ixgbe`, if the NIC is ours.
+    pub server: &'a Path,
+    /// Where the guest's console goes.
+    pub console: ConsoleUse,
+    /// Name of the folder for the guest's logs.
+    pub name: &'a str,
+    /// Processors of the guest.
+    pub cpus: u32,
+}
+
+impl Rig {
+    /// Starts the server, if the NIC is ours, on the peer's tap.
+    pub fn start_server(server: &Path, peer: &CablePeer, log: &Path) -> Result<NicServer> {
+        let wire = format!("tap:{}", CablePeer::TAP);
+        NicServer::start::<&str>(server, &wire, &[], peer.namespace().spawner(), log)
+            .context("the server does not start")
+    }
+
+    /// Starts the NIC's server, if it has one, and boots the guest.
+    pub fn boot(lab: &Lab, peer: &CablePeer, options: &RigOptions<'_>) -> Result<Self> {
+        let config = lab.guest(options.name)?;
+        let log = lab.cache.path("logs").join(options.name).join("server.log");
+        let spawner = peer.namespace().spawner();
+        let config = config
+            .with_console(options.console)
+            .with_cpus(options.cpus)
+            .in_namespace_of(spawner);
+        let (server, config) = match options.nic.qemu_device() {
+            None => {
+                let server = Self::start_server(options.server, peer, &log)?;
+                let config = config.with_vfio_user(0, &server.socket());
+                (Some(server), config)
+            }
+            Some(device) => (None, config.with_tap_nic(0, device, CablePeer::TAP)),
+        };
+        let guest = lab.boot(&config).context("the guest does not come up")?;
+        Ok(Self { guest, server })
+    }
+
+    /// Loads the NIC's driver and waits until the link is up.
+    pub fn bring_up(&mut self, nic: Nic) -> Result<()> {
+        self.guest.sh(&format!("modprobe {}", nic.module()))?;
+        self.guest.sh(&format!("ip link set {INTERFACE} up"))?;
+        let wait = format!(
+            "until [ \"$(cat /sys/class/net/{INTERFACE}/carrier)\" = 1 ]; do usleep 20000; done"
+        );
+        let up = self
+            .guest
+            .run(&wait, Duration::from_secs(10))
+            .context("the link does not come up")?;
+        anyhow::ensure!(
+            up.status == 0,
+            "the link does not come up: {}{}",
+            up.stdout,
+            up.stderr
+        );
+        Ok(())
+    }
+
+    /// Gets an address by DHCP and returns it.
+    pub fn get_address(&mut self) -> Result<String> {
+        let command =
+            format!("udhcpc -i {INTERFACE} -f -n -q -t 8 -T 1 -s /etc/udhcpc/default.script 2>&1");
+        let output = self.guest.run(&command, Duration::from_secs(20))?;
+        anyhow::ensure!(
+            output.status == 0,
+            "udhcpc in the guest got no lease:\n{}",
+            output.stdout
+        );
+        Ok(self
+            .guest
+            .sh(&format!("cat /run/dhcp.{INTERFACE}"))?
+            .trim()
+            .to_owned())
+    }
+}

@@ -1,0 +1,274 @@
+//! `cargo xtask test`: checks and tests, counted together.
+
+use std::env;
+use std::io::{BufRead, BufReader, Write, stdout};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use guest_vm::{Cache, Kernel, Lab, Qemu, TestExtent, TestSetting};
+
+use crate::binaries::{self, Binaries};
+
+/// Kernels that the tests boot.
+const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
+/// Set to `true` by CI systems: there, a test that cannot run has failed.
+const CI: &str = "CI";
+
+/// How many checks and tests passed, failed and could not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+}
+
+/// Runs everything and prints `N passed, N failed` as the last line.
+pub fn run(extent: TestExtent, qemu: Option<&Path>) -> Result<ExitCode> {
+    let mut count = Count::default();
+    for (name, arguments) in CHECKS {
+        count.add(check(
+            name,
+            binaries::cargo()
+                .args(*arguments)
+                .env("RUSTDOCFLAGS", "--deny warnings"),
+        )?);
+    }
+    // First of all tests, those that need nothing.
+    count.add(cargo_test(
+        "unit, property and socket tests",
+        &["--workspace", "--exclude", "guest-tests"],
+        &[],
+    )?);
+    match prepare(extent, qemu) {
+        Ok((binaries, mut variables)) => {
+            variables.push((TestSetting::SERVER, binaries.server.display().to_string()));
+            variables.push((
+                TestSetting::IXGBECTL,
+                binaries.ixgbectl.display().to_string(),
+            ));
+            let name = match extent {
+                TestExtent::Quick => "scenarios",
+                TestExtent::Full => "scenarios, also in virtual machines",
+            };
+            count.add(cargo_test(name, &["--package", "guest-tests"], &variables)?);
+            if extent == TestExtent::Full {
+                let mut demo =
+                    Command::new(env::current_exe().context("cannot find this executable")?);
+                count.add(check(
+                    "demo",
+                    demo.arg("demo")
+                        .envs(variables.iter().map(|(name, value)| (name, value))),
+                )?);
+            }
+        }
+        Err(error) => {
+            println!("scenarios cannot run: {error:#}");
+            count.ignored += 1;
+        }
+    }
+    if count.ignored > 0 {
+        let verdict = if in_ci() {
+            "this counts as failed in CI"
+        } else {
+            "each says why above"
+        };
+        println!("{} could not run: {verdict}", count.ignored);
+    }
+    let failed = count.failed + if in_ci() { count.ignored } else { 0 };
+    println!("{} passed, {failed} failed", count.passed);
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Checks before the tests: name, and arguments of cargo.
+const CHECKS: &[(&str, &[&str])] = &[
+    ("formatting", &["fmt", "--check"]),
+    (
+        "lints",
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--deny",
+            "warnings",
+        ],
+    ),
+    (
+        "documentation",
+        &[
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ],
+    ),
+];
+
+fn in_ci() -> bool {
+    env::var(CI).is_ok_and(|value| value == "true" || value == "1")
+}
+
+/// Fetches and builds what the scenarios need, and gives the variables that tell them.
+fn prepare(
+    extent: TestExtent,
+    qemu: Option<&Path>,
+) -> Result<(Binaries, Vec<(&'static str, String)>)> {
+    let mut variables = Vec::new();
+    let cache = Cache::open()?;
+    variables.push((Cache::PLACE, cache.path("").display().to_string()));
+    let qemu = match qemu {
+        Some(path) => {
+            variables.push((
+                Qemu::CHOICE,
+                std::path::absolute(path)?.display().to_string(),
+            ));
+            Qemu::at(path)?
+        }
+        None => Qemu::find(&cache)?,
+    };
+    let extent = match extent {
+        TestExtent::Quick => "quick",
+        TestExtent::Full => {
+            for kernel in KERNELS {
+                Lab::open_with(kernel, Some(qemu.clone()))?;
+            }
+            "full"
+        }
+    };
+    variables.push((TestSetting::EXTENT, extent.to_owned()));
+    Ok((binaries::build()?, variables))
+}
+
+/// Runs one command as a test.
+fn check(name: &str, command: &mut Command) -> Result<Count> {
+    begin(name);
+    let begun = Instant::now();
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let (word, count) = if status.success() {
+        (
+            "ok",
+            Count {
+                passed: 1,
+                ..Count::default()
+            },
+        )
+    } else {
+        (
+            "FAILED",
+            Count {
+                failed: 1,
+                ..Count::default()
+            },
+        )
+    };
+    println!("{name}: {word}, {:.0} s", begun.elapsed().as_secs_f32());
+    Ok(count)
+}
+
+/// Runs `cargo test` with these arguments and counts what its test programs say.
+fn cargo_test(
+    name: &str,
+    arguments: &[&str],
+    variables: &[(&'static str, String)],
+) -> Result<Count> {
+    begin(name);
+    let begun = Instant::now();
+    let mut command = binaries::cargo();
+    command.args(["test", "--no-fail-fast"]).args(arguments);
+    command
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .stdout(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let output = child.stdout.take().context("cargo has no output")?;
+    let mut count = Count::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.context("cannot read what cargo says")?;
+        let mut out = stdout();
+        out.write_all(&line)
+            .and_then(|()| out.write_all(b"\n"))
+            .context("cannot write to stdout")?;
+        if let Some(more) = result_line(&String::from_utf8_lossy(&line)) {
+            count.add(more);
+        }
+    }
+    let status = child.wait().context("cargo cannot be waited for")?;
+    if !status.success() && count.failed == 0 {
+        // It did not build, or a test program died.
+        count.failed = 1;
+    }
+    println!(
+        "{name}: {} passed, {} failed, {} could not run, {:.0} s",
+        count.passed,
+        count.failed,
+        count.ignored,
+        begun.elapsed().as_secs_f32()
+    );
+    Ok(count)
+}
+
+fn begin(name: &str) {
+    println!("\n== {name}");
+}
+
+/// `test result: ok. 21 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
+fn result_line(line: &str) -> Option<Count> {
+    let mut count = Count::default();
+    let (_, numbers) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    for part in numbers.split(';') {
+        let mut words = part.split_whitespace();
+        let number = words
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(0);
+        match words.next() {
+            Some("passed") => count.passed = number,
+            Some("failed") => count.failed = number,
+            Some("ignored") => count.ignored = number,
+            _ => {}
+        }
+    }
+    Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_line_is_counted() {
+        let line = "test result: FAILED. 20 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.09s";
+
+        assert_eq!(
+            result_line(line),
+            Some(Count {
+                passed: 20,
+                failed: 1,
+                ignored: 2
+            })
+        );
+    }
+
+    #[test]
+    fn other_lines_are_not_counted() {
+        assert_eq!(result_line("test a_test ... ok"), None);
+    }
+}
