@@ -121,9 +121,8 @@ impl Queue {
 
     /// Takes over where the ring lies and what goes with it. Descriptors that were fetched before are forgotten.
     pub fn set_ring(&mut self, index: usize, regs: &RegisterFile) {
-        let wide =
-            |low, high| u64::from(regs.get(high, index)) << 32 | u64::from(regs.get(low, index));
-        self.base = wide(Reg::TDBAL, Reg::TDBAH);
+        let (low, high) = (regs.get(Reg::TDBAL, index), regs.get(Reg::TDBAH, index));
+        self.base = u64::from(high) << 32 | u64::from(low);
         self.len = regs.get(Reg::TDLEN, index) / 16;
         let wrapped = |position: u32| position.checked_rem(self.len).unwrap_or(position);
         self.head = wrapped(regs.get(Reg::TDH, index));

@@ -1,4 +1,7 @@
 //! The transmit engine against a memory and a wire for tests. Frames are checked with etherparse and smoltcp.
 
+mod hostile;
+mod offloads;
 mod rings;
+mod segmentation;
 mod world;

@@ -214,10 +214,9 @@ fn head_write_back_takes_the_place_of_the_descriptors() {
 
     assert_eq!(world.bus.peek(address.into(), 5), [3, 0, 0, 0, 0xFF]);
     assert!(!world.descriptor(0, 2).is_done());
-    assert_eq!(
-        world.bus.take_writes(),
-        [u64::from(address)..u64::from(address) + 4]
-    );
+    let writes = world.bus.take_writes();
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0], u64::from(address)..u64::from(address) + 4);
 }
 
 #[test]
