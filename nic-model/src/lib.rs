@@ -9,6 +9,7 @@
 
 pub mod bus;
 pub mod faults;
+mod filter;
 mod hw;
 pub mod interrupt;
 pub mod offload;

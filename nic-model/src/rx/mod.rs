@@ -1,8 +1,45 @@
 //! Receive: from the wire's frame to the ring's descriptors (7.1).
 
-use ixgbe_spec::register::Reg;
+mod buffer;
+mod checksum;
+pub(crate) mod header;
+mod mac;
+mod payload;
+mod ring;
+#[cfg(test)]
+mod tests;
 
-use crate::{hw::Hw, wire::RxFrame};
+use ixgbe_spec::{
+    descriptor::rx::{Fragment, Info, RssType, Status},
+    register::Reg,
+};
+
+use buffer::{PacketBuffer, Waiting};
+use header::{FilterControl, Headers, Settings, Tag, WINDOW};
+use mac::{Control, FCS_LEN, Health};
+use payload::Payload;
+use ring::{Outcome, Queue, Stop};
+
+use crate::{
+    filter::{Destination, Filters, Mac, Match},
+    hw::Hw,
+    regs::RegisterFile,
+    wire::{Fcs, RxFrame},
+};
+
+/// Number of receive queues.
+const QUEUES: u8 = 128;
+/// Number of traffic classes, each with a packet buffer.
+const CLASSES: usize = 8;
+
+/// RXCTRL: receive enable.
+const RXEN: u32 = 1 << 0;
+/// RXCSUM: sum over the IP payload of fragments.
+const IPPCSE: u32 = 1 << 12;
+/// RXCSUM: the RSS hash takes the place of the packet checksum.
+const PCSD: u32 = 1 << 13;
+/// EICR: a packet buffer ran over.
+const EICR_RX_MISS: u32 = 1 << 17;
 
 /// What became of a frame that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,42 +76,343 @@ pub enum DropReason {
     Dma,
 }
 
+/// An admitted frame: where it goes, and what its descriptor will say.
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    queue: u8,
+    class: u8,
+    tag: Option<Tag>,
+    fcs: Fcs,
+    outcome: Outcome,
+}
+
 /// Receive side of a port.
-#[derive(Debug, Default)]
-pub struct Receive {}
+#[derive(Debug)]
+pub struct Receive {
+    filters: Filters,
+    queues: Vec<Queue>,
+    buffers: [PacketBuffer; CLASSES],
+}
+
+impl Default for Receive {
+    fn default() -> Self {
+        let mut receive = Self {
+            filters: Filters::default(),
+            queues: (0..QUEUES).map(Queue::new).collect(),
+            buffers: Default::default(),
+        };
+        receive.reset();
+        receive
+    }
+}
 
 impl Receive {
-    /// Puts everything back to the state after a reset of the function.
+    /// Puts everything back to the state after a reset of the function. The registers may be reset before or after.
     pub(crate) fn reset(&mut self) {
-        let Self {} = self;
+        let Self {
+            filters,
+            queues,
+            buffers,
+        } = self;
+        filters.reset();
+        for (queue, index) in queues.iter_mut().zip(0..) {
+            *queue = Queue::new(index);
+        }
+        buffers.iter_mut().for_each(PacketBuffer::clear);
     }
 
     /// Software has written a register of the chapters `Receive` or `Filter`; `old` and `new` are its values before and
     /// after.
-    pub(crate) fn written(
-        &mut self,
-        _reg: Reg,
-        _index: usize,
-        _old: u32,
-        _new: u32,
-        _hw: &mut Hw<'_>,
-    ) {
+    pub(crate) fn written(&mut self, reg: Reg, index: usize, old: u32, new: u32, hw: &mut Hw<'_>) {
+        match reg {
+            Reg::RDBAL
+            | Reg::RDBAH
+            | Reg::RDLEN
+            | Reg::RDH
+            | Reg::RDT
+            | Reg::SRRCTL
+            | Reg::RXDCTL => {
+                if let Some(queue) = self.queues.get_mut(index) {
+                    queue.written(reg, old, new, hw);
+                }
+            }
+            Reg::QDE => self.queue_drop_enable(new, hw.regs),
+            _ => self.filters.written(reg, old, new, hw),
+        }
+    }
+
+    /// QDE: reads or writes the bits of the queue that it names (8.2.3.8.9).
+    fn queue_drop_enable(&mut self, value: u32, regs: &mut RegisterFile) {
+        const ENABLE: u32 = 1 << 0;
+        const HIDE_VLAN: u32 = 1 << 1;
+        const WRITE: u32 = 1 << 16;
+        const READ: u32 = 1 << 17;
+        let Some(queue) = self.queues.get_mut((value >> 8 & 0x7F) as usize) else {
+            return;
+        };
+        if value & WRITE != 0 {
+            queue.set_drop(value & ENABLE != 0, value & HIDE_VLAN != 0);
+        }
+        let mut result = value & !(WRITE | READ | ENABLE | HIDE_VLAN);
+        let (drop, hide_vlan) = queue.drop();
+        if drop {
+            result |= ENABLE;
+        }
+        if hide_vlan {
+            result |= HIDE_VLAN;
+        }
+        regs.set(Reg::QDE, 0, result);
     }
 
     /// Takes a frame from the wire (or from transmit, in loopback).
-    pub(crate) fn receive(&mut self, _frame: &RxFrame<'_>, _hw: &mut Hw<'_>) -> Verdict {
-        Verdict::Dropped(DropReason::Disabled)
+    pub(crate) fn receive(&mut self, frame: &RxFrame<'_>, hw: &mut Hw<'_>) -> Verdict {
+        let mut copy = [0; WINDOW];
+        let window = window(frame, &mut copy);
+        let packet = match self.admit(frame, window, hw) {
+            Ok(packet) => packet,
+            Err(reason) => return Verdict::Dropped(reason),
+        };
+        let mut done = 0;
+        let class = usize::from(packet.class);
+        if self.buffers.get(class).is_some_and(PacketBuffer::is_empty) {
+            let parts = (frame.head, frame.body);
+            match deliver(&mut self.queues, parts, &packet, &mut done, hw) {
+                Ok(()) => {
+                    return Verdict::Delivered {
+                        queue: packet.queue,
+                    };
+                }
+                Err(Stop::Drop(reason)) => return Verdict::Dropped(reason),
+                Err(Stop::Wait) => {}
+            }
+        }
+        let waiting = Waiting {
+            frame: [frame.head, frame.body].concat().into(),
+            packet,
+            done,
+        };
+        let capacity = capacity(class, hw.regs);
+        let Some(buffer) = self.buffers.get_mut(class) else {
+            return Verdict::Dropped(DropReason::PacketBuffer);
+        };
+        if buffer.push(waiting, capacity) {
+            return Verdict::Buffered;
+        }
+        hw.regs.count(Reg::MPC, class, 1);
+        hw.irq.other(hw.regs, EICR_RX_MISS);
+        Verdict::Dropped(DropReason::PacketBuffer)
+    }
+
+    /// Decides whether a frame comes in, and everything that its descriptor says about it.
+    fn admit(
+        &mut self,
+        frame: &RxFrame<'_>,
+        window: &[u8],
+        hw: &mut Hw<'_>,
+    ) -> Result<Packet, DropReason> {
+        let headers = Headers::parse(window, frame.len(), &settings(hw.regs));
+        let health = mac::inspect(frame, &headers, hw.regs)?;
+        let control = mac::control(window, &headers, hw.regs);
+        if control == Control::Discard {
+            return Err(DropReason::Mac);
+        }
+        let mac = window.first_chunk().copied().map(Mac::new);
+        let mac = mac.ok_or(DropReason::Mac)?;
+        let accepted = self.filters.accept_address(mac, hw.regs);
+        let accepted = accepted.ok_or(DropReason::Address)?;
+        if !self.filters.accept_vlan(&headers, hw.regs) {
+            return Err(DropReason::Vlan);
+        }
+        if health == Health::Good && control == Control::No {
+            mac::count_good(mac.kind(), frame.len(), hw.regs);
+        }
+        if hw.regs.get(Reg::RXCTRL, 0) & RXEN == 0 {
+            return Err(DropReason::Disabled);
+        }
+        let class = traffic_class(&headers, hw.regs);
+        let destination = self.filters.choose(window, &headers, class, hw.regs);
+        let mut outcome = outcome(frame, window, &headers, &destination, hw.regs);
+        outcome.status.set(Status::PIF, accepted == Match::Inexact);
+        outcome.status.set(Status::RXE, health == Health::Bad);
+        let queue = destination.queue;
+        let runs = |queue: &Queue| queue.is_running();
+        if destination.drop && !self.queues.get(usize::from(queue)).is_some_and(runs) {
+            return Err(DropReason::FlowDirector);
+        }
+        Ok(Packet {
+            queue,
+            class,
+            tag: headers.tag,
+            fcs: frame.fcs,
+            outcome,
+        })
     }
 
     /// Moves frames that wait in the packet buffer to rings that have got descriptors; at most `budget`. Returns
     /// whether more can be done at once.
-    pub(crate) fn step(&mut self, _budget: usize, _hw: &mut Hw<'_>) -> bool {
+    pub(crate) fn step(&mut self, budget: usize, hw: &mut Hw<'_>) -> bool {
+        let mut left = budget;
+        for (class, buffer) in self.buffers.iter_mut().enumerate() {
+            while let Some(waiting) = buffer.front() {
+                if left == 0 {
+                    return true;
+                }
+                left -= 1;
+                let parts = (&waiting.frame[..], &[][..]);
+                let result = deliver(
+                    &mut self.queues,
+                    parts,
+                    &waiting.packet,
+                    &mut waiting.done,
+                    hw,
+                );
+                if result == Err(Stop::Wait) {
+                    break;
+                }
+                buffer.pop(capacity(class, hw.regs));
+            }
+        }
         false
     }
 
     /// Whether the packet buffer has room, so that the wire may hand in more; if not, frames that come all the same
     /// may be dropped and counted (MPC).
     pub(crate) fn has_room(&self) -> bool {
-        true
+        self.buffers.iter().all(PacketBuffer::has_room)
     }
+}
+
+/// The first bytes of a frame in one piece.
+#[inline]
+fn window<'a>(frame: &RxFrame<'a>, copy: &'a mut [u8; WINDOW]) -> &'a [u8] {
+    let len = frame.len().min(WINDOW);
+    if let Some(window) = frame.head.get(..len) {
+        return window;
+    }
+    let (head, rest) = copy.split_at_mut(frame.head.len());
+    head.copy_from_slice(frame.head);
+    for (to, from) in rest.iter_mut().zip(frame.body) {
+        *to = *from;
+    }
+    &copy[..len]
+}
+
+/// What registers say about parsing.
+#[inline]
+fn settings(regs: &RegisterFile) -> Settings {
+    const EXTENDED_VLAN: u32 = 1 << 26;
+    let outer = regs.get(Reg::CTRL_EXT, 0) & EXTENDED_VLAN != 0;
+    Settings {
+        vlan_type: (regs.get(Reg::VLNCTRL, 0) & 0xFFFF) as u16,
+        outer_vlan_type: outer.then(|| (regs.get(Reg::EXVET, 0) >> 16) as u16),
+        filter_control: FilterControl(regs.get(Reg::RFCTL, 0)),
+    }
+}
+
+/// The traffic class of a frame: that of its user priority, in the modes that have classes (7.1.2.2, RTRUP2TC).
+#[inline]
+fn traffic_class(headers: &Headers, regs: &RegisterFile) -> u8 {
+    let mapping = regs.get(Reg::RTRUP2TC, 0);
+    let priority = headers.tag.map_or(0, Tag::priority);
+    (mapping >> (3 * priority) & 7) as u8
+}
+
+/// Bytes of the packet buffer of a traffic class.
+#[inline]
+fn capacity(class: usize, regs: &RegisterFile) -> usize {
+    (regs.get(Reg::RXPBSIZE, class) >> 10 & 0x3FF) as usize * 1024
+}
+
+/// The descriptor's words of an admitted frame.
+#[inline]
+fn outcome(
+    frame: &RxFrame<'_>,
+    window: &[u8],
+    headers: &Headers,
+    destination: &Destination,
+    regs: &mut RegisterFile,
+) -> Outcome {
+    let rxcsum = regs.get(Reg::RXCSUM, 0);
+    let mut status = destination.status | checksum::verify(frame, window, headers, regs);
+    status.set(Status::VEXT, headers.outer_tag);
+    status.set(Status::LLINT, destination.immediate);
+    let mut outcome = Outcome {
+        info: Info::new().with_packet_type(destination.packet_type.unwrap_or(headers.packet_type)),
+        hash: 0,
+        fragment: Fragment::new(),
+        status,
+        vlan: headers.tag.map(|tag| tag.tci),
+    };
+    if rxcsum & PCSD != 0 || destination.rss_type == RssType::FlowDirector {
+        outcome.info.set_rss_type(destination.rss_type);
+        outcome.hash = destination.hash;
+    } else {
+        let payload_sum = rxcsum & IPPCSE != 0;
+        let (fragment, valid) = checksum::fragment(frame, window, headers, payload_sum);
+        outcome.fragment = fragment;
+        outcome.hash = fragment.into_bits();
+        outcome.status |= valid;
+    }
+    outcome
+}
+
+/// Puts a frame into its queue's ring, from byte `done` of the payload on, and counts and reports it when it is there.
+fn deliver(
+    queues: &mut [Queue],
+    (head, body): (&[u8], &[u8]),
+    packet: &Packet,
+    done: &mut usize,
+    hw: &mut Hw<'_>,
+) -> Result<(), Stop> {
+    let index = usize::from(packet.queue);
+    let Some(queue) = queues.get_mut(index) else {
+        return Err(Stop::Drop(DropReason::Queue));
+    };
+    let mut fcs = [0; FCS_LEN];
+    let keep_fcs = hw.regs.get(Reg::HLREG0, 0) & mac::hlreg0::RXCRCSTRP == 0;
+    if keep_fcs {
+        fcs = fcs_of(head, body, packet.fcs);
+    }
+    let fcs = if keep_fcs { &fcs[..] } else { &[] };
+    let tag = packet.tag.filter(|_| queue.strips_vlan());
+    let payload = Payload::new(head, body, tag, fcs);
+    let result = queue.deliver(&payload, &packet.outcome, done, hw);
+    match result {
+        Ok(()) => {
+            let len = head.len() + body.len() + fcs.len();
+            count_delivered(queue.statistics(hw.regs), len, hw.regs);
+            hw.irq.rx_queue(hw.regs, index);
+            hw.bus.retire();
+        }
+        Err(Stop::Drop(_)) => hw.bus.retire(),
+        Err(Stop::Wait) => {}
+    }
+    result
+}
+
+/// Counts a packet that is in its ring.
+#[inline]
+fn count_delivered(statistics: usize, len: usize, regs: &mut RegisterFile) {
+    const ALL_QUEUES: u32 = 0x10;
+    let len = len as u64;
+    regs.count(Reg::QPRC, statistics, 1);
+    regs.count36(Reg::QBRC_L, Reg::QBRC_H, statistics, len);
+    let counted = regs.get(Reg::RXDSTATCTRL, 0) & 0x1F;
+    if counted & ALL_QUEUES != 0 || counted as usize == statistics {
+        regs.count(Reg::RXDGPC, 0, 1);
+        regs.count36(Reg::RXDGBCL, Reg::RXDGBCH, 0, len);
+    }
+}
+
+/// The FCS with which a frame arrived.
+fn fcs_of(head: &[u8], body: &[u8], fcs: Fcs) -> [u8; FCS_LEN] {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(head);
+    crc.update(body);
+    let crc = crc.finalize();
+    match fcs {
+        Fcs::Good => crc,
+        Fcs::Bad => !crc,
+    }
+    .to_le_bytes()
 }

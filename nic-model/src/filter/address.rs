@@ -1,0 +1,272 @@
+//! The L2 address filter (7.1.1.1).
+
+use ixgbe_spec::register::Reg;
+
+use crate::regs::RegisterFile;
+
+/// Filter Control, promiscuous and broadcast bits (8.2.3.7.1).
+pub(crate) mod fctrl {
+    /// Store bad packets.
+    pub(crate) const SBP: u32 = 1 << 1;
+    /// Multicast promiscuous enable.
+    pub(crate) const MPE: u32 = 1 << 8;
+    /// Unicast promiscuous enable.
+    pub(crate) const UPE: u32 = 1 << 9;
+    /// Broadcast accept mode.
+    pub(crate) const BAM: u32 = 1 << 10;
+}
+
+/// RAH: address valid.
+const AV: u32 = 1 << 31;
+/// MCSTCTRL: multicast filter enable.
+const MFE: u32 = 1 << 2;
+
+/// An Ethernet address as a number, first byte in the low bits (the layout of RAL and RAH).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mac(u64);
+
+impl Mac {
+    /// The broadcast address.
+    const BROADCAST: Self = Self(0xFFFF_FFFF_FFFF);
+
+    /// The address that starts with the first of six bytes.
+    pub(crate) const fn new([a, b, c, d, e, f]: [u8; 6]) -> Self {
+        Self(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+    }
+
+    const fn from_rar(low: u32, high: u32) -> Self {
+        Self((high as u64 & 0xFFFF) << 32 | low as u64)
+    }
+
+    /// What the address is a group of.
+    pub(crate) const fn kind(self) -> Kind {
+        if self.0 == Self::BROADCAST.0 {
+            Kind::Broadcast
+        } else if self.0 & 1 == 1 {
+            Kind::Multicast
+        } else {
+            Kind::Unicast
+        }
+    }
+
+    /// Row and bit in MTA or PFUTA that the twelve address bits lead to which MCSTCTRL.MO selects (8.2.3.7.7).
+    pub(crate) const fn hash(self, multicast_control: u32) -> (usize, u32) {
+        let lowest_bit = match multicast_control & 3 {
+            0 => 36,
+            1 => 35,
+            2 => 34,
+            _ => 32,
+        };
+        let bits = (self.0 >> lowest_bit & 0xFFF) as u32;
+        ((bits >> 5) as usize, bits & 31)
+    }
+}
+
+/// Kinds of destination address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One station.
+    Unicast,
+    /// A group.
+    Multicast,
+    /// All stations.
+    Broadcast,
+}
+
+/// How a frame passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Match {
+    /// Its address is in a receive address register, or unicast frames of any address pass.
+    Exact,
+    /// By hash, or as multicast or broadcast (status bit PIF).
+    Inexact,
+}
+
+/// The receive address registers in a form that is quick to search.
+#[derive(Debug, Default)]
+pub(crate) struct AddressFilter {
+    /// The valid addresses of RAL and RAH from element 1 on.
+    exact: Vec<Mac>,
+    stale: bool,
+}
+
+impl AddressFilter {
+    /// The state after a reset; the registers are looked at when the next frame comes.
+    pub(crate) fn reset(&mut self) {
+        self.changed();
+    }
+
+    /// RAL or RAH has been written.
+    pub(crate) fn changed(&mut self) {
+        let Self { exact, stale } = self;
+        exact.clear();
+        *stale = true;
+    }
+
+    /// Whether, and how, a frame to `mac` passes.
+    pub(crate) fn accept(&mut self, mac: Mac, regs: &RegisterFile) -> Option<Match> {
+        let control = regs.get(Reg::FCTRL, 0);
+        let multicast = regs.get(Reg::MCSTCTRL, 0);
+        let hit = |table| {
+            let (row, bit) = mac.hash(multicast);
+            regs.get(table, row) >> bit & 1 == 1
+        };
+        match mac.kind() {
+            Kind::Broadcast => (control & (fctrl::BAM | fctrl::MPE) != 0).then_some(Match::Inexact),
+            Kind::Multicast => (control & fctrl::MPE != 0
+                || multicast & MFE != 0 && hit(Reg::MTA)
+                || self.is_exact(mac, regs))
+            .then_some(Match::Inexact),
+            Kind::Unicast if control & fctrl::UPE != 0 || self.is_exact(mac, regs) => {
+                Some(Match::Exact)
+            }
+            Kind::Unicast => hit(Reg::PFUTA).then_some(Match::Inexact),
+        }
+    }
+
+    /// Whether a valid receive address register holds `mac`. The first one is the station's own and what most frames
+    /// carry; the card itself loads it, so it is read from the registers each time.
+    fn is_exact(&mut self, mac: Mac, regs: &RegisterFile) -> bool {
+        let high = regs.get(Reg::RAH, 0);
+        if high & AV != 0 && Mac::from_rar(regs.get(Reg::RAL, 0), high) == mac {
+            return true;
+        }
+        if self.stale {
+            self.stale = false;
+            self.exact = (1..Reg::RAH.count())
+                .filter(|n| regs.get(Reg::RAH, *n) & AV != 0)
+                .map(|n| Mac::from_rar(regs.get(Reg::RAL, n), regs.get(Reg::RAH, n)))
+                .collect();
+        }
+        self.exact.contains(&mac)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OWN: [u8; 6] = [2, 0x11, 0x22, 0x33, 0x44, 0x55];
+    const GROUP: [u8; 6] = [0x01, 0x00, 0x5E, 0x7F, 0x12, 0xAB];
+
+    fn set_rar(regs: &mut RegisterFile, index: usize, mac: [u8; 6]) {
+        regs.set(
+            Reg::RAL,
+            index,
+            u32::from_le_bytes(mac[..4].try_into().unwrap()),
+        );
+        regs.set(
+            Reg::RAH,
+            index,
+            AV | u32::from(mac[4]) | u32::from(mac[5]) << 8,
+        );
+    }
+
+    fn accept(regs: &RegisterFile, mac: [u8; 6]) -> Option<Match> {
+        let mut filter = AddressFilter::default();
+        filter.reset();
+        filter.accept(Mac::new(mac), regs)
+    }
+
+    #[test]
+    fn a_frame_passes_by_the_first_and_by_the_last_address_register() {
+        let mut regs = RegisterFile::default();
+        set_rar(&mut regs, 0, OWN);
+        set_rar(&mut regs, 127, [2, 0, 0, 0, 0, 9]);
+
+        assert_eq!(accept(&regs, OWN), Some(Match::Exact));
+        assert_eq!(accept(&regs, [2, 0, 0, 0, 0, 9]), Some(Match::Exact));
+        assert_eq!(accept(&regs, [2, 0, 0, 0, 0, 8]), None);
+    }
+
+    #[test]
+    fn an_address_register_that_is_not_valid_passes_nothing() {
+        let mut regs = RegisterFile::default();
+        set_rar(&mut regs, 3, OWN);
+        regs.set(Reg::RAH, 3, regs.get(Reg::RAH, 3) & !AV);
+
+        assert_eq!(accept(&regs, OWN), None);
+    }
+
+    #[test]
+    fn a_change_of_an_address_register_is_seen() {
+        let mut regs = RegisterFile::default();
+        let mut filter = AddressFilter::default();
+        filter.reset();
+        assert_eq!(filter.accept(Mac::new(OWN), &regs), None);
+
+        set_rar(&mut regs, 5, OWN);
+        filter.changed();
+
+        assert_eq!(filter.accept(Mac::new(OWN), &regs), Some(Match::Exact));
+    }
+
+    #[test]
+    fn broadcast_passes_with_bam_or_multicast_promiscuous_only() {
+        let mut regs = RegisterFile::default();
+        regs.set(Reg::FCTRL, 0, fctrl::UPE);
+        assert_eq!(accept(&regs, [0xFF; 6]), None);
+        regs.set(Reg::FCTRL, 0, fctrl::BAM);
+        assert_eq!(accept(&regs, [0xFF; 6]), Some(Match::Inexact));
+        regs.set(Reg::FCTRL, 0, fctrl::MPE);
+        assert_eq!(accept(&regs, [0xFF; 6]), Some(Match::Inexact));
+    }
+
+    #[test]
+    fn promiscuous_modes_are_for_their_kind_of_address() {
+        let mut regs = RegisterFile::default();
+        regs.set(Reg::FCTRL, 0, fctrl::UPE);
+        assert_eq!(accept(&regs, OWN), Some(Match::Exact));
+        assert_eq!(accept(&regs, GROUP), None);
+        regs.set(Reg::FCTRL, 0, fctrl::MPE);
+        assert_eq!(accept(&regs, OWN), None);
+        assert_eq!(accept(&regs, GROUP), Some(Match::Inexact));
+    }
+
+    #[test]
+    fn the_multicast_table_counts_only_if_it_is_enabled() {
+        let mut regs = RegisterFile::default();
+        let (row, bit) = Mac::new(GROUP).hash(0);
+        regs.set(Reg::MTA, row, 1 << bit);
+
+        assert_eq!(accept(&regs, GROUP), None);
+        regs.set(Reg::MCSTCTRL, 0, MFE);
+        assert_eq!(accept(&regs, GROUP), Some(Match::Inexact));
+        assert_eq!(accept(&regs, [1, 0, 0x5E, 0, 0, 1]), None);
+    }
+
+    #[test]
+    fn a_unicast_frame_passes_by_the_unicast_hash_table() {
+        let mut regs = RegisterFile::default();
+        let (row, bit) = Mac::new(OWN).hash(0);
+        regs.set(Reg::PFUTA, row, 1 << bit);
+
+        assert_eq!(accept(&regs, OWN), Some(Match::Inexact));
+    }
+
+    /// Linux `ixgbe_mta_vector`.
+    fn linux_mta_vector(addr: [u8; 6], mc_filter_type: u32) -> u16 {
+        let [.., a4, a5] = addr.map(u16::from);
+        let vector = match mc_filter_type {
+            0 => a4 >> 4 | a5 << 4,
+            1 => a4 >> 3 | a5 << 5,
+            2 => a4 >> 2 | a5 << 6,
+            _ => a4 | a5 << 8,
+        };
+        vector & 0xFFF
+    }
+
+    proptest! {
+        #[test]
+        fn the_hash_is_the_one_that_linux_programs(mac in any::<[u8; 6]>(), offset in 0u32..4) {
+            let vector = linux_mta_vector(mac, offset);
+
+            let (row, bit) = Mac::new(mac).hash(offset);
+
+            prop_assert_eq!(row, usize::from(vector >> 5));
+            prop_assert_eq!(bit, u32::from(vector & 31));
+        }
+    }
+}

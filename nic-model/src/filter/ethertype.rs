@@ -1,0 +1,97 @@
+//! The L2 ethertype filters (7.1.2.3).
+
+use ixgbe_spec::{descriptor::rx::PacketType, register::Reg};
+
+use crate::{regs::RegisterFile, rx::header::Headers};
+
+use super::five_tuple::Route;
+
+/// ETQF: enable.
+const FILTER_EN: u32 = 1 << 31;
+/// ETQF: the user priority is compared.
+const PRIORITY_EN: u32 = 1 << 19;
+/// ETQS: the filter chooses the queue.
+const QUEUE_EN: u32 = 1 << 31;
+/// ETQS: low latency interrupt.
+const LLI: u32 = 1 << 29;
+
+/// The filter that matches a frame: the packet type that it gives, and the queue, if it chooses one.
+#[inline]
+pub(crate) fn filter(
+    headers: &Headers,
+    regs: &RegisterFile,
+) -> Option<(PacketType, Option<Route>)> {
+    let n = (0..Reg::ETQF.count()).find(|n| matches(regs.get(Reg::ETQF, *n), headers))?;
+    let action = regs.get(Reg::ETQS, n);
+    let index = PacketType::from_bits_retain(u16::try_from(n).unwrap_or(0) & 7);
+    let route = (action & QUEUE_EN != 0).then_some(Route {
+        queue: (action >> 16 & 0x7F) as u8,
+        immediate: action & LLI != 0,
+    });
+    Some((PacketType::L2 | index, route))
+}
+
+#[inline]
+fn matches(filter: u32, headers: &Headers) -> bool {
+    filter & FILTER_EN != 0
+        && headers.length.is_none()
+        && filter & 0xFFFF == u32::from(headers.ethertype)
+        && (filter & PRIORITY_EN == 0
+            || headers.tag.map(|tag| u32::from(tag.priority())) == Some(filter >> 16 & 7))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rx::header::Tag;
+
+    fn headers(ethertype: u16) -> Headers {
+        Headers {
+            ethertype,
+            ..Headers::default()
+        }
+    }
+
+    #[test]
+    fn a_matching_filter_gives_type_and_queue() {
+        let mut regs = RegisterFile::default();
+        regs.set(Reg::ETQF, 3, FILTER_EN | 0x88F7);
+        regs.set(Reg::ETQS, 3, QUEUE_EN | LLI | 9 << 16);
+
+        let route = Route {
+            queue: 9,
+            immediate: true,
+        };
+        assert_eq!(
+            filter(&headers(0x88F7), &regs),
+            Some((PacketType::from_bits_retain(0x803), Some(route)))
+        );
+        assert_eq!(filter(&headers(0x88F8), &regs), None);
+    }
+
+    #[test]
+    fn a_filter_without_a_queue_still_gives_the_type() {
+        let mut regs = RegisterFile::default();
+        regs.set(Reg::ETQF, 0, FILTER_EN | 0x8906);
+        regs.set(Reg::ETQS, 0, 9 << 16);
+
+        assert_eq!(
+            filter(&headers(0x8906), &regs),
+            Some((PacketType::L2, None))
+        );
+    }
+
+    #[test]
+    fn a_filter_with_priority_wants_a_tag_with_it() {
+        let mut regs = RegisterFile::default();
+        regs.set(Reg::ETQF, 0, FILTER_EN | PRIORITY_EN | 5 << 16 | 0x8906);
+        let tagged = |tci| Headers {
+            tag: Some(Tag { offset: 12, tci }),
+            ..headers(0x8906)
+        };
+
+        assert_eq!(filter(&headers(0x8906), &regs), None);
+        assert_eq!(filter(&tagged(4 << 13), &regs), None);
+        assert!(filter(&tagged(5 << 13), &regs).is_some());
+    }
+}

@@ -1,0 +1,140 @@
+//! Receive filters: who may come in, and to which queue (7.1.1, 7.1.2).
+
+mod address;
+mod ethertype;
+mod five_tuple;
+mod flow_director;
+mod rss;
+mod vlan;
+
+use ixgbe_spec::{
+    descriptor::rx::{PacketType, RssType, Status},
+    register::Reg,
+};
+
+pub(crate) use address::{Kind, Mac, Match, fctrl};
+
+use address::AddressFilter;
+use five_tuple::FiveTupleFilters;
+use flow_director::{Action, FlowDirector};
+use rss::Rss;
+
+use crate::{hw::Hw, regs::RegisterFile, rx::header::Headers};
+
+/// Where an admitted frame goes, and what its descriptor says about the choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Destination {
+    /// VM pool; 0 without virtualisation.
+    pub(crate) pool: u8,
+    /// Receive queue.
+    pub(crate) queue: u8,
+    /// A Flow Director filter has sent it to the drop queue.
+    pub(crate) drop: bool,
+    /// It interrupts at once.
+    pub(crate) immediate: bool,
+    /// What `hash` is.
+    pub(crate) rss_type: RssType,
+    /// RSS hash or filter id.
+    pub(crate) hash: u32,
+    /// Packet type, if an ethertype filter says so.
+    pub(crate) packet_type: Option<PacketType>,
+    /// Status bits of the Flow Director.
+    pub(crate) status: Status,
+}
+
+/// The receive filters of a port.
+#[derive(Debug, Default)]
+pub(crate) struct Filters {
+    addresses: AddressFilter,
+    five_tuples: FiveTupleFilters,
+    flow_director: FlowDirector,
+    rss: Rss,
+}
+
+impl Filters {
+    /// The state after a reset. What is derived from registers is derived again when the next frame comes.
+    pub(crate) fn reset(&mut self) {
+        let Self {
+            addresses,
+            five_tuples,
+            flow_director,
+            rss,
+        } = self;
+        addresses.reset();
+        five_tuples.reset();
+        flow_director.reset();
+        rss.reset();
+    }
+
+    /// Software has written a register.
+    pub(crate) fn written(&mut self, reg: Reg, old: u32, new: u32, hw: &mut Hw<'_>) {
+        match reg {
+            Reg::RAL | Reg::RAH => self.addresses.changed(),
+            Reg::FTQF => self.five_tuples.changed(),
+            Reg::RSSRK => self.rss.key_changed(),
+            _ => self.flow_director.written(reg, old, new, hw),
+        }
+    }
+
+    /// Whether, and how, a frame to `mac` passes the address filter.
+    #[inline]
+    pub(crate) fn accept_address(&mut self, mac: Mac, regs: &RegisterFile) -> Option<Match> {
+        self.addresses.accept(mac, regs)
+    }
+
+    /// Whether a frame passes the VLAN filter.
+    #[inline]
+    pub(crate) fn accept_vlan(&self, headers: &Headers, regs: &RegisterFile) -> bool {
+        vlan::accepts(headers.tag, regs)
+    }
+
+    /// The queue of an admitted frame: by ethertype, SYN or 5-tuple, Flow Director, or MRQC, in this order (7.1.2).
+    pub(crate) fn choose(
+        &mut self,
+        window: &[u8],
+        headers: &Headers,
+        class: u8,
+        regs: &mut RegisterFile,
+    ) -> Destination {
+        const POOL: u8 = 0;
+        let rss = self.rss.choose(window, headers, POOL, class, regs);
+        let mut destination = Destination {
+            pool: POOL,
+            queue: rss.queue,
+            drop: false,
+            immediate: false,
+            rss_type: rss.rss_type,
+            hash: rss.hash,
+            packet_type: None,
+            status: Status::empty(),
+        };
+        let flow_director = self.flow_director.lookup(window, headers, POOL, regs);
+        if let Some(outcome) = flow_director {
+            match outcome.action {
+                Action::Queue(queue) => destination.queue = queue,
+                Action::Drop(queue) => {
+                    destination.queue = queue;
+                    destination.drop = true;
+                }
+                Action::Continue => {}
+            }
+            destination.immediate = outcome.immediate;
+            if let Some((status, id)) = outcome.report {
+                destination.status = status;
+                destination.rss_type = RssType::FlowDirector;
+                destination.hash = id;
+            }
+        }
+        let ethertype = ethertype::filter(headers, regs);
+        destination.packet_type = ethertype.map(|(packet_type, _)| packet_type);
+        let stronger = ethertype
+            .and_then(|(_, route)| route)
+            .or_else(|| self.five_tuples.route(window, headers, POOL, regs));
+        if let Some(route) = stronger {
+            destination.queue = route.queue;
+            destination.drop = false;
+            destination.immediate |= route.immediate;
+        }
+        destination
+    }
+}

@@ -1,0 +1,82 @@
+//! The receive packet buffer: frames that wait for descriptors (3.7.7.3, 7.1.3).
+//!
+//! One first-in first-out memory for each traffic class. As on the card the frame at its head holds up those behind it,
+//! whatever their queue; a queue that must not do that has SRRCTL.DROP_EN.
+
+use std::collections::VecDeque;
+
+use super::{Packet, mac::LONGEST_LEN};
+
+/// Least memory that a frame takes.
+const GRANULE: usize = 64;
+
+/// A frame that waits, and how much of it is in the ring already.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// The frame, without FCS.
+    pub(crate) frame: Box<[u8]>,
+    /// Where it goes, and its descriptor.
+    pub(crate) packet: Packet,
+    /// Bytes of it that are in the ring.
+    pub(crate) done: usize,
+}
+
+impl Waiting {
+    fn size(&self) -> usize {
+        self.frame.len().max(GRANULE)
+    }
+}
+
+/// The packet buffer of a traffic class.
+#[derive(Debug, Default)]
+pub(crate) struct PacketBuffer {
+    frames: VecDeque<Waiting>,
+    used: usize,
+    full: bool,
+}
+
+impl PacketBuffer {
+    /// Whether no frame waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Whether a further frame should be offered. Once it is not, it is again when half of the memory is free.
+    pub(crate) const fn has_room(&self) -> bool {
+        !self.full
+    }
+
+    /// Takes a frame if `capacity` bytes hold it too.
+    pub(crate) fn push(&mut self, waiting: Waiting, capacity: usize) -> bool {
+        let used = self.used + waiting.size();
+        if used > capacity {
+            self.full = !self.frames.is_empty();
+            return false;
+        }
+        self.used = used;
+        self.full = used + LONGEST_LEN > capacity;
+        self.frames.push_back(waiting);
+        true
+    }
+
+    /// The frame that is next.
+    pub(crate) fn front(&mut self) -> Option<&mut Waiting> {
+        self.frames.front_mut()
+    }
+
+    /// Removes the frame that was next.
+    pub(crate) fn pop(&mut self, capacity: usize) {
+        if let Some(waiting) = self.frames.pop_front() {
+            self.used -= waiting.size();
+        }
+        self.full &= self.used > capacity / 2 && !self.frames.is_empty();
+    }
+
+    /// Loses all frames.
+    pub(crate) fn clear(&mut self) {
+        let Self { frames, used, full } = self;
+        frames.clear();
+        *used = 0;
+        *full = false;
+    }
+}

@@ -1,0 +1,197 @@
+//! What the MAC lets in: lengths, FCS, flow control; and what it counts (7.1.1, 8.2.3.22.8, 8.2.3.23).
+
+use ixgbe_spec::register::Reg;
+
+use super::{
+    DropReason,
+    header::{ETHERNET_LEN, Headers, Tag, word},
+};
+use crate::{
+    filter::{Kind, fctrl},
+    regs::RegisterFile,
+    wire::{Fcs, RxFrame},
+};
+
+/// Length of the FCS.
+pub(crate) const FCS_LEN: usize = 4;
+/// Shortest frame, with FCS.
+const MIN_LEN: usize = 64;
+/// Longest frame without a tag if jumbo frames are off, with FCS.
+const STANDARD_LEN: usize = 1518;
+/// Longest frame that the card takes at all, with FCS: 15.5 KB.
+pub(crate) const LONGEST_LEN: usize = 15_872;
+/// Shortest payload of an Ethernet frame; shorter ones are padded.
+const MIN_PAYLOAD: usize = 46;
+
+/// HLREG0 (8.2.3.22.8).
+pub(crate) mod hlreg0 {
+    /// The FCS is not delivered.
+    pub(crate) const RXCRCSTRP: u32 = 1 << 1;
+    /// Frames up to MAXFRS pass.
+    pub(crate) const JUMBOEN: u32 = 1 << 2;
+    /// A length field that contradicts the frame is an error.
+    pub(crate) const RXLNGTHERREN: u32 = 1 << 27;
+}
+
+/// MFLCN (8.2.3.22.35).
+mod mflcn {
+    pub(super) const PMCF: u32 = 1 << 0;
+    pub(super) const DPF: u32 = 1 << 1;
+    pub(super) const RPFCE: u32 = 1 << 2;
+    pub(super) const RFCE: u32 = 1 << 3;
+}
+
+/// Ethertype of MAC control frames (IEEE 802.3, 31).
+const MAC_CONTROL: u16 = 0x8808;
+const PAUSE: u16 = 0x0001;
+const PRIORITY_PAUSE: u16 = 0x0101;
+
+/// Whether a frame that may go on is in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It is.
+    Good,
+    /// It has an error and goes on because FCTRL.SBP is set.
+    Bad,
+}
+
+/// Counts an arriving frame and checks FCS and lengths.
+///
+/// # Errors
+/// [`DropReason::Mac`] for a frame with an error, unless bad packets are stored.
+#[inline]
+pub(crate) fn inspect(
+    frame: &RxFrame<'_>,
+    headers: &Headers,
+    regs: &mut RegisterFile,
+) -> Result<Health, DropReason> {
+    let len = frame.len() + FCS_LEN;
+    regs.count(Reg::TPR, 0, 1);
+    regs.count36(Reg::TORL, Reg::TORH, 0, len as u64);
+    let Some(counter) = error(frame.fcs, len, headers, regs) else {
+        regs.count(Reg::RXNFGPC, 0, 1);
+        regs.count36(Reg::RXNFGBCL, Reg::RXNFGBCH, 0, len as u64);
+        return Ok(Health::Good);
+    };
+    regs.count(counter, 0, 1);
+    let stored = regs.get(Reg::FCTRL, 0) & fctrl::SBP != 0
+        && (ETHERNET_LEN + FCS_LEN..=LONGEST_LEN).contains(&len);
+    if stored {
+        Ok(Health::Bad)
+    } else {
+        Err(DropReason::Mac)
+    }
+}
+
+/// The counter of what is wrong with a frame of `len` bytes, FCS included.
+#[inline]
+fn error(fcs: Fcs, len: usize, headers: &Headers, regs: &RegisterFile) -> Option<Reg> {
+    let hlreg0 = regs.get(Reg::HLREG0, 0);
+    let longest = if hlreg0 & hlreg0::JUMBOEN == 0 {
+        STANDARD_LEN
+    } else {
+        (regs.get(Reg::MAXFRS, 0) >> 16) as usize
+    };
+    let tags = usize::from(headers.tag.is_some()) + usize::from(headers.outer_tag);
+    let longest = (longest + tags * Tag::LEN).min(LONGEST_LEN);
+    let bad = fcs == Fcs::Bad;
+    if len < MIN_LEN {
+        return Some(if bad { Reg::RFC } else { Reg::RUC });
+    }
+    if len > longest {
+        return Some(if bad { Reg::RJC } else { Reg::ROC });
+    }
+    if bad {
+        return Some(Reg::CRCERRS);
+    }
+    let length = usize::from(headers.length?);
+    if hlreg0 & hlreg0::RXLNGTHERREN == 0 {
+        return None;
+    }
+    let header = ETHERNET_LEN + tags * Tag::LEN;
+    let payload = len - FCS_LEN - header;
+    let padded = length.max(MIN_PAYLOAD - tags * Tag::LEN);
+    (length > payload || payload > padded).then_some(Reg::RLEC)
+}
+
+/// Counts a good frame that the filters let through.
+#[inline]
+pub(crate) fn count_good(kind: Kind, len: usize, regs: &mut RegisterFile) {
+    let len = len + FCS_LEN;
+    let size = match len {
+        ..=64 => Reg::PRC64,
+        65..=127 => Reg::PRC127,
+        128..=255 => Reg::PRC255,
+        256..=511 => Reg::PRC511,
+        512..=1023 => Reg::PRC1023,
+        _ => Reg::PRC1522,
+    };
+    regs.count(size, 0, 1);
+    regs.count(Reg::GPRC, 0, 1);
+    regs.count36(Reg::GORCL, Reg::GORCH, 0, len as u64);
+    match kind {
+        Kind::Unicast => {}
+        Kind::Multicast => regs.count(Reg::MPRC, 0, 1),
+        Kind::Broadcast => regs.count(Reg::BPRC, 0, 1),
+    }
+}
+
+/// What becomes of a frame with regard to flow control (3.7.7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// No MAC control frame.
+    No,
+    /// A MAC control frame that the filters may let through; it is not counted as a good packet.
+    Pass,
+    /// A MAC control frame that ends here.
+    Discard,
+}
+
+/// Recognises MAC control frames and counts those that say pause.
+#[inline]
+pub(crate) fn control(window: &[u8], headers: &Headers, regs: &mut RegisterFile) -> Control {
+    if headers.ethertype != MAC_CONTROL {
+        return Control::No;
+    }
+    let settings = regs.get(Reg::MFLCN, 0);
+    let at = usize::from(headers.l3_offset);
+    match word(window, at) {
+        Some(PAUSE) => {
+            if settings & mflcn::RFCE != 0 {
+                let quanta = word(window, at + 2).unwrap_or(0);
+                count16(on_or_off(quanta, Reg::LXONRXCNT, Reg::LXOFFRXCNT), 0, regs);
+            }
+        }
+        Some(PRIORITY_PAUSE) => {
+            if settings & mflcn::RPFCE != 0 {
+                let enabled = word(window, at + 2).unwrap_or(0);
+                for priority in (0..8).filter(|priority| enabled >> priority & 1 == 1) {
+                    let quanta = word(window, at + 4 + 2 * priority).unwrap_or(0);
+                    count16(
+                        on_or_off(quanta, Reg::PXONRXCNT, Reg::PXOFFRXCNT),
+                        priority,
+                        regs,
+                    );
+                }
+            }
+        }
+        _ if settings & mflcn::PMCF == 0 => return Control::Discard,
+        _ => return Control::Pass,
+    }
+    if settings & mflcn::DPF == 0 {
+        Control::Pass
+    } else {
+        Control::Discard
+    }
+}
+
+const fn on_or_off(quanta: u16, on: Reg, off: Reg) -> Reg {
+    if quanta == 0 { on } else { off }
+}
+
+/// Adds one to a counter of 16 bits.
+fn count16(counter: Reg, index: usize, regs: &mut RegisterFile) {
+    if regs.get(counter, index) < u32::from(u16::MAX) {
+        regs.count(counter, index, 1);
+    }
+}

@@ -1,0 +1,394 @@
+//! A receive queue: its ring, the descriptors fetched from it, and the way of a packet into it (7.1.4 to 7.1.7).
+
+use ixgbe_spec::{
+    descriptor::{
+        SIZE,
+        rx::{Fragment, Info, Legacy, LegacyErrors, Read, Status, WriteBack},
+    },
+    register::Reg,
+};
+use zerocopy::IntoBytes;
+
+use super::{DropReason, payload::Payload};
+use crate::{
+    bus::{DmaError, Iova, Requester},
+    hw::Hw,
+    regs::RegisterFile,
+};
+
+/// Descriptors that are fetched at once, at most.
+const BATCH: u16 = 32;
+
+/// RXDCTL (8.2.3.8.6).
+mod rxdctl {
+    pub(super) const RLPML: u32 = 0x3FFF;
+    pub(super) const RLPML_EN: u32 = 1 << 15;
+    pub(super) const ENABLE: u32 = 1 << 25;
+    pub(super) const VME: u32 = 1 << 30;
+}
+
+/// SRRCTL.DROP_EN (8.2.3.8.7).
+const DROP_EN: u32 = 1 << 28;
+
+/// EICR: a PCIe request of the card failed.
+const EICR_PCI: u32 = 1 << 18;
+
+/// SRRCTL.DESCTYPE (8.2.3.8.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Legacy,
+    OneBuffer,
+}
+
+/// What goes into the descriptors of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    /// Packet type and RSS type.
+    pub(crate) info: Info,
+    /// RSS hash, filter id or [`Fragment`].
+    pub(crate) hash: u32,
+    /// What a legacy descriptor has for `hash`.
+    pub(crate) fragment: Fragment,
+    /// Status of the last descriptor, without DD, EOP and VP.
+    pub(crate) status: Status,
+    /// Tag control information, if the frame has a tag.
+    pub(crate) vlan: Option<u16>,
+}
+
+/// Why a packet is not (wholly) in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// It waits for descriptors, or for the content of the ring.
+    Wait,
+    /// It is lost.
+    Drop(DropReason),
+}
+
+/// A receive queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    index: u8,
+    enabled: bool,
+    /// The ring could not be read; nothing happens until the queue is enabled again.
+    halted: bool,
+    /// What the registers say can be worked with.
+    valid: bool,
+    base: u64,
+    count: u16,
+    head: u16,
+    tail: u16,
+    format: Format,
+    buffer_len: usize,
+    drop_en: bool,
+    /// QDE.
+    drop_by_qde: bool,
+    hide_vlan: bool,
+    strip: bool,
+    max_len: Option<usize>,
+    /// Descriptors from `head` on, at `first..first + cached`.
+    cache: [Read; BATCH as usize],
+    first: u16,
+    cached: u16,
+}
+
+impl Queue {
+    /// Queue `index` after a reset.
+    pub(crate) fn new(index: u8) -> Self {
+        Self {
+            index,
+            enabled: false,
+            halted: false,
+            valid: false,
+            base: 0,
+            count: 0,
+            head: 0,
+            tail: 0,
+            format: Format::Legacy,
+            buffer_len: 0,
+            drop_en: false,
+            drop_by_qde: false,
+            hide_vlan: false,
+            strip: false,
+            max_len: None,
+            cache: [Read::default(); BATCH as usize],
+            first: 0,
+            cached: 0,
+        }
+    }
+
+    /// Software has written a register of this queue.
+    pub(crate) fn written(&mut self, reg: Reg, old: u32, new: u32, hw: &mut Hw<'_>) {
+        match reg {
+            Reg::RXDCTL if new & !old & rxdctl::ENABLE != 0 => {
+                self.enabled = true;
+                self.halted = false;
+                self.head = low_word(hw.regs.get(Reg::RDH, self.index.into()));
+                self.tail = low_word(hw.regs.get(Reg::RDT, self.index.into()));
+                self.forget();
+                self.valid = true;
+            }
+            Reg::RXDCTL if new & rxdctl::ENABLE == 0 => {
+                self.enabled = false;
+                self.forget();
+            }
+            Reg::RDH => {
+                self.head = low_word(new);
+                self.forget();
+            }
+            Reg::RDT => {
+                self.tail = low_word(new);
+                if self.enabled && self.tail >= self.count {
+                    hw.faults.tail_past_end += 1;
+                }
+                self.cached = self.cached.min(self.posted());
+                return;
+            }
+            Reg::RDBAL | Reg::RDBAH | Reg::RDLEN => self.forget(),
+            _ => {}
+        }
+        self.refresh(hw);
+    }
+
+    /// QDE: drop packets that find no descriptors, and keep the VLAN tag from the descriptor.
+    pub(crate) fn set_drop(&mut self, drop: bool, hide_vlan: bool) {
+        self.drop_by_qde = drop;
+        self.hide_vlan = hide_vlan;
+    }
+
+    /// The bits that [`Queue::set_drop`] sets.
+    pub(crate) const fn drop(&self) -> (bool, bool) {
+        (self.drop_by_qde, self.hide_vlan)
+    }
+
+    /// Decodes the registers; counts what cannot be worked with, once.
+    fn refresh(&mut self, hw: &mut Hw<'_>) {
+        let q = usize::from(self.index);
+        let get = |reg| hw.regs.get(reg, q);
+        self.base = u64::from(get(Reg::RDBAH)) << 32 | u64::from(get(Reg::RDBAL));
+        self.count = u16::try_from(get(Reg::RDLEN) as usize / SIZE).unwrap_or(u16::MAX);
+        let control = get(Reg::RXDCTL);
+        self.strip = control & rxdctl::VME != 0;
+        self.max_len =
+            (control & rxdctl::RLPML_EN != 0).then_some((control & rxdctl::RLPML) as usize);
+        let split = get(Reg::SRRCTL);
+        self.drop_en = split & DROP_EN != 0;
+        self.buffer_len = (split & 0x1F) as usize * 1024;
+        let format = match split >> 25 & 7 {
+            0 => Some(Format::Legacy),
+            1 => Some(Format::OneBuffer),
+            _ => None,
+        };
+        self.format = format.unwrap_or(Format::OneBuffer);
+        let was_valid = self.valid;
+        self.valid = self.count > 0 && self.buffer_len > 0 && format.is_some();
+        if self.enabled && was_valid && !self.valid {
+            if self.count == 0 {
+                hw.faults.ring_length += 1;
+            } else {
+                hw.faults.descriptor += 1;
+            }
+        }
+    }
+
+    /// Drops the fetched descriptors.
+    fn forget(&mut self) {
+        self.cached = 0;
+    }
+
+    /// Whether packets can go into the ring or wait for it.
+    pub(crate) const fn is_running(&self) -> bool {
+        self.enabled && self.valid && !self.halted
+    }
+
+    /// Descriptors between head and tail; none while one of them lies outside of the ring.
+    const fn posted(&self) -> u16 {
+        if self.head >= self.count || self.tail >= self.count {
+            0
+        } else if self.tail >= self.head {
+            self.tail - self.head
+        } else {
+            self.count - self.head + self.tail
+        }
+    }
+
+    /// Whether the tag of a frame is taken out.
+    pub(crate) const fn strips_vlan(&self) -> bool {
+        self.strip
+    }
+
+    /// Puts `payload` from byte `done` on into the ring, descriptor by descriptor. `done` says how far it came.
+    ///
+    /// # Errors
+    /// [`Stop`]; after [`Stop::Wait`] the call is to be repeated.
+    pub(crate) fn deliver(
+        &mut self,
+        payload: &Payload<'_>,
+        outcome: &Outcome,
+        done: &mut usize,
+        hw: &mut Hw<'_>,
+    ) -> Result<(), Stop> {
+        if *done == 0 {
+            self.admit(payload.len(), hw)?;
+        } else if !self.is_running() {
+            return Err(self.lost(DropReason::Queue, hw.regs));
+        }
+        loop {
+            let descriptor = self.next_descriptor(hw)?;
+            let end = payload.len().min(*done + self.buffer_len);
+            // Bit 0 is the no-snoop hint, not part of the address.
+            let buffer = Iova(descriptor.packet_address.get() & !1);
+            // A write that nobody claims is lost without a trace on the bus: the card goes on.
+            if payload
+                .copy(*done..end, hw.bus, self.requester(), buffer)
+                .is_err()
+            {
+                hw.faults.buffer_dma += 1;
+            }
+            let place = self.base.wrapping_add(u64::from(self.head) * SIZE as u64);
+            self.advance();
+            let last = end == payload.len();
+            let (low, high) = self.write_back(&descriptor, outcome, end - *done, last);
+            *done = end;
+            hw.regs
+                .set(Reg::RDH, self.index.into(), u32::from(self.head));
+            if let Err(error) = hw.bus.write_back(self.requester(), Iova(place), low, high) {
+                return Err(self.halt(error, hw));
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What can be said before the first byte is written.
+    #[inline]
+    fn admit(&mut self, len: usize, hw: &mut Hw<'_>) -> Result<(), Stop> {
+        let too_long = self.max_len.is_some_and(|max| len > max);
+        if !self.is_running() || too_long {
+            return Err(self.lost(DropReason::Queue, hw.regs));
+        }
+        let drops = self.drop_en || self.drop_by_qde;
+        if drops && len.div_ceil(self.buffer_len) > usize::from(self.posted()) {
+            return Err(self.lost(DropReason::Queue, hw.regs));
+        }
+        Ok(())
+    }
+
+    /// Counts a packet that is dropped at this queue.
+    fn lost(&self, reason: DropReason, regs: &mut RegisterFile) -> Stop {
+        regs.count(Reg::QPRDC, self.statistics(regs), 1);
+        Stop::Drop(reason)
+    }
+
+    /// The ring cannot be accessed.
+    fn halt(&mut self, error: DmaError, hw: &mut Hw<'_>) -> Stop {
+        match error {
+            DmaError::Pending => Stop::Wait,
+            DmaError::Refused { .. } => {
+                hw.faults.ring_dma += 1;
+                self.halted = true;
+                self.forget();
+                hw.irq.other(hw.regs, EICR_PCI);
+                self.lost(DropReason::Dma, hw.regs)
+            }
+        }
+    }
+
+    #[inline]
+    fn next_descriptor(&mut self, hw: &mut Hw<'_>) -> Result<Read, Stop> {
+        if self.cached == 0 {
+            self.fetch(hw)?;
+        }
+        Ok(self
+            .cache
+            .get(usize::from(self.first))
+            .copied()
+            .unwrap_or_default())
+    }
+
+    fn fetch(&mut self, hw: &mut Hw<'_>) -> Result<(), Stop> {
+        let n = self
+            .posted()
+            .min(BATCH)
+            .min(self.count - self.head.min(self.count));
+        if n == 0 {
+            return Err(Stop::Wait);
+        }
+        let place = self.base.wrapping_add(u64::from(self.head) * SIZE as u64);
+        let by = self.requester();
+        let to = self
+            .cache
+            .get_mut(..usize::from(n))
+            .unwrap_or_default()
+            .as_mut_bytes();
+        if let Err(error) = hw.bus.read(by, Iova(place), to) {
+            return Err(self.halt(error, hw));
+        }
+        self.first = 0;
+        self.cached = n;
+        Ok(())
+    }
+
+    /// Goes on to the next descriptor.
+    #[inline]
+    const fn advance(&mut self) {
+        self.first += 1;
+        self.cached -= 1;
+        self.head += 1;
+        if self.head >= self.count {
+            self.head = 0;
+        }
+    }
+
+    /// The descriptor for `len` bytes of the packet, after [`Queue::advance`].
+    #[inline]
+    fn write_back(&self, read: &Read, outcome: &Outcome, len: usize, last: bool) -> (u64, u64) {
+        let length = u16::try_from(len).unwrap_or(u16::MAX);
+        let vlan = outcome.vlan.filter(|_| !self.hide_vlan);
+        let mut status = Status::DD;
+        if last {
+            status |= Status::EOP | outcome.status;
+            status.set(Status::VP, vlan.is_some());
+        } else {
+            status |= Status::next_descriptor(self.head);
+        }
+        match self.format {
+            Format::OneBuffer => WriteBack {
+                info: outcome.info.into_bits().into(),
+                hash: outcome.hash.into(),
+                status: status.bits().into(),
+                length: length.into(),
+                vlan: vlan.unwrap_or(0).into(),
+            }
+            .to_words(),
+            Format::Legacy => {
+                let status = if last { status } else { Status::DD };
+                Legacy {
+                    address: read.packet_address,
+                    length: length.into(),
+                    checksum: outcome.fragment.checksum().into(),
+                    status: (status.difference(Status::FLM).bits() & 0xFF) as u8,
+                    errors: LegacyErrors::from_status(status).bits(),
+                    vlan: vlan.unwrap_or(0).into(),
+                }
+                .to_words()
+            }
+        }
+    }
+
+    /// Statistics registers of this queue (RQSMR).
+    pub(crate) fn statistics(&self, regs: &RegisterFile) -> usize {
+        let q = usize::from(self.index);
+        (regs.get(Reg::RQSMR, q / 4) >> (8 * (q % 4)) & 0xF) as usize
+    }
+
+    /// On whose behalf the queue's DMA goes.
+    const fn requester(&self) -> Requester {
+        Requester::Pf
+    }
+}
+
+/// The low half of a register.
+const fn low_word(value: u32) -> u16 {
+    (value & 0xFFFF) as u16
+}
