@@ -184,3 +184,100 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::message::{Command, HeaderFlags};
+
+    fn header(id: u16, payload: usize) -> Header {
+        let payload = u32::try_from(payload).unwrap();
+        Header::command(id, Command::DMA_WRITE, payload, HeaderFlags::empty())
+    }
+
+    /// An outbox with messages of these payload lengths.
+    fn outbox(lengths: &[usize]) -> Outbox {
+        let mut outbox = Outbox::default();
+        for (id, length) in (0..).zip(lengths) {
+            outbox.push(&header(id, *length), &[&vec![0x11; *length]]);
+        }
+        outbox
+    }
+
+    #[test]
+    fn short_messages_go_out_together() {
+        assert_eq!(outbox(&[16, 0, 100]).next_piece(), 3 * 16 + 116);
+    }
+
+    #[test]
+    fn a_piece_ends_with_a_whole_message() {
+        let outbox = outbox(&[20_000, 10_000, 10_000]);
+        assert_eq!(outbox.next_piece(), 30_032);
+    }
+
+    #[test]
+    fn a_long_message_goes_out_alone() {
+        let mut outbox = outbox(&[100_000, 16]);
+        assert_eq!(outbox.next_piece(), 100_016);
+        outbox.advance(100_016);
+        assert_eq!(outbox.next_piece(), 32);
+    }
+
+    #[test]
+    fn the_rest_of_a_cut_message_goes_out_alone() {
+        let mut outbox = outbox(&[100_000, 16]);
+        outbox.advance(40_000);
+        assert_eq!(outbox.next_piece(), 60_016);
+        outbox.advance(60_015);
+        assert_eq!(outbox.next_piece(), 1);
+        outbox.advance(1);
+        assert_eq!(outbox.next_piece(), 32);
+    }
+
+    #[test]
+    fn a_message_with_a_file_begins_a_piece() {
+        let (fd, _) = UnixStream::pair().unwrap();
+        let fd = Arc::new(OwnedFd::from(fd));
+        let mut outbox = outbox(&[16]);
+        outbox.push_with_fd(&header(1, 4), &[&[0; 4]], fd);
+        outbox.push(&header(2, 0), &[]);
+        assert_eq!(outbox.next_piece(), 32);
+        outbox.advance(32);
+        assert_eq!(outbox.next_piece(), 20);
+    }
+
+    #[test]
+    fn a_message_that_is_taken_back_leaves_nothing() {
+        let (fd, _) = UnixStream::pair().unwrap();
+        let mut outbox = outbox(&[8]);
+        let mark = outbox.mark();
+        outbox.push_with_fd(&header(1, 4), &[&[0; 4]], Arc::new(OwnedFd::from(fd)));
+        outbox.rewind(mark);
+        assert_eq!(outbox.len(), 24);
+        assert!(outbox.fds.is_empty());
+    }
+
+    #[test]
+    fn what_a_full_socket_does_not_take_follows_when_it_is_read() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let lengths = [100, 300_000, 7, 200_000, 0, 400_000];
+        let mut outbox = outbox(&lengths);
+        let expected = outbox.bytes.clone();
+        let mut received = Vec::new();
+
+        outbox.flush(ours.as_fd()).unwrap();
+        assert!(!outbox.is_empty());
+        while received.len() < expected.len() {
+            let mut part = [0; 10_000];
+            let count = theirs.read(&mut part).unwrap();
+            received.extend_from_slice(&part[..count]);
+            outbox.flush(ours.as_fd()).unwrap();
+        }
+
+        assert!(received == expected);
+        assert!(outbox.is_empty());
+    }
+}

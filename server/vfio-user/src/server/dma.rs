@@ -327,7 +327,8 @@ impl MessageDma {
             // All but the first of the waiting have nothing under way.
             Err(_) => self.waiting.front_mut(),
         };
-        let Some(operation) = operation else {
+        let Some(operation) = operation.filter(|operation| operation.id == message.operation)
+        else {
             return;
         };
         operation.finished = operation.finished.saturating_add(message.length);

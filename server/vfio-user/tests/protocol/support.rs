@@ -103,7 +103,7 @@ pub enum Event {
 }
 
 /// Something that the server's thread should do between two turns.
-pub enum Order {
+enum Order {
     /// Read client memory, report the outcome of beginning it.
     DmaRead(u64, usize, Sender<Result<RequestId, DmaError>>),
     DmaWrite(u64, Vec<u8>, Sender<Result<RequestId, DmaError>>),
@@ -112,14 +112,14 @@ pub enum Order {
 }
 
 /// Memory behind every region, and a log.
-pub struct TestDevice {
+struct TestDevice {
     regions: Vec<Vec<u8>>,
     events: Sender<Event>,
     eventfds: Vec<((u32, u32), OwnedFd)>,
 }
 
 impl TestDevice {
-    pub fn new() -> (Self, Receiver<Event>) {
+    fn new() -> (Self, Receiver<Event>) {
         let (events, seen) = channel();
         let regions = description()
             .regions
@@ -263,22 +263,26 @@ impl Server {
     /// A server, and the client's end of its connection.
     pub fn start(limits: Limits, description: Description) -> (Self, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
+        (Self::serve(ours, limits, description), theirs)
+    }
+
+    /// A server on a connection.
+    pub fn serve(stream: UnixStream, limits: Limits, description: Description) -> Self {
         let (mut device, events) = TestDevice::new();
         let (orders, taken) = channel();
         let wake =
             rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
         let woken = wake.try_clone().unwrap();
         let thread = std::thread::spawn(move || {
-            let mut session = Session::new(ours, limits, description);
+            let mut session = Session::new(stream, limits, description);
             run(&mut session, &mut device, &taken, &woken)
         });
-        let server = Self {
+        Self {
             events,
             orders,
             wake,
             thread,
-        };
-        (server, theirs)
+        }
     }
 
     /// A server with its defaults, and a client that has negotiated with it.
