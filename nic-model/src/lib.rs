@@ -10,19 +10,25 @@
 pub mod bus;
 pub mod faults;
 mod filter;
+mod firmware;
 mod hw;
 pub mod interrupt;
+mod link;
+mod nvm;
 pub mod offload;
+mod pci;
 pub mod port;
 pub mod regs;
 pub mod rx;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+mod timer;
 pub mod tx;
 pub mod wire;
 
 pub use bus::Bus;
-pub use port::{Bar, Context, Port, PortConfig};
+pub use link::Module;
+pub use port::{Bar, Context, LanId, Port, PortConfig};
 pub use time::Time;
 pub use wire::Wire;

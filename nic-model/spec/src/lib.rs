@@ -6,4 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod descriptor;
+pub mod nvm;
+pub mod pci;
 pub mod register;

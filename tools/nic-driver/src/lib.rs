@@ -15,7 +15,6 @@ mod driver;
 mod error;
 pub mod in_process;
 mod rx;
-mod statistics;
 mod tx;
 
 pub use device::Device;
@@ -23,5 +22,4 @@ pub use dma::DmaMemory;
 pub use driver::{Config, Driver, Rss};
 pub use error::DriverError;
 pub use rx::{Received, RxRing};
-pub use statistics::Statistics;
 pub use tx::{L4, Packet, TxRing};

@@ -1,5 +1,6 @@
 //! The register table: its rows, and the way from an offset to a row.
 
+pub mod bits;
 mod table;
 
 pub use table::Reg;
@@ -183,7 +184,10 @@ const fn enter(table: &mut [u32; DWORDS], rows: &[Register], row: u32, blocks: &
         let mut i = 0;
         while i < blocks[b].count {
             let offset = blocks[b].offset + i * blocks[b].stride;
-            assert!(offset % 4 == 0, "a register is not aligned to 4 bytes");
+            assert!(
+                offset.is_multiple_of(4),
+                "a register is not aligned to 4 bytes"
+            );
             let dword = (offset / 4) as usize;
             assert!(table[dword] == NOTHING, "{}", rows[row as usize].name);
             table[dword] = row << 16 | element;

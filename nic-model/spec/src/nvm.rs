@@ -1,0 +1,41 @@
+//! Words of the NVM that software reads (chapter 6).
+
+/// Words of the NVM, as EEC.SIZE says.
+pub const WORDS: usize = 8192;
+
+/// First of the pointers (0x03 to 0x0E) to sections that the checksum covers.
+pub const FIRST_SECTION_POINTER: usize = 0x03;
+/// Last of them.
+pub const LAST_SECTION_POINTER: usize = 0x0E;
+/// Pointer to the core section of port 0, whose words 1 to 3 are its MAC address; that of port 1 follows.
+pub const CORE_SECTION_POINTER: usize = 0x09;
+/// Pointer to the firmware's section.
+pub const FIRMWARE_POINTER: usize = 0x0F;
+/// Printed board assembly: [`PBA_IS_STRING`], or the number itself.
+pub const PBA: usize = 0x15;
+/// Pointer to the string of the printed board assembly.
+pub const PBA_POINTER: usize = 0x16;
+/// [`PBA`] if the number is a string elsewhere.
+pub const PBA_IS_STRING: u16 = 0xFAFA;
+/// Pointer to the initialisation list of SFP+ modules.
+pub const SFP_INIT_POINTER: usize = 0x2B;
+/// Device capabilities.
+pub const DEVICE_CAPS: usize = 0x2C;
+/// [`DEVICE_CAPS`]: `FCoE` offloads are off.
+pub const CAPS_NO_FCOE_OFFLOADS: u16 = 1 << 1;
+/// Low and high half of the tool's identification of the image.
+pub const ETRACK_ID: usize = 0x2D;
+/// Checksum: all words from 0 to here, and the sections, sum up to [`CHECKSUM_SUM`].
+pub const CHECKSUM: usize = 0x3F;
+/// See [`CHECKSUM`].
+pub const CHECKSUM_SUM: u16 = 0xBABA;
+
+/// Keys of the initialisation list: kind of module on the first port; the second port's is one more.
+pub mod sfp_init {
+    /// Passive direct attach cable.
+    pub const DIRECT_ATTACH: u16 = 3;
+    /// Short or long range optics.
+    pub const OPTICS: u16 = 5;
+    /// End of the list, and of a data block.
+    pub const END: u16 = 0xFFFF;
+}

@@ -1,0 +1,241 @@
+//! Bits of the registers that the port's own chapters act on, one module per register.
+
+/// Device Control (8.2.3.1.1).
+pub mod ctrl {
+    /// GIO master disable: no new request of the function's own on the bus.
+    pub const GIO_DIS: u32 = 1 << 2;
+    /// Link reset; clears itself.
+    pub const LRST: u32 = 1 << 3;
+    /// Device reset; clears itself.
+    pub const RST: u32 = 1 << 26;
+}
+
+/// Device Status (8.2.3.1.2).
+pub mod status {
+    /// Place of the LAN id.
+    pub const LAN_ID_SHIFT: u32 = 2;
+    /// The link is up.
+    pub const LINK_UP: u32 = 1 << 7;
+    /// The function may issue requests, or still has some open.
+    pub const GIO: u32 = 1 << 19;
+}
+
+/// Extended Device Control (8.2.3.1).
+pub mod ctrl_ext {
+    /// PF reset done; clears itself.
+    pub const PFRSTD: u32 = 1 << 14;
+    /// Frames may carry two VLAN tags.
+    pub const EXTENDED_VLAN: u32 = 1 << 26;
+}
+
+/// Extended SDP Control (8.2.3.1).
+pub mod esdp {
+    /// All data bits.
+    pub const DATA: u32 = 0xFF;
+    /// Module present, an input on SFP+ boards.
+    pub const SDP2: u32 = 1 << 2;
+    /// Place of the direction bits; 1 is an output.
+    pub const DIRECTION_SHIFT: u32 = 8;
+}
+
+/// I2C Control (8.2.3.1).
+pub mod i2cctl {
+    /// Clock line as it is.
+    pub const CLK_IN: u32 = 1 << 0;
+    /// Clock line, 0 pulls it down.
+    pub const CLK_OUT: u32 = 1 << 1;
+    /// Data line as it is.
+    pub const DATA_IN: u32 = 1 << 2;
+    /// Data line, 0 pulls it down.
+    pub const DATA_OUT: u32 = 1 << 3;
+}
+
+/// EEPROM/Flash Control (8.2.3.2).
+pub mod eec {
+    /// Clock to the EEPROM.
+    pub const SK: u32 = 1 << 0;
+    /// Chip select of the EEPROM, 0 selects it (the pin is low-active).
+    pub const CS: u32 = 1 << 1;
+    /// Data to the EEPROM.
+    pub const DI: u32 = 1 << 2;
+    /// Data from the EEPROM.
+    pub const DO: u32 = 1 << 3;
+    /// Software asks for the pins.
+    pub const REQ: u32 = 1 << 6;
+    /// Software has the pins.
+    pub const GNT: u32 = 1 << 7;
+}
+
+/// EEPROM Read (8.2.3.2).
+pub mod eerd {
+    /// Starts a read.
+    pub const START: u32 = 1 << 0;
+    /// The data is there.
+    pub const DONE: u32 = 1 << 1;
+    /// Place of the word address.
+    pub const ADDR_SHIFT: u32 = 2;
+    /// Word address, after the shift.
+    pub const ADDR_MASK: u32 = 0x3FFF;
+    /// Place of the data.
+    pub const DATA_SHIFT: u32 = 16;
+}
+
+/// Software Semaphore.
+pub mod swsm {
+    /// Semaphore between software; the read that finds it 0 takes it.
+    pub const SMBI: u32 = 1 << 0;
+    /// All bits that are stored.
+    pub const STORED: u32 = 0x7;
+}
+
+/// Extended Interrupt Cause and its masks (8.2.3.5.1).
+pub mod eicr {
+    /// Queues (legacy, MSI) or vectors (MSI-X).
+    pub const RTX_QUEUE: u32 = 0x0000_FFFF;
+    /// Flow Director: a filter could not be added or removed, or few are left.
+    pub const FLOW_DIR: u32 = 1 << 16;
+    /// The packet buffer overran.
+    pub const RX_MISS: u32 = 1 << 17;
+    /// PCIe exception.
+    pub const PCI: u32 = 1 << 18;
+    /// Mailbox event.
+    pub const MAILBOX: u32 = 1 << 19;
+    /// Link status change.
+    pub const LSC: u32 = 1 << 20;
+    /// `LinkSec` packet number.
+    pub const LINKSEC: u32 = 1 << 21;
+    /// Manageability event.
+    pub const MNG: u32 = 1 << 22;
+    /// SDP0; SDP1 to 3 follow.
+    pub const GPI_SDP0: u32 = 1 << 24;
+    /// ECC error.
+    pub const ECC: u32 = 1 << 28;
+    /// Descriptor handler error.
+    pub const DHER: u32 = 1 << 29;
+    /// The TCP timer ran out.
+    pub const TCP_TIMER: u32 = 1 << 30;
+    /// A cause among [`OTHER_CAUSES`] is pending and enabled.
+    pub const OTHER: u32 = 1 << 31;
+    /// Causes that [`OTHER`] sums up.
+    pub const OTHER_CAUSES: u32 = 0x3FFF_0000;
+}
+
+/// General Purpose Interrupt Enable (8.2.3.5).
+pub mod gpie {
+    /// A vector per queue group, by IVAR.
+    pub const MULTIPLE_MSIX: u32 = 1 << 4;
+    /// A read of EICR clears only the causes outside the queues.
+    pub const OCD: u32 = 1 << 5;
+    /// A cause set through EICS is not moderated.
+    pub const EIMEN: u32 = 1 << 6;
+    /// An MSI-X message masks its vector, by EIAM.
+    pub const EIAME: u32 = 1 << 30;
+    /// Setting a bit of EIMS clears the vector's pending bit.
+    pub const PBA_SUPPORT: u32 = 1 << 31;
+}
+
+/// Extended Interrupt Throttle (8.2.3.5).
+pub mod eitr {
+    /// Place of the interval.
+    pub const INTERVAL_SHIFT: u32 = 3;
+    /// Interval after the shift, in units of [`UNIT_NANOS`].
+    pub const INTERVAL_MASK: u32 = 0x1FF;
+    /// Low latency interrupts are moderated as well.
+    pub const LLI_MOD: u32 = 1 << 15;
+    /// Place of the counter's 7 most significant bits (of 9).
+    pub const COUNTER_SHIFT: u32 = 21;
+    /// Counter after the shift.
+    pub const COUNTER_MASK: u32 = 0x7F;
+    /// Leave the counter as it is; write only.
+    pub const CNT_WDIS: u32 = 1 << 31;
+    /// What is stored: interval, `LLI_MOD`, LLI credits.
+    pub const STORED: u32 = 0x001F_8FF8;
+    /// Unit of interval and counter at 1 and 10 Gbit/s, in ns.
+    pub const UNIT_NANOS: u64 = 2048;
+}
+
+/// An entry of IVAR and `IVAR_MISC` (8.2.3.5).
+pub mod ivar {
+    /// The entry counts.
+    pub const VALID: u32 = 1 << 7;
+    /// Vector.
+    pub const VECTOR: u32 = 0x3F;
+}
+
+/// TCP Timer (8.2.3.14).
+pub mod tcptimer {
+    /// Duration in ms.
+    pub const DURATION: u32 = 0xFF;
+    /// Start from the duration; reads 0.
+    pub const KICK_START: u32 = 1 << 8;
+    /// Count.
+    pub const COUNT_ENABLE: u32 = 1 << 9;
+    /// Raise the interrupt now and start over; reads 0.
+    pub const COUNT_FINISH: u32 = 1 << 10;
+    /// Start over when the time is up.
+    pub const LOOP: u32 = 1 << 11;
+}
+
+/// MAC Core Control 0 (8.2.3.22.8).
+pub mod hlreg0 {
+    /// Transmit goes to receive, not to the wire.
+    pub const LPBK: u32 = 1 << 15;
+}
+
+/// Auto-Negotiation Control (8.2.3.22).
+pub mod autoc {
+    /// Force link up.
+    pub const FLU: u32 = 1 << 0;
+    /// Restart the link; clears itself.
+    pub const AN_RESTART: u32 = 1 << 12;
+    /// Place of the link mode.
+    pub const LMS_SHIFT: u32 = 13;
+    /// Link mode, after the shift.
+    pub const LMS_MASK: u32 = 0x7;
+    /// Link mode: 1 Gbit/s without auto-negotiation.
+    pub const LMS_1G: u32 = 0;
+    /// Link mode: 1 Gbit/s with auto-negotiation.
+    pub const LMS_1G_AN: u32 = 2;
+    /// Link mode: SGMII.
+    pub const LMS_SGMII: u32 = 5;
+}
+
+/// Auto-Negotiation Control 2 (8.2.3.22).
+pub mod autoc2 {
+    /// Bits that take the link down.
+    pub const LINK_DISABLE: u32 = 0x7000_0000;
+}
+
+/// Link Status (8.2.3.22).
+pub mod links {
+    /// The link has been up ever since the last read.
+    pub const UP_SINCE_READ: u32 = 1 << 7;
+    /// Place of the speed.
+    pub const SPEED_SHIFT: u32 = 28;
+    /// Speed: 1 Gbit/s.
+    pub const SPEED_1G: u32 = 2;
+    /// Speed: 10 Gbit/s.
+    pub const SPEED_10G: u32 = 3;
+    /// The link is up.
+    pub const UP: u32 = 1 << 30;
+}
+
+/// `PCS_1G` Link Status (8.2.3.22).
+pub mod pcs1glsta {
+    /// Link.
+    pub const LINK_OK: u32 = 1 << 0;
+    /// Synchronised.
+    pub const SYNC_OK: u32 = 1 << 4;
+    /// Auto-negotiation is complete.
+    pub const AN_COMPLETE: u32 = 1 << 16;
+}
+
+/// MDI Single Command and Address (8.2.3.22).
+pub mod msca {
+    /// Place of the operation code.
+    pub const OP_SHIFT: u32 = 26;
+    /// Operation code after the shift: 2 and 3 are reads in clause 45.
+    pub const OP_MASK: u32 = 0x3;
+    /// Start; clears itself.
+    pub const COMMAND: u32 = 1 << 30;
+}

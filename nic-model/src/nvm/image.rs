@@ -1,0 +1,106 @@
+//! What the factory writes into the NVM.
+
+use ixgbe_spec::nvm::{
+    CAPS_NO_FCOE_OFFLOADS, CHECKSUM, CHECKSUM_SUM, CORE_SECTION_POINTER, DEVICE_CAPS, ETRACK_ID,
+    FIRMWARE_POINTER, FIRST_SECTION_POINTER, LAST_SECTION_POINTER, PBA, PBA_IS_STRING, PBA_POINTER,
+    SFP_INIT_POINTER, WORDS, sfp_init,
+};
+
+use crate::port::PortConfig;
+
+/// Number of the printed board assembly.
+const BOARD: &[u8; 10] = b"E68793-006";
+/// Identification of the image, which drivers show as the firmware's version.
+const ETRACK: u32 = 0x8000_06DA;
+
+const CORE_SECTION: u16 = 0x0100;
+const BOARD_BLOCK: u16 = 0x0120;
+const SFP_LIST: u16 = 0x0140;
+const SFP_DATA: u16 = 0x0160;
+
+/// Builds the words. Those that nothing here sets are 0xFFFF, which every driver takes for "not there", except for the
+/// control words in the header.
+pub(super) fn factory(config: &PortConfig) -> Vec<u16> {
+    let mut words = vec![0xFFFF; WORDS];
+    put(&mut words, 0x00, &[0, 0, 0]);
+    put(&mut words, 0x38, &[0]);
+
+    let [a, b, c, d, e, f] = config.mac;
+    let mac = [[a, b], [c, d], [e, f]].map(u16::from_le_bytes);
+    put(
+        &mut words,
+        CORE_SECTION_POINTER + config.lan_id.index(),
+        &[CORE_SECTION],
+    );
+    put(&mut words, usize::from(CORE_SECTION), &[3]);
+    put(&mut words, usize::from(CORE_SECTION) + 1, &mac);
+
+    put(&mut words, PBA, &[PBA_IS_STRING]);
+    put(&mut words, PBA_POINTER, &[BOARD_BLOCK]);
+    // The block's length counts its own word.
+    let mut board = vec![6];
+    board.extend(BOARD.chunks(2).map(|two| match two {
+        [first, second] => u16::from_be_bytes([*first, *second]),
+        _ => 0,
+    }));
+    put(&mut words, usize::from(BOARD_BLOCK), &board);
+
+    put(&mut words, SFP_INIT_POINTER, &[SFP_LIST]);
+    put(
+        &mut words,
+        usize::from(SFP_LIST),
+        &[
+            0,
+            sfp_init::DIRECT_ATTACH,
+            SFP_DATA,
+            sfp_init::DIRECT_ATTACH + 1,
+            SFP_DATA,
+            sfp_init::OPTICS,
+            SFP_DATA,
+            sfp_init::OPTICS + 1,
+            SFP_DATA,
+            sfp_init::END,
+        ],
+    );
+    // Nothing to initialise.
+    put(&mut words, usize::from(SFP_DATA), &[0, sfp_init::END]);
+
+    put(&mut words, DEVICE_CAPS, &[CAPS_NO_FCOE_OFFLOADS]);
+    let [l, m, n, o] = ETRACK.to_le_bytes();
+    put(
+        &mut words,
+        ETRACK_ID,
+        &[[l, m], [n, o]].map(u16::from_le_bytes),
+    );
+    put(&mut words, FIRMWARE_POINTER, &[0xFFFF]);
+
+    let checksum = checksum(&words);
+    put(&mut words, CHECKSUM, &[checksum]);
+    words
+}
+
+fn put(words: &mut [u16], at: usize, values: &[u16]) {
+    for (word, value) in words.iter_mut().skip(at).zip(values) {
+        *word = *value;
+    }
+}
+
+/// The word that makes the sum of the header and the sections right (6.3.2.8).
+fn checksum(words: &[u16]) -> u16 {
+    let sum = |from: usize, len: usize| {
+        words
+            .iter()
+            .skip(from)
+            .take(len)
+            .fold(0_u16, |sum, word| sum.wrapping_add(*word))
+    };
+    let word = |at: usize| words.get(at).copied().unwrap_or(0xFFFF);
+    let sections = (FIRST_SECTION_POINTER..=LAST_SECTION_POINTER)
+        .map(|at| usize::from(word(at)))
+        .filter(|pointer| !matches!(pointer, 0 | 0xFFFF))
+        .map(|pointer| sum(pointer + 1, usize::from(word(pointer))))
+        .fold(0_u16, u16::wrapping_add);
+    CHECKSUM_SUM
+        .wrapping_sub(sum(0, CHECKSUM))
+        .wrapping_sub(sections)
+}

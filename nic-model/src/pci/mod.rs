@@ -1,0 +1,257 @@
+//! The PCI function: configuration space, interrupts on the bus, power states (chapter 9).
+//!
+//! Not implemented: the SR-IOV capability, error injection into AER, power budgeting.
+
+mod layout;
+mod msix;
+mod space;
+#[cfg(test)]
+mod tests;
+mod vpd;
+
+use ixgbe_spec::pci::{DEVICE_CONTROL, MSI, MSIX, PMCSR, VPD, command, header, status};
+
+use crate::{
+    bus::{Bus, Requester, Signal},
+    port::PortConfig,
+};
+use msix::MsixTable;
+use space::ConfigSpace;
+
+/// How the function signals interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// The INTx pin.
+    Intx,
+    /// The MSI message.
+    Msi,
+    /// MSI-X messages.
+    MsiX,
+}
+
+impl Delivery {
+    /// Whether the signal is a level that lasts as long as its cause.
+    pub(crate) fn is_level(self) -> bool {
+        self == Self::Intx
+    }
+}
+
+/// What a configuration write asks of the rest of the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum ConfigEffect {
+    /// Nothing.
+    None,
+    /// A function level reset (DevCtl bit 15).
+    FunctionReset,
+    /// A reset because of the move from D3hot to D0.
+    PowerUp,
+}
+
+const POWER_STATE: u16 = 0x3;
+const D0: u16 = 0;
+const D3_HOT: u16 = 3;
+
+/// The function on its bus.
+#[derive(Debug)]
+pub(crate) struct Function {
+    space: ConfigSpace,
+    msix: MsixTable,
+    vpd: Vec<u8>,
+    /// An INTx interrupt is pending.
+    intx: bool,
+    /// The INTx pin is active: pending and not disabled.
+    pin: bool,
+    /// The MSI message waits for being unmasked.
+    msi_pending: bool,
+    /// CTRL.GIO master disable.
+    gio_disabled: bool,
+}
+
+impl Function {
+    /// A function after power-on.
+    pub(crate) fn new(config: &PortConfig) -> Self {
+        Self {
+            space: layout::power_on(config.mac, config.lan_id),
+            msix: MsixTable::new(),
+            vpd: vpd::image(config.mac),
+            intx: false,
+            pin: false,
+            msi_pending: false,
+            gio_disabled: false,
+        }
+    }
+
+    /// Puts configuration space and MSI-X table back to the state after power-on.
+    pub(crate) fn reset(&mut self, config: &PortConfig, bus: &dyn Bus) {
+        self.set_intx(false, bus);
+        self.flush(bus);
+        let Self {
+            space,
+            msix,
+            vpd: _,
+            intx: _,
+            pin: _,
+            msi_pending,
+            gio_disabled,
+        } = self;
+        *space = layout::power_on(config.mac, config.lan_id);
+        *msix = MsixTable::new();
+        *msi_pending = false;
+        *gio_disabled = false;
+    }
+
+    /// Reads configuration space.
+    pub(crate) fn config_read(&mut self, offset: u16, data: &mut [u8]) {
+        self.space.read(usize::from(offset), data);
+    }
+
+    /// Writes configuration space.
+    pub(crate) fn config_write(&mut self, offset: u16, data: &[u8]) -> ConfigEffect {
+        const RESET_BYTE: usize = DEVICE_CONTROL + 1;
+        const VPD_FLAG_BYTE: usize = VPD + 3;
+        let offset = usize::from(offset);
+        let written = |byte: usize| byte.checked_sub(offset).and_then(|at| data.get(at));
+        let power = self.power_state();
+        self.space.write(offset, data);
+
+        if written(VPD_FLAG_BYTE).is_some() {
+            self.access_vpd();
+        }
+        let mut effect = ConfigEffect::None;
+        match self.power_state() {
+            D0 if power == D3_HOT => effect = ConfigEffect::PowerUp,
+            D0 | D3_HOT => {}
+            // D1 and D2 are not there: the write of the state is ignored (PM 3.2.4).
+            _ => self.set_power_state(power),
+        }
+        if written(RESET_BYTE).is_some_and(|byte| byte & 0x80 != 0) {
+            effect = ConfigEffect::FunctionReset;
+        }
+        effect
+    }
+
+    /// The protocol of the VPD register: flag 0 asks for a read, which sets it; flag 1 asks for a write, which clears
+    /// it and changes nothing, for the data is read-only.
+    fn access_vpd(&mut self) {
+        const FLAG: u16 = 0x8000;
+        let register = self.space.get16(VPD + 2);
+        if register & FLAG == 0 {
+            let data = vpd::dword(&self.vpd, usize::from(register));
+            self.space.set(VPD + 4, &data.to_le_bytes());
+        }
+        self.space.set(VPD + 2, &(register ^ FLAG).to_le_bytes());
+    }
+
+    fn power_state(&self) -> u16 {
+        self.space.get16(PMCSR) & POWER_STATE
+    }
+
+    fn set_power_state(&mut self, state: u16) {
+        let pmcsr = self.space.get16(PMCSR) & !POWER_STATE | state;
+        self.space.set(PMCSR, &pmcsr.to_le_bytes());
+    }
+
+    /// Whether the function is in D0; in D3hot it answers configuration accesses only.
+    pub(crate) fn is_powered(&self) -> bool {
+        self.power_state() == D0
+    }
+
+    /// Whether the function may issue requests: DMA, and messages of interrupts.
+    pub(crate) fn masters(&self) -> bool {
+        let command = self.space.get16(header::COMMAND);
+        command & command::BUS_MASTER != 0 && self.is_powered() && !self.gio_disabled
+    }
+
+    /// CTRL.GIO master disable has been written.
+    pub(crate) fn set_gio_disabled(&mut self, disabled: bool) {
+        self.gio_disabled = disabled;
+    }
+
+    /// How the function signals interrupts.
+    pub(crate) fn delivery(&self) -> Delivery {
+        if self.space.get16(MSIX + 2) & 0x8000 != 0 {
+            Delivery::MsiX
+        } else if self.space.get16(MSI + 2) & 0x0001 != 0 {
+            Delivery::Msi
+        } else {
+            Delivery::Intx
+        }
+    }
+
+    /// Asserts or deasserts INTx.
+    pub(crate) fn set_intx(&mut self, active: bool, bus: &dyn Bus) {
+        if self.intx != active {
+            self.intx = active;
+            let register = self.space.get16(header::STATUS) & !status::INTERRUPT;
+            let bit = if active { status::INTERRUPT } else { 0 };
+            self.space
+                .set(header::STATUS, &(register | bit).to_le_bytes());
+        }
+        self.drive_pin(bus);
+    }
+
+    fn drive_pin(&mut self, bus: &dyn Bus) {
+        let disabled = self.space.get16(header::COMMAND) & command::INTX_DISABLE != 0;
+        let pin = self.intx && !disabled && self.is_powered();
+        if self.pin != pin {
+            self.pin = pin;
+            let signal = if pin {
+                Signal::IntxAssert
+            } else {
+                Signal::IntxDeassert
+            };
+            bus.signal(Requester::Pf, signal);
+        }
+    }
+
+    /// Sends the MSI message, or notes that it is to be sent.
+    pub(crate) fn send_msi(&mut self, bus: &dyn Bus) {
+        self.msi_pending = true;
+        self.flush(bus);
+    }
+
+    /// Sends the MSI-X message of `vector`, or notes that it is to be sent.
+    pub(crate) fn send_msix(&mut self, vector: u32, bus: &dyn Bus) {
+        self.msix.set_pending(vector);
+        self.flush(bus);
+    }
+
+    /// Takes back messages that have not been sent.
+    pub(crate) fn clear_msix_pending(&mut self, vectors: u64) {
+        self.msix.clear_pending(vectors);
+    }
+
+    /// Sends the messages that wait and that nothing masks any more.
+    pub(crate) fn flush(&mut self, bus: &dyn Bus) {
+        self.drive_pin(bus);
+        if self.msi_pending {
+            let send = self.masters()
+                && self.delivery() == Delivery::Msi
+                && self.space.get32(MSI + 0x10) & 1 == 0;
+            if send {
+                self.msi_pending = false;
+                bus.signal(Requester::Pf, Signal::Msi);
+            }
+            self.space
+                .set(MSI + 0x14, &u32::from(self.msi_pending).to_le_bytes());
+        }
+        // Enabled, and not masked as a whole.
+        let unmasked = |space: &ConfigSpace| space.get16(MSIX + 2) & 0xC000 == 0x8000;
+        if self.msix.any_pending() && unmasked(&self.space) && self.masters() {
+            while let Some(vector) = self.msix.take_unmasked() {
+                bus.signal(Requester::Pf, Signal::MsiX(vector));
+            }
+        }
+    }
+
+    /// Reads a dword of BAR4.
+    pub(crate) fn msix_read(&self, dword: usize) -> u32 {
+        self.msix.read(dword)
+    }
+
+    /// Writes the bytes of a dword of BAR4 that `mask` selects.
+    pub(crate) fn msix_write(&mut self, dword: usize, value: u32, mask: u32) {
+        self.msix.write(dword, value, mask);
+    }
+}

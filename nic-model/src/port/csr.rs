@@ -1,0 +1,187 @@
+//! Register access: from the bytes of a BAR to the effect in a register's chapter.
+
+use ixgbe_spec::{
+    pci::{IOADDR, IODATA},
+    register::{
+        Access as Kind, CSR_SPACE, Chapter, Reg,
+        bits::{ctrl, ctrl_ext, status},
+    },
+};
+
+use super::{Bar, Context, Port, access::Access, reset::Reset};
+use crate::firmware;
+
+/// Offsets without a register that software has touched; each is logged once.
+#[derive(Debug)]
+pub(super) struct UnknownOffsets(Box<[bool]>);
+
+impl Default for UnknownOffsets {
+    fn default() -> Self {
+        Self(vec![false; (CSR_SPACE / 4) as usize].into_boxed_slice())
+    }
+}
+
+impl UnknownOffsets {
+    fn note(&mut self, offset: u32) {
+        if let Some(seen) = self.0.get_mut((offset / 4) as usize)
+            && !*seen
+        {
+            *seen = true;
+            tracing::debug!("no register at {offset:#07x}: it reads 0 and keeps nothing");
+        }
+    }
+}
+
+impl Port {
+    /// Reads a BAR, any width and alignment. Registers are 32 bits wide: two of them are read low first, a part of one
+    /// is a read of the whole. In D3hot nothing answers, and the bus reads all ones.
+    pub fn bar_read(&mut self, bar: Bar, offset: u64, data: &mut [u8], context: &mut Context<'_>) {
+        if !self.pci.is_powered() {
+            data.fill(0xFF);
+            return;
+        }
+        let access = self.access(offset, data.len());
+        for piece in access.pieces() {
+            let value = u32::try_from(piece.offset)
+                .map_or(0, |offset| self.read_dword(bar, offset, context));
+            piece.put(value, data);
+        }
+        self.deliver(context);
+    }
+
+    /// Writes a BAR, any width and alignment. Registers are 32 bits wide: two of them are written low first; a part of
+    /// one is a write of the whole in which the other bytes keep their value or, where a 1 acts, are 0.
+    pub fn bar_write(&mut self, bar: Bar, offset: u64, data: &[u8], context: &mut Context<'_>) {
+        if !self.pci.is_powered() {
+            return;
+        }
+        let access = self.access(offset, data.len());
+        for piece in access.pieces() {
+            if let Ok(offset) = u32::try_from(piece.offset) {
+                self.write_dword(bar, offset, piece.value(data), piece.mask(), context);
+            }
+        }
+        self.deliver(context);
+    }
+
+    fn access(&mut self, offset: u64, len: usize) -> Access {
+        let access = Access::new(offset, len);
+        if !access.is_regular() {
+            self.faults.register_access += 1;
+        }
+        access
+    }
+
+    fn read_dword(&mut self, bar: Bar, offset: u32, context: &Context<'_>) -> u32 {
+        match bar {
+            Bar::Csr => self.read_register(offset, context),
+            Bar::Io => match offset {
+                IOADDR => self.ioaddr,
+                IODATA => self.read_register(self.ioaddr, context),
+                _ => 0,
+            },
+            Bar::MsiX => self.pci.msix_read((offset / 4) as usize),
+        }
+    }
+
+    fn write_dword(
+        &mut self,
+        bar: Bar,
+        offset: u32,
+        value: u32,
+        mask: u32,
+        context: &mut Context<'_>,
+    ) {
+        match bar {
+            Bar::Csr => self.write_register(offset, value, mask, context),
+            Bar::Io => match offset {
+                IOADDR => self.ioaddr = self.ioaddr & !mask | value,
+                IODATA => self.write_register(self.ioaddr, value, mask, context),
+                _ => {}
+            },
+            Bar::MsiX => self.pci.msix_write((offset / 4) as usize, value, mask),
+        }
+    }
+
+    fn read_register(&mut self, offset: u32, context: &Context<'_>) -> u32 {
+        let Some((reg, index)) = Reg::decode(offset) else {
+            self.unknown.note(offset);
+            return 0;
+        };
+        let now = context.now;
+        let regs = &mut self.regs;
+        match reg.row().chapter {
+            Chapter::Interrupt => self.irq.read(reg, index, now, regs),
+            Chapter::Firmware => firmware::read(reg, index, regs),
+            Chapter::Time => self.timers.read(reg, index, now, regs),
+            Chapter::Mac => self.link.read(reg, index, regs),
+            _ => regs.read(reg, index),
+        }
+    }
+
+    /// A write of the bytes of `value` that `mask` selects; the others are 0 in `value`.
+    fn write_register(&mut self, offset: u32, value: u32, mask: u32, context: &mut Context<'_>) {
+        let Some((reg, index)) = Reg::decode(offset) else {
+            self.unknown.note(offset);
+            return;
+        };
+        let old = self.regs.get(reg, index);
+        let new = match reg.row().access {
+            Kind::ReadWrite => self.regs.write(reg, index, old & !mask | value),
+            Kind::WriteOneToClear | Kind::WriteOneToSet => self.regs.write(reg, index, value),
+            Kind::Effect => value,
+            Kind::ReadOnly | Kind::ReadClear => return,
+        };
+        self.written(reg, index, old, new, context);
+    }
+
+    /// Software has written a register. `old` is its value before; `new` is its value after, or what software wrote if
+    /// the table stores nothing for it (the access kind `Effect`).
+    fn written(&mut self, reg: Reg, index: usize, old: u32, new: u32, context: &mut Context<'_>) {
+        let now = context.now;
+        match reg.row().chapter {
+            Chapter::Receive | Chapter::Filter => {
+                let (mut hw, rx, _) = self.data_path(context.now, context.bus);
+                rx.written(reg, index, old, new, &mut hw);
+            }
+            Chapter::Transmit => {
+                let (mut hw, _, tx) = self.data_path(context.now, context.bus);
+                tx.written(reg, index, old, new, &mut hw);
+            }
+            Chapter::Interrupt => {
+                self.irq
+                    .written(reg, index, new, now, &mut self.regs, &mut self.pci);
+            }
+            Chapter::General => self.general_written(reg, new, context),
+            Chapter::Mac => self.link.written(reg, new, &mut self.regs, &mut self.irq),
+            Chapter::Nvm => self.nvm.written(reg, new, &mut self.regs),
+            Chapter::Firmware => firmware::written(reg, new, &mut self.regs),
+            Chapter::Time => {
+                self.timers
+                    .written(reg, old, new, now, &mut self.regs, &mut self.irq);
+            }
+            _ => {}
+        }
+    }
+
+    fn general_written(&mut self, reg: Reg, new: u32, context: &Context<'_>) {
+        match reg {
+            Reg::CTRL if new & (ctrl::RST | ctrl::LRST) != 0 => {
+                self.reset_by(Reset::Device, context.bus);
+            }
+            Reg::CTRL => {
+                // Nothing is outstanding between two calls, so the handshake is complete at once (5.2.5.3.2).
+                let disabled = new & ctrl::GIO_DIS != 0;
+                self.pci.set_gio_disabled(disabled);
+                let status = self.regs.get(Reg::STATUS, 0) & !status::GIO;
+                let bit = if disabled { 0 } else { status::GIO };
+                self.regs.set(Reg::STATUS, 0, status | bit);
+            }
+            Reg::CTRL_EXT => self.regs.set(Reg::CTRL_EXT, 0, new & !ctrl_ext::PFRSTD),
+            Reg::ESDP | Reg::I2CCTL => {
+                self.link.written(reg, new, &mut self.regs, &mut self.irq);
+            }
+            _ => {}
+        }
+    }
+}

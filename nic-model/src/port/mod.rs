@@ -1,0 +1,303 @@
+//! A port: one physical function of the card, from its BARs to its wire.
+
+mod access;
+mod bus_master;
+mod csr;
+mod reset;
+mod statistics;
+#[cfg(test)]
+mod tests;
+
+use ixgbe_spec::register::{Reg, bits::hlreg0};
+
+use crate::{
+    bus::Bus,
+    faults::GuestFaults,
+    hw::Hw,
+    interrupt::Interrupts,
+    link::{Link, Module},
+    nvm::Nvm,
+    pci::{ConfigEffect, Function},
+    regs::RegisterFile,
+    rx::{DropReason, Receive, Verdict},
+    time::Time,
+    timer::Timers,
+    tx::{Egress, Transmit},
+    wire::{Capabilities, RxFrame, TxFrame, Wire, WireBusy},
+};
+use bus_master::NotMaster;
+use csr::UnknownOffsets;
+use reset::Reset;
+
+/// What surrounds a port during a call.
+#[expect(missing_debug_implementations, reason = "borrows two trait objects")]
+pub struct Context<'a> {
+    /// Now.
+    pub now: Time,
+    /// Client memory and interrupts.
+    pub bus: &'a dyn Bus,
+    /// The cable.
+    pub wire: &'a mut dyn Wire,
+}
+
+/// A base address register of the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bar {
+    /// BAR0: the CSRs, and the flash above them.
+    Csr,
+    /// BAR2: IOADDR and IODATA.
+    Io,
+    /// BAR4: MSI-X table and pending bits.
+    MsiX,
+}
+
+/// Which port of the card (STATUS.LAN ID).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LanId {
+    /// The first port, LAN 0; its interrupt pin is INTA.
+    #[default]
+    Port0,
+    /// The second port, LAN 1; its interrupt pin is INTB.
+    Port1,
+}
+
+impl LanId {
+    /// 0 or 1.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Port0 => 0,
+            Self::Port1 => 1,
+        }
+    }
+}
+
+/// How a port is built.
+#[derive(Clone, Debug)]
+pub struct PortConfig {
+    /// Permanent MAC address, in the NVM and in RAL0/RAH0 after reset; the PCIe serial number is made of it.
+    pub mac: [u8; 6],
+    /// Which port of the card this is.
+    pub lan_id: LanId,
+}
+
+impl PortConfig {
+    /// The card's first port, with this permanent MAC address.
+    #[must_use]
+    pub const fn new(mac: [u8; 6]) -> Self {
+        Self {
+            mac,
+            lan_id: LanId::Port0,
+        }
+    }
+}
+
+/// One port of the 82599.
+#[derive(Debug)]
+pub struct Port {
+    config: PortConfig,
+    regs: RegisterFile,
+    pci: Function,
+    irq: Interrupts,
+    link: Link,
+    nvm: Nvm,
+    timers: Timers,
+    rx: Receive,
+    tx: Transmit,
+    faults: GuestFaults,
+    /// The register that IODATA stands for.
+    ioaddr: u32,
+    unknown: UnknownOffsets,
+}
+
+impl Port {
+    /// A port after power-on, with a module in its cage and without a carrier.
+    #[must_use]
+    pub fn new(config: PortConfig) -> Self {
+        let mut port = Self {
+            regs: RegisterFile::default(),
+            pci: Function::new(&config),
+            irq: Interrupts::default(),
+            link: Link::default(),
+            nvm: Nvm::new(&config),
+            timers: Timers::default(),
+            rx: Receive::default(),
+            tx: Transmit::default(),
+            faults: GuestFaults::default(),
+            ioaddr: 0,
+            unknown: UnknownOffsets::default(),
+            config,
+        };
+        port.reset_by(Reset::Bus, &NotMaster);
+        port
+    }
+
+    /// Reads configuration space, any width and alignment. Bytes past its end are 0.
+    pub fn config_read(&mut self, offset: u16, data: &mut [u8]) {
+        self.pci.config_read(offset, data);
+    }
+
+    /// Writes configuration space, any width and alignment. Bytes past its end are ignored.
+    pub fn config_write(&mut self, offset: u16, data: &[u8], context: &mut Context<'_>) {
+        match self.pci.config_write(offset, data) {
+            ConfigEffect::None => {}
+            ConfigEffect::FunctionReset => self.reset_by(Reset::Bus, context.bus),
+            ConfigEffect::PowerUp => self.reset_by(Reset::Power, context.bus),
+        }
+        self.deliver(context);
+    }
+
+    /// Resets the function as the bus does it. Module, carrier, NVM and the counters of faults stay.
+    pub fn reset(&mut self, context: &mut Context<'_>) {
+        self.reset_by(Reset::Bus, context.bus);
+    }
+
+    /// The cable's far end has come or gone; a change is a link status change (EICR.LSC).
+    pub fn set_carrier(&mut self, carrier: bool, context: &mut Context<'_>) {
+        self.link
+            .set_carrier(carrier, &mut self.regs, &mut self.irq);
+        self.deliver(context);
+    }
+
+    /// A module is plugged into the cage, or drawn; without one there is no link.
+    pub fn set_module(&mut self, module: Module, context: &mut Context<'_>) {
+        self.link.set_module(module, &mut self.regs, &mut self.irq);
+        self.deliver(context);
+    }
+
+    /// Whether the link is up (LINKS.30).
+    #[must_use]
+    pub fn link_is_up(&self) -> bool {
+        self.link.is_up()
+    }
+
+    /// When [`Port::step`] has to be called at the latest, if nothing else happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        [self.irq.deadline(), self.timers.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether the port has room for frames of the wire; if not, the wire should keep them.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.rx.has_room()
+    }
+
+    /// A register's value as it stands, without the side effects of a read.
+    #[must_use]
+    pub fn register(&self, reg: Reg, index: usize) -> u32 {
+        self.regs.get(reg, index)
+    }
+
+    /// Takes a frame that arrives on the cable. Without a link, or while transmit is looped back in the MAC, it does
+    /// not get into the port.
+    pub fn receive(&mut self, frame: &RxFrame<'_>, context: &mut Context<'_>) -> Verdict {
+        if !self.link.is_up() || self.loops_back() || !self.pci.masters() {
+            return Verdict::Dropped(DropReason::Disabled);
+        }
+        let (mut hw, rx, _) = self.data_path(context.now, context.bus);
+        let verdict = rx.receive(frame, &mut hw);
+        self.deliver(context);
+        verdict
+    }
+
+    /// Does a bounded amount of the work that waits (transmit queues, packet buffer, timers). Returns whether more can
+    /// be done at once.
+    pub fn step(&mut self, context: &mut Context<'_>) -> bool {
+        const BUDGET: usize = 64;
+        self.timers.step(context.now, &mut self.regs, &mut self.irq);
+        let mut more = false;
+        if self.pci.masters() {
+            let cable = Cable {
+                wire: &mut *context.wire,
+                link_up: self.link.is_up(),
+            };
+            let loops_back = self.loops_back();
+            let (mut hw, rx, tx) = self.data_path(context.now, context.bus);
+            more = rx.step(BUDGET, &mut hw);
+            more |= if loops_back {
+                tx.step(BUDGET, &mut hw, &mut Loopback { rx })
+            } else {
+                let mut cable = cable;
+                tx.step(BUDGET, &mut hw, &mut cable)
+            };
+        }
+        self.deliver(context);
+        more
+    }
+
+    /// What the guest did wrong so far.
+    #[must_use]
+    pub fn faults(&self) -> &GuestFaults {
+        &self.faults
+    }
+
+    /// Whether the MAC turns transmitted frames round (HLREG0.LPBK).
+    fn loops_back(&self) -> bool {
+        self.regs.get(Reg::HLREG0, 0) & hlreg0::LPBK != 0
+    }
+
+    /// The parts that receive and transmit work with.
+    fn data_path<'a>(
+        &'a mut self,
+        now: Time,
+        bus: &'a dyn Bus,
+    ) -> (Hw<'a>, &'a mut Receive, &'a mut Transmit) {
+        let bus = if self.pci.masters() { bus } else { &NotMaster };
+        let hw = Hw {
+            now,
+            bus,
+            regs: &mut self.regs,
+            irq: &mut self.irq,
+            faults: &mut self.faults,
+        };
+        (hw, &mut self.rx, &mut self.tx)
+    }
+
+    /// The last step of each call: signals the interrupts that are due.
+    fn deliver(&mut self, context: &Context<'_>) {
+        self.irq
+            .deliver(context.now, &mut self.regs, &mut self.pci, context.bus);
+    }
+}
+
+/// Frames go to the wire.
+struct Cable<'a> {
+    wire: &'a mut dyn Wire,
+    link_up: bool,
+}
+
+impl Egress for Cable<'_> {
+    fn capabilities(&self) -> Capabilities {
+        self.wire.capabilities()
+    }
+
+    fn send(&mut self, frame: &TxFrame<'_>, _hw: &mut Hw<'_>) -> Result<(), WireBusy> {
+        if self.link_up {
+            self.wire.transmit(frame)
+        } else {
+            // Nobody hears it.
+            Ok(())
+        }
+    }
+}
+
+/// Frames go back to receive, in the MAC (3.7.7).
+struct Loopback<'a> {
+    rx: &'a mut Receive,
+}
+
+impl Egress for Loopback<'_> {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn send(&mut self, frame: &TxFrame<'_>, hw: &mut Hw<'_>) -> Result<(), WireBusy> {
+        // What becomes of it, receive counts.
+        let _ = self.rx.receive(&RxFrame::new(&frame.to_vec()), hw);
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! Resets, and what survives which of them (4.2).
+
+use ixgbe_spec::register::{
+    Chapter, Reg,
+    bits::{ctrl_ext, status},
+};
+
+use super::Port;
+use crate::bus::Bus;
+
+/// The reach of a reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reset {
+    /// By the driver, CTRL.RST or CTRL.LRST: registers, DMA and MAC of the port; not the PCIe block with the
+    /// semaphores, not the pins.
+    Device,
+    /// By the move from D3hot to D0: all registers.
+    Power,
+    /// By the bus, as a whole or as a function level reset: configuration space and the MSI-X table as well.
+    Bus,
+}
+
+/// Entry of RAH: the address counts.
+const ADDRESS_VALID: u32 = 1 << 31;
+/// Threshold of the first transmit packet buffer, in KB; that of the others is 0.
+const FIRST_TXPBTHRESH: u32 = 0x96;
+
+impl Port {
+    /// Resets the port as far as `reset` reaches.
+    pub(super) fn reset_by(&mut self, reset: Reset, bus: &dyn Bus) {
+        let Self {
+            config,
+            regs,
+            pci,
+            irq,
+            link,
+            nvm,
+            timers,
+            rx,
+            tx,
+            ioaddr,
+            faults: _,
+            unknown: _,
+        } = self;
+        let extended_vlan = regs.get(Reg::CTRL_EXT, 0) & ctrl_ext::EXTENDED_VLAN;
+        for reg in Reg::ALL {
+            if !survives(*reg, reset) {
+                regs.reset(*reg);
+            }
+        }
+        regs.set(Reg::TXPBTHRESH, 0, FIRST_TXPBTHRESH);
+        let lan_id = u32::from(config.lan_id.index() != 0) << status::LAN_ID_SHIFT;
+        regs.set(Reg::STATUS, 0, regs.get(Reg::STATUS, 0) | lan_id);
+        let [a, b, c, d, e, f] = nvm.mac(config.lan_id).unwrap_or(config.mac);
+        regs.set(Reg::RAL, 0, u32::from_le_bytes([a, b, c, d]));
+        regs.set(
+            Reg::RAH,
+            0,
+            u32::from_le_bytes([e, f, 0, 0]) | ADDRESS_VALID,
+        );
+
+        link.reset(regs);
+        irq.reset();
+        timers.reset();
+        rx.reset();
+        tx.reset();
+        pci.set_gio_disabled(false);
+        match reset {
+            Reset::Device => {
+                let value = regs.get(Reg::CTRL_EXT, 0) | extended_vlan;
+                regs.set(Reg::CTRL_EXT, 0, value);
+            }
+            Reset::Power => nvm.reset(),
+            Reset::Bus => {
+                nvm.reset();
+                pci.reset(config, bus);
+                *ioaddr = 0;
+            }
+        }
+    }
+}
+
+fn survives(reg: Reg, reset: Reset) -> bool {
+    let kept_block = matches!(
+        reg.row().chapter,
+        Chapter::Nvm | Chapter::Firmware | Chapter::Pcie
+    );
+    reset == Reset::Device && (kept_block || matches!(reg, Reg::ESDP | Reg::I2CCTL))
+}

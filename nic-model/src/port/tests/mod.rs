@@ -1,0 +1,7 @@
+//! The port as software sees it from the bus.
+
+mod access;
+mod reset;
+mod self_test;
+mod timers;
+pub(crate) mod world;
