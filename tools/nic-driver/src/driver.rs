@@ -5,7 +5,7 @@ use std::time::Duration;
 use ixgbe_spec::register::Reg;
 
 use crate::{
-    Device, DmaMemory, DriverError, Packet, Received, RxRing, TxRing,
+    Device, DmaMemory, DriverError, Packet, Received, RxRing, Statistics, TxRing,
     bring_up::{self, wait_for},
 };
 
@@ -98,6 +98,7 @@ pub struct Driver<D> {
     mac: [u8; 6],
     rx: Vec<RxRing>,
     tx: Vec<TxRing>,
+    statistics: Statistics,
     /// Rings that were made so far, each with its IOVA window.
     windows: u64,
 }
@@ -117,6 +118,7 @@ impl<D: Device> Driver<D> {
             mac,
             rx: Vec::new(),
             tx: Vec::new(),
+            statistics: Statistics::default(),
             windows: 0,
         };
         driver.set_up(config)?;
@@ -213,6 +215,15 @@ impl<D: Device> Driver<D> {
             self.device.pass(STEP)?;
             waited += STEP;
         }
+    }
+
+    /// Reads the card's counters, which clears them, and returns the totals since the driver was made.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn statistics(&mut self) -> Result<&Statistics, DriverError> {
+        self.statistics.update(&mut self.device)?;
+        Ok(&self.statistics)
     }
 
     /// Reads a register.

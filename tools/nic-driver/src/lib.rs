@@ -15,6 +15,7 @@ mod driver;
 mod error;
 pub mod in_process;
 mod rx;
+mod statistics;
 mod tx;
 
 pub use device::Device;
@@ -22,4 +23,5 @@ pub use dma::DmaMemory;
 pub use driver::{Config, Driver, Rss};
 pub use error::DriverError;
 pub use rx::{Received, RxRing};
+pub use statistics::Statistics;
 pub use tx::{L4, Packet, TxRing};

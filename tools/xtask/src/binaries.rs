@@ -71,3 +71,18 @@ pub fn workspace() -> PathBuf {
         .nth(2)
         .map_or(manifest.clone(), PathBuf::from)
 }
+
+/// Cargo's target folder.
+pub fn target_folder() -> Result<PathBuf> {
+    let output = cargo()
+        .args(["metadata", "--format-version=1", "--no-deps"])
+        .output()
+        .context("cannot run cargo")?;
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).context("cargo metadata is no JSON")?;
+    let folder = metadata
+        .get("target_directory")
+        .and_then(Value::as_str)
+        .map(PathBuf::from);
+    folder.context("cargo metadata names no target folder")
+}

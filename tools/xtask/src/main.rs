@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod binaries;
 mod demo;
 mod nic;
@@ -11,6 +12,7 @@ mod suite;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use guest_vm::{Kernel, Qemu, TestExtent};
@@ -41,6 +43,48 @@ enum Command {
     Demo(DemoArguments),
     /// Check formatting, lints and documentation and run all tests; the last line is `N passed, N failed`
     Test(TestArguments),
+    /// Measure, and write the results to bench/NAME.json in the target folder
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// TCP, round trips and packet rates of a Linux guest, for our NIC and QEMU's own in turns
+    Guest(BenchGuestArguments),
+}
+
+#[derive(Debug, Args)]
+struct BenchGuestArguments {
+    /// The guests' kernel: debian12 (6.1), debian13 (6.12), or backports (the newest)
+    #[arg(long, default_value = "debian13")]
+    kernel: Kernel,
+
+    /// The QEMU to use, 10.1 or newer (default: the one on PATH if it is, else one is fetched)
+    #[arg(long, value_name = "PATH")]
+    qemu: Option<PathBuf>,
+
+    /// The NICs, by commas; ratios are of the first in this list's order
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "ixgbe,igb,e1000e,vmxnet3,virtio-net"
+    )]
+    nic: Vec<Nic>,
+
+    /// The figures, by commas: tcp_h2g_on, tcp_h2g_off, tcp_g2h_on, tcp_g2h_off, tcp_rr, udp_rr, pps_rx, pps_tx
+    /// (default: all)
+    #[arg(long, value_delimiter = ',')]
+    figure: Vec<String>,
+
+    /// How often each is measured
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+
+    /// How long one measurement lasts, in seconds
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +142,17 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 binaries.ixgbectl.display()
             );
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench(BenchCommand::Guest(arguments)) => {
+            privileges::enter_user_namespace();
+            bench::guest(&bench::GuestOptions {
+                kernel: arguments.kernel,
+                qemu: arguments.qemu.as_deref().map(Qemu::at).transpose()?,
+                nics: arguments.nic,
+                figures: arguments.figure,
+                runs: arguments.runs,
+                time: Duration::from_secs(arguments.seconds),
+            })
         }
         Command::Test(arguments) => {
             privileges::enter_user_namespace();

@@ -1,0 +1,340 @@
+//! The model's bus: the client's memory and its interrupts.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use guest_memory::{AccessError, IovaTable};
+use nic_model::{
+    Bus, Time,
+    bus::{DmaError, Iova, Requester, Signal, Span, Spans},
+};
+use smallvec::SmallVec;
+use vm_memory::Permissions;
+
+use crate::{
+    events::Registry,
+    irq::Irqs,
+    message_dma::{Command, MessageDma, Serial},
+};
+
+/// Memory and interrupts of one client at a time.
+///
+/// All functions share them: a client is one IOMMU domain.
+#[derive(Debug)]
+pub struct ClientBus {
+    memory: IovaTable,
+    messages: RefCell<MessageDma>,
+    irqs: RefCell<Irqs>,
+    refused: Cell<u64>,
+    pending: Cell<u64>,
+}
+
+/// What happened on the bus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BusCounters {
+    /// Accesses to memory that was not mapped, or not with that right.
+    pub dma_refused: u64,
+    /// Accesses that had to wait for an answer of the client.
+    pub dma_pending: u64,
+}
+
+impl ClientBus {
+    /// A bus without memory and interrupts.
+    #[must_use]
+    pub fn new(registry: Registry) -> Self {
+        Self {
+            memory: IovaTable::default(),
+            messages: RefCell::default(),
+            irqs: RefCell::new(Irqs::new(registry)),
+            refused: Cell::new(0),
+            pending: Cell::new(0),
+        }
+    }
+
+    /// The client's memory.
+    pub const fn memory(&mut self) -> &mut IovaTable {
+        &mut self.memory
+    }
+
+    /// The client's interrupts.
+    pub fn irqs(&mut self) -> &mut Irqs {
+        self.irqs.get_mut()
+    }
+
+    /// The client is gone: forgets its memory, what was under way, and its interrupts.
+    pub fn disconnect(&mut self) {
+        self.memory.unmap_all();
+        *self.messages.get_mut() = MessageDma::default();
+        self.irqs.get_mut().disable_all();
+    }
+
+    /// Tells the time.
+    pub fn advance(&mut self, now: Time) {
+        self.messages.get_mut().advance(now);
+    }
+
+    /// Whether the client is so far behind with its acknowledgements that no new work should be begun.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.messages.borrow().is_congested()
+    }
+
+    /// The next message to send to the client.
+    pub fn next_command(&mut self) -> Option<Command> {
+        self.messages.get_mut().next_command()
+    }
+
+    /// Puts a message back that cannot be sent now.
+    pub fn put_back(&mut self, command: Command) {
+        self.messages.get_mut().put_back(command);
+    }
+
+    /// The client has answered, or with `None` refused, a read.
+    pub fn read_done(&mut self, serial: Serial, data: Option<&[u8]>) {
+        self.messages.get_mut().read_done(serial, data);
+    }
+
+    /// The client has acknowledged a write, or refused it.
+    pub fn write_done(&mut self, serial: Serial, accepted: bool) {
+        if !accepted {
+            self.refused.set(self.refused.get().wrapping_add(1));
+        }
+        let irqs = self.irqs.get_mut();
+        self.messages
+            .get_mut()
+            .write_done(serial, |signal| irqs.signal(signal));
+    }
+
+    /// A message cannot be sent at all: the access is refused.
+    pub fn refuse(&mut self, command: &Command) {
+        match command {
+            Command::Read { serial, .. } => self.read_done(*serial, None),
+            Command::Write { serial, .. } => self.write_done(*serial, false),
+        }
+    }
+
+    /// Drops all that was read by messages, since the client takes memory back.
+    pub fn forget_answers(&mut self) {
+        self.messages.get_mut().forget_answers();
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub const fn counters(&self) -> BusCounters {
+        BusCounters {
+            dma_refused: self.refused.get(),
+            dma_pending: self.pending.get(),
+        }
+    }
+
+    fn counted<T>(&self, result: Result<T, DmaError>) -> Result<T, DmaError> {
+        let counter = match result {
+            Ok(_) => return result,
+            Err(DmaError::Refused { .. }) => &self.refused,
+            Err(DmaError::Pending) => &self.pending,
+        };
+        counter.set(counter.get().wrapping_add(1));
+        result
+    }
+
+    /// Cuts an access that the table alone cannot serve into parts. Nothing is touched; an access that is refused is
+    /// refused as a whole.
+    fn parts(&self, iova: u64, len: usize, right: Permissions) -> Result<Parts, DmaError> {
+        let mut parts = Parts::new();
+        let mut at = iova;
+        let mut left = len;
+        while left > 0 {
+            match self.memory.slices(at, left, right).map(drop) {
+                Ok(()) => {
+                    parts.push(Part::Mapped {
+                        iova: at,
+                        len: left,
+                    });
+                    break;
+                }
+                Err(AccessError::MessageBacked { iova, len }) => {
+                    let mapped = usize::try_from(iova.wrapping_sub(at))
+                        .unwrap_or(left)
+                        .min(left);
+                    let len = len.clamp(1, left.saturating_sub(mapped).max(1));
+                    if mapped > 0 {
+                        parts.push(Part::Mapped {
+                            iova: at,
+                            len: mapped,
+                        });
+                    }
+                    parts.push(Part::Messages { iova, len });
+                    left = left.saturating_sub(mapped).saturating_sub(len);
+                    at = iova.wrapping_add(len as u64);
+                }
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        Ok(parts)
+    }
+
+    fn read_parts(&self, iova: u64, to: &mut [u8]) -> Result<(), DmaError> {
+        let mut result = Ok(());
+        let mut rest = to;
+        for part in self.parts(iova, rest.len(), Permissions::Read)? {
+            let (to, later) = rest.split_at_mut(part.len());
+            rest = later;
+            match part {
+                Part::Mapped { iova, .. } => self.memory.read(iova, to).map_err(refused)?,
+                Part::Messages { iova, len } => {
+                    let mut at = 0_usize;
+                    let read = self.messages.borrow_mut().read(iova, len, |answer, range| {
+                        let end = at.saturating_add(range.len());
+                        if let (Some(to), Some(from)) = (to.get_mut(at..end), answer.get(range)) {
+                            to.copy_from_slice(from);
+                        }
+                        at = end;
+                    });
+                    result = first_refusal(result, read)?;
+                }
+            }
+        }
+        result
+    }
+
+    fn gather_parts<'a>(
+        &'a self,
+        iova: u64,
+        len: usize,
+        spans: &mut Spans<'a>,
+    ) -> Result<(), DmaError> {
+        let mut result = Ok(());
+        for part in self.parts(iova, len, Permissions::Read)? {
+            match part {
+                Part::Mapped { iova, len } => {
+                    let slices = self.memory.slices(iova, len, Permissions::Read);
+                    spans.extend(slices.map_err(refused)?.map(Span::Mapped));
+                }
+                Part::Messages { iova, len } => {
+                    let read = self.messages.borrow_mut().read(iova, len, |answer, range| {
+                        spans.push(Span::Owned(if range.len() == answer.len() {
+                            Rc::clone(answer)
+                        } else {
+                            answer.get(range).unwrap_or_default().into()
+                        }));
+                    });
+                    result = first_refusal(result, read)?;
+                }
+            }
+        }
+        result
+    }
+
+    fn write_parts(&self, iova: u64, from: &[u8]) -> Result<(), DmaError> {
+        let mut rest = from;
+        for part in self.parts(iova, rest.len(), Permissions::Write)? {
+            let (from, later) = rest.split_at(part.len());
+            rest = later;
+            match part {
+                Part::Mapped { iova, .. } => self.memory.write(iova, from).map_err(refused)?,
+                Part::Messages { iova, .. } => self.messages.borrow_mut().write(iova, from)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Bus for ClientBus {
+    fn read(&self, _by: Requester, iova: Iova, to: &mut [u8]) -> Result<(), DmaError> {
+        match self.memory.read(iova.0, to) {
+            Ok(()) => Ok(()),
+            Err(AccessError::MessageBacked { .. }) => self.counted(self.read_parts(iova.0, to)),
+            Err(error) => self.counted(Err(refused(error))),
+        }
+    }
+
+    fn write(&self, _by: Requester, iova: Iova, from: &[u8]) -> Result<(), DmaError> {
+        match self.memory.write(iova.0, from) {
+            Ok(()) => Ok(()),
+            Err(AccessError::MessageBacked { .. }) => self.counted(self.write_parts(iova.0, from)),
+            Err(error) => self.counted(Err(refused(error))),
+        }
+    }
+
+    fn write_back(&self, _by: Requester, iova: Iova, low: u64, high: u64) -> Result<(), DmaError> {
+        match self.memory.write_back(iova.0, low, high) {
+            Ok(()) => Ok(()),
+            Err(AccessError::MessageBacked { .. }) => {
+                // Two messages: nothing says in which order a client copies one of 16 bytes.
+                let low = self.write_parts(iova.0, &low.to_le_bytes());
+                let high = low
+                    .and_then(|()| self.write_parts(iova.0.wrapping_add(8), &high.to_le_bytes()));
+                self.counted(high)
+            }
+            Err(error) => self.counted(Err(refused(error))),
+        }
+    }
+
+    fn gather<'a>(
+        &'a self,
+        _by: Requester,
+        iova: Iova,
+        len: usize,
+        spans: &mut Spans<'a>,
+    ) -> Result<(), DmaError> {
+        match self.memory.slices(iova.0, len, Permissions::Read) {
+            Ok(slices) => {
+                spans.extend(slices.map(Span::Mapped));
+                Ok(())
+            }
+            Err(AccessError::MessageBacked { .. }) => {
+                self.counted(self.gather_parts(iova.0, len, spans))
+            }
+            Err(error) => self.counted(Err(refused(error))),
+        }
+    }
+
+    fn retire(&self) {
+        self.messages.borrow_mut().retire();
+    }
+
+    fn signal(&self, _by: Requester, signal: Signal) {
+        if !self.messages.borrow_mut().hold(signal) {
+            self.irqs.borrow_mut().signal(signal);
+        }
+    }
+}
+
+/// A part of an access, by what stands behind it.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Mapped { iova: u64, len: usize },
+    Messages { iova: u64, len: usize },
+}
+
+type Parts = SmallVec<[Part; 4]>;
+
+impl Part {
+    const fn len(self) -> usize {
+        match self {
+            Self::Mapped { len, .. } | Self::Messages { len, .. } => len,
+        }
+    }
+}
+
+fn refused(error: AccessError) -> DmaError {
+    let (AccessError::Unmapped { iova }
+    | AccessError::Permission { iova }
+    | AccessError::MessageBacked { iova, .. }
+    | AccessError::Gone { iova }
+    | AccessError::Misaligned { iova }) = error;
+    DmaError::Refused { iova }
+}
+
+/// Goes on after `Pending`, so that all that is missing is asked for at once; a refusal ends the access.
+fn first_refusal(
+    so_far: Result<(), DmaError>,
+    next: Result<(), DmaError>,
+) -> Result<Result<(), DmaError>, DmaError> {
+    match next {
+        Err(DmaError::Refused { .. }) => next.map(Ok),
+        _ => Ok(so_far.and(next)),
+    }
+}

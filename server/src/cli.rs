@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::config::MacAddress;
+
+const AFTER_HELP: &str = "\
+EXAMPLE
+  One terminal runs the NIC, with a small host (DHCP, ping, TCP and UDP echo) on its cable:
+
+    vfio-user-ixgbe --socket /tmp/nic.sock
+
+  Another one runs QEMU 10.1 or newer. The guest's memory must be shared, else the NIC would see stale pages:
+
+    qemu-system-x86_64 -M q35,memory-backend=mem -m 2G \\
+      -object memory-backend-memfd,id=mem,size=2G,share=on \\
+      -device '{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/tmp/nic.sock\"}}' \\
+      ...
+
+  The guest finds an Intel 82599 (8086:10fb) and loads ixgbe. Inject and capture frames, read counters and pull the
+  cable with ixgbectl:
+
+    ixgbectl --control /tmp/nic.sock.control stats
+
+WIRES
+  host      A small host in this process: DHCPv4, ARP, ICMP and ICMPv6 echo, router advertisements, TCP and UDP echo,
+            discard and chargen. Needs no privilege.
+  tap:NAME  The Linux tap device NAME, which exists and belongs to this user:
+            ip tuntap add NAME mode tap user $USER vnet_hdr; ip link set NAME up
+  null      A far end that takes every frame and sends none.
+  loopback  A plug that sends every frame back.
+
+CONFIGURATION FILE
+  TOML. The keys are the names of the flags; a flag on the command line wins.
+
+    socket = \"/run/nic/nic.sock\"
+    mac = \"02:00:00:12:34:56\"
+    wire = \"tap:tap0\"
+    log = \"info\"
+    control = \"/run/nic/nic.sock.control\"
+    busy-poll = 50
+
+SIGNALS
+  SIGTERM and SIGINT end the server and remove its sockets.";
+
+/// An Intel 82599 10 GbE NIC in software, served to QEMU or a user-space driver over vfio-user.
+///
+/// The server listens on a UNIX socket and serves one client at a time. When the client goes, the NIC is reset and
+/// the next client may come; the cable stays as it is.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(name = "vfio-user-ixgbe", version, after_long_help = AFTER_HELP, after_help = "--help tells more.")]
+pub struct Arguments {
+    /// UNIX socket to listen on. Its folder must exist. A socket file that nobody listens on is replaced.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+
+    /// Permanent MAC address, six pairs of hex digits; a unicast address. Default: a locally administered address
+    /// that depends on the socket's path only.
+    #[arg(long, value_name = "MAC")]
+    pub mac: Option<MacAddress>,
+
+    /// What is at the other end of the cable: host, tap:NAME, null or loopback. Default: host.
+    #[arg(long, value_name = "WIRE")]
+    pub wire: Option<wire::Kind>,
+
+    /// TOML file with the same settings; flags override it.
+    #[arg(long, value_name = "FILE.toml")]
+    pub config: Option<PathBuf>,
+
+    /// What is logged to standard error: error, warn, info, debug or trace, also by module
+    /// (info,vfio_user=debug). Default: info.
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+
+    /// UNIX socket on which ixgbectl controls the NIC. Default: the path of --socket followed by .control.
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+
+    /// Longest time in microseconds, 0 to 1000, that the server polls before it sleeps, after traffic has shown
+    /// that polling pays off. An idle NIC always sleeps. More may shorten round trips where cores are free; 0 never
+    /// polls. Default: 50.
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub busy_poll: Option<u16>,
+}
+
+/// A [`clap::Error`] as one line: cause and next step.
+#[must_use]
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let parts: Vec<String> = text
+        .split("\n\n")
+        .filter(|part| !part.starts_with("Usage:") && !part.starts_with("For more information"))
+        .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|part| !part.is_empty())
+        .collect();
+    let cause = parts.join("; ");
+    let cause = cause.strip_prefix("error: ").unwrap_or(&cause);
+    format!("{cause}; see vfio-user-ixgbe --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_flag_is_told_in_one_line_with_the_flag_that_was_meant() {
+        let error =
+            Arguments::try_parse_from(["vfio-user-ixgbe", "--sockt", "/tmp/a"]).unwrap_err();
+
+        let line = one_line(&error);
+
+        assert_eq!(
+            line,
+            "unexpected argument '--sockt' found; tip: a similar argument exists: '--socket'; \
+             see vfio-user-ixgbe --help"
+        );
+    }
+
+    #[test]
+    fn a_bad_value_is_told_in_one_line_with_what_is_expected() {
+        let error =
+            Arguments::try_parse_from(["vfio-user-ixgbe", "--wire", "wet string"]).unwrap_err();
+
+        let line = one_line(&error);
+
+        assert!(line.contains("--wire"), "{line}");
+        assert!(line.contains("loopback"), "{line}");
+        assert!(!line.contains('\n'), "{line}");
+    }
+}

@@ -1,0 +1,97 @@
+//! The client that is connected: its session, and the DMA messages that it has not answered.
+
+use std::os::unix::net::UnixStream;
+
+use vfio_user::server::{DmaError, Limits, Progress, Session, SessionError};
+
+use crate::{
+    bus::ClientBus,
+    device::{self, Card, InFlight, Served},
+    events::{Registry, Source, Watched},
+    message_dma::Command,
+};
+
+/// Messages that are served in one turn. A burst of register writes does not keep frames waiting for longer.
+const MESSAGES_PER_TURN: u32 = 128;
+
+/// The client that is connected.
+#[derive(Debug)]
+pub struct Client {
+    session: Watched<Session>,
+    in_flight: InFlight,
+    more: bool,
+}
+
+impl Client {
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// What the system says when the socket is added to the epoll set.
+    pub fn new(socket: UnixStream, registry: &Registry) -> nix::Result<Self> {
+        let limits = Limits {
+            messages_per_turn: MESSAGES_PER_TURN,
+            ..Limits::default()
+        };
+        let session = Session::new(socket, limits, device::description());
+        Ok(Self {
+            session: registry.watch(session, Source::Session)?,
+            in_flight: InFlight::new(),
+            more: false,
+        })
+    }
+
+    /// Whether messages are left that no event announces.
+    #[must_use]
+    pub const fn has_more(&self) -> bool {
+        self.more
+    }
+
+    /// Messages from the client so far.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.session.get().counters().messages
+    }
+
+    /// Serves a bounded number of messages.
+    ///
+    /// # Errors
+    /// Why the session is over.
+    pub fn serve(&mut self, card: &mut Card<'_>) -> Result<(), SessionError> {
+        let mut served = Served {
+            card,
+            in_flight: &mut self.in_flight,
+        };
+        let Progress { more, .. } = self.session.get_mut().receive(&mut served)?;
+        self.more = more;
+        Ok(())
+    }
+
+    /// Sends the DMA messages that the bus has, as far as they may be under way, and whatever else waits.
+    ///
+    /// # Errors
+    /// Why the session is over.
+    pub fn send(&mut self, bus: &mut ClientBus) -> Result<(), SessionError> {
+        let session = self.session.get_mut();
+        while let Some(command) = bus.next_command() {
+            let sent = match &command {
+                Command::Read { iova, len, .. } => session.dma_read(*iova, *len),
+                Command::Write { iova, data, .. } => session.dma_write(*iova, data),
+            };
+            match sent {
+                Ok(id) => {
+                    self.in_flight.insert(id, command.serial());
+                }
+                Err(DmaError::Busy) => {
+                    bus.put_back(command);
+                    break;
+                }
+                Err(_) => bus.refuse(&command),
+            }
+        }
+        session.flush()?;
+        let waits = session.wants_write();
+        self.session
+            .set_interest(true, waits)
+            .map_err(|errno| SessionError::Socket(errno.into()))
+    }
+}

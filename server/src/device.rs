@@ -1,0 +1,259 @@
+//! The port as a vfio-user device: regions, interrupts, memory, reset.
+
+use std::collections::BTreeMap;
+
+use guest_memory::Backing;
+use nic_model::{Bar, Context, Port, Time, Wire};
+use nix::errno;
+use vfio_user::{
+    Errno,
+    message::{DeviceFlags, IrqFlags, Protection},
+    server::{
+        Description, Device, DmaMapping, DmaRange, Irq, IrqAction, IrqOperation, IrqUpdate, Region,
+        RequestId,
+    },
+};
+use vm_memory::Permissions;
+
+use crate::{
+    bus::ClientBus,
+    irq::{IrqIndex, MSIX_VECTORS},
+    message_dma::Serial,
+};
+
+/// Size of the CSR space with the flash above it (datasheet 9.3.6.1).
+const CSR_SIZE: u64 = 512 << 10;
+/// Size of the I/O space: IOADDR and IODATA.
+const IO_SIZE: u64 = 32;
+/// Size of the MSI-X table and pending bits.
+const MSIX_SIZE: u64 = 16 << 10;
+/// Size of PCI Express configuration space.
+const CONFIG_SIZE: u64 = 4096;
+
+/// Index of configuration space among the regions (`VFIO_PCI_CONFIG_REGION_INDEX`).
+const CONFIG_REGION: u32 = 7;
+
+/// What the client is told about the device.
+#[must_use]
+pub fn description() -> Description {
+    let eventfd = |count| Irq {
+        flags: IrqFlags::EVENTFD,
+        count,
+    };
+    Description {
+        flags: DeviceFlags::PCI | DeviceFlags::RESET,
+        regions: vec![
+            Region::trapped(CSR_SIZE),
+            Region::ABSENT,
+            Region::trapped(IO_SIZE),
+            Region::ABSENT,
+            Region::trapped(MSIX_SIZE),
+            Region::ABSENT,
+            Region::ABSENT,
+            Region::trapped(CONFIG_SIZE),
+            Region::ABSENT,
+        ],
+        irqs: vec![
+            Irq {
+                flags: IrqFlags::EVENTFD | IrqFlags::MASKABLE | IrqFlags::AUTOMASKED,
+                count: 1,
+            },
+            eventfd(1),
+            // Without NORESIZE: with it, QEMU takes all vectors down to add one, and loses interrupts in between.
+            eventfd(MSIX_VECTORS),
+            eventfd(1),
+            eventfd(1),
+        ],
+    }
+}
+
+/// The port with what surrounds it, for the time of a turn.
+#[expect(missing_debug_implementations, reason = "borrows a trait object")]
+pub struct Card<'a> {
+    /// The port.
+    pub port: &'a mut Port,
+    /// Client memory and interrupts.
+    pub bus: &'a mut ClientBus,
+    /// The cable.
+    pub wire: &'a mut dyn Wire,
+    /// When the turn began.
+    pub now: Time,
+}
+
+impl Card<'_> {
+    /// Calls the port.
+    pub fn with<R>(&mut self, call: impl FnOnce(&mut Port, &mut Context<'_>) -> R) -> R {
+        let mut context = Context {
+            now: self.now,
+            bus: &*self.bus,
+            wire: &mut *self.wire,
+        };
+        call(self.port, &mut context)
+    }
+}
+
+/// Which message stands for which access.
+pub type InFlight = BTreeMap<RequestId, Serial>;
+
+/// The device that a session serves.
+pub(crate) struct Served<'a, 'card> {
+    pub(crate) card: &'a mut Card<'card>,
+    pub(crate) in_flight: &'a mut InFlight,
+}
+
+/// A place that the client can read and write.
+enum Place {
+    Bar(Bar, u64),
+    Config(u16),
+}
+
+impl Place {
+    fn new(region: u32, offset: u64) -> Result<Self, Errno> {
+        Ok(match region {
+            0 => Self::Bar(Bar::Csr, offset),
+            2 => Self::Bar(Bar::Io, offset),
+            4 => Self::Bar(Bar::MsiX, offset),
+            CONFIG_REGION => Self::Config(u16::try_from(offset).map_err(|_| Errno::INVAL)?),
+            _ => return Err(Errno::INVAL),
+        })
+    }
+}
+
+impl Device for Served<'_, '_> {
+    fn region_read(&mut self, region: u32, offset: u64, data: &mut [u8]) -> Result<(), Errno> {
+        let place = Place::new(region, offset)?;
+        self.card.with(|port, context| match place {
+            Place::Bar(bar, offset) => port.bar_read(bar, offset, data, context),
+            Place::Config(offset) => port.config_read(offset, data),
+        });
+        Ok(())
+    }
+
+    fn region_write(&mut self, region: u32, offset: u64, data: &[u8]) -> Result<(), Errno> {
+        let place = Place::new(region, offset)?;
+        self.card.with(|port, context| match place {
+            Place::Bar(bar, offset) => port.bar_write(bar, offset, data, context),
+            Place::Config(offset) => port.config_write(offset, data, context),
+        });
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<(), Errno> {
+        self.card.with(Port::reset);
+        Ok(())
+    }
+
+    fn dma_map(&mut self, mapping: DmaMapping) -> Result<(), Errno> {
+        let backing = mapping.file.map_or(Backing::Messages, |fd| Backing::File {
+            fd,
+            offset: mapping.offset,
+        });
+        let (iova, size) = (mapping.range.first(), mapping.range.size());
+        self.card
+            .bus
+            .memory()
+            .map(iova, size, permissions(mapping.protection), backing)
+            .map_err(|error| {
+                tracing::debug!(%error, "DMA_MAP refused");
+                errno(error.errno())
+            })
+    }
+
+    fn dma_unmap(&mut self, range: DmaRange) -> Result<(), Errno> {
+        let bus = &mut self.card.bus;
+        bus.forget_answers();
+        match range {
+            DmaRange::All => bus.memory().unmap_all(),
+            DmaRange::Range(range) => bus
+                .memory()
+                .unmap(range.first(), range.size())
+                .map_err(|error| errno(error.errno()))?,
+        }
+        Ok(())
+    }
+
+    fn set_irqs(&mut self, update: IrqUpdate<'_>) -> Result<(), Errno> {
+        let index = IrqIndex::from_number(update.index).ok_or(Errno::INVAL)?;
+        let irqs = self.card.bus.irqs();
+        match update.operation {
+            IrqOperation::Disable => irqs.disable(index),
+            IrqOperation::Assign(IrqAction::Trigger, eventfds) => {
+                irqs.set_eventfds(index, update.start, eventfds);
+            }
+            IrqOperation::Assign(IrqAction::Unmask, eventfds) if index == IrqIndex::Intx => {
+                let eventfd = eventfds.into_iter().next().flatten();
+                irqs.set_intx_unmask_eventfd(eventfd).map_err(errno)?;
+            }
+            IrqOperation::Assign(..) => return Err(Errno::NOTSUP),
+            IrqOperation::Act(action, selection) => {
+                (0..)
+                    .zip(update.start..update.start.saturating_add(update.count))
+                    .filter(|(place, _)| selection.contains(*place))
+                    .for_each(|(_, vector)| match action {
+                        IrqAction::Mask => irqs.mask(index, vector),
+                        IrqAction::Unmask => irqs.unmask(index, vector),
+                        IrqAction::Trigger => irqs.trigger(index, vector),
+                    });
+            }
+        }
+        Ok(())
+    }
+
+    fn dma_read_done(&mut self, id: RequestId, result: Result<&[u8], Errno>) {
+        if let Some(serial) = self.in_flight.remove(&id) {
+            self.card.bus.read_done(serial, result.ok());
+        }
+    }
+
+    fn dma_write_done(&mut self, id: RequestId, result: Result<(), Errno>) {
+        if let Some(serial) = self.in_flight.remove(&id) {
+            self.card.bus.write_done(serial, result.is_ok());
+        }
+    }
+}
+
+fn permissions(protection: Protection) -> Permissions {
+    match (
+        protection.contains(Protection::READ),
+        protection.contains(Protection::WRITE),
+    ) {
+        (true, true) => Permissions::ReadWrite,
+        (true, false) => Permissions::Read,
+        (false, true) => Permissions::Write,
+        (false, false) => Permissions::No,
+    }
+}
+
+fn errno(errno: errno::Errno) -> Errno {
+    Errno::from_raw((errno as i32).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errno_keeps_its_number() {
+        assert_eq!(errno(errno::Errno::EEXIST), Errno::EXIST);
+    }
+
+    #[test]
+    fn the_regions_stand_at_the_indices_of_vfio_pci() {
+        let description = description();
+
+        let sizes: Vec<u64> = description
+            .regions
+            .iter()
+            .map(|region| region.size)
+            .collect();
+
+        assert_eq!(sizes, [0x8_0000, 0, 32, 0, 0x4000, 0, 0, 4096, 0]);
+    }
+
+    #[test]
+    fn the_interrupts_stand_at_the_indices_of_vfio_pci() {
+        let counts: Vec<u32> = description().irqs.iter().map(|irq| irq.count).collect();
+
+        assert_eq!(counts, [1, 1, 64, 1, 1]);
+    }
+}

@@ -1,0 +1,341 @@
+//! The loop that owns the port.
+//!
+//! One thread serves the client, the wire, the clock and control requests in turns. Each turn does a bounded amount of
+//! each, so that none of them keeps the others waiting: a register read is answered within a turn even under a burst
+//! of frames. Nothing in a turn blocks. Between turns the thread polls for a short while if that has proved worth it,
+//! then sleeps.
+
+use std::{os::fd::OwnedFd, time::Duration};
+
+use anyhow::Context as _;
+use nic_model::{
+    Context, Port, PortConfig, Time, Wire,
+    wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
+};
+use nix::sys::signalfd::SignalFd;
+use vfio_user::{Listener, server::SessionError};
+use wire::Backend;
+
+use crate::{
+    bus::ClientBus,
+    client::Client,
+    clock::Clock,
+    config::Config,
+    device::Card,
+    events::{Events, Ready, Registry, Source, Watched},
+    polling::PollBudget,
+};
+
+/// Frames that are taken from the wire in one turn.
+const FRAMES_PER_TURN: usize = 64;
+
+/// Everything that one port needs to run.
+#[derive(Debug)]
+pub struct Worker {
+    clock: Clock,
+    events: Events,
+    registry: Registry,
+    polling: PollBudget,
+    _signals: Watched<SignalFd>,
+    listener: Watched<Listener>,
+    client: Option<Client>,
+    port: Port,
+    bus: ClientBus,
+    wire: Box<dyn Backend>,
+    /// The wire's descriptor in the epoll set, if it has one.
+    wire_events: Option<Watched<OwnedFd>>,
+    /// Whether the port is known to have more to do at once.
+    busy: bool,
+    carrier: bool,
+    /// When to try to take a client again, after that has failed.
+    accept_again: Option<Time>,
+    counters: WorkerCounters,
+}
+
+/// What the worker did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerCounters {
+    /// Clients that have connected.
+    pub clients: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Times that the loop slept.
+    pub sleeps: u64,
+}
+
+impl Worker {
+    /// Opens the wire and the sockets. `signals` ends [`Worker::run`] when it becomes readable.
+    ///
+    /// # Errors
+    /// What cannot be opened, why, and what to do.
+    pub fn new(config: &Config, signals: SignalFd) -> anyhow::Result<Self> {
+        let wire = config.wire.open()?;
+        let listener = Listener::bind(&config.socket)?;
+        let events = Events::new().context("cannot create the epoll set or its timer")?;
+        let registry = events.registry();
+        let watch = "cannot add a descriptor to the epoll set";
+        let wire_events = wire
+            .poll_fd()
+            .map(|fd| {
+                registry
+                    .watch(fd.try_clone_to_owned()?, Source::Wire)
+                    .map_err(std::io::Error::from)
+            })
+            .transpose()
+            .context(watch)?;
+        Ok(Self {
+            clock: Clock::start(),
+            polling: PollBudget::new(config.busy_poll),
+            _signals: registry.watch(signals, Source::Signal).context(watch)?,
+            listener: registry.watch(listener, Source::Listener).context(watch)?,
+            client: None,
+            port: Port::new(PortConfig {
+                mac: config.mac.octets(),
+            }),
+            bus: ClientBus::new(registry.clone()),
+            wire,
+            wire_events,
+            busy: true,
+            carrier: false,
+            accept_again: None,
+            counters: WorkerCounters::default(),
+            events,
+            registry,
+        })
+    }
+
+    /// Serves until a signal ends it.
+    ///
+    /// # Errors
+    /// If the system fails in a way that leaves nothing to wait for.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        tracing::info!(
+            socket = %self.listener.get().path().display(),
+            wire = %self.wire.describe(),
+            "waiting for a client"
+        );
+        loop {
+            let ready = self.wait().context("cannot wait for events")?;
+            if ready.has(Source::Signal) {
+                tracing::info!("ended by a signal");
+                return Ok(());
+            }
+            self.turn(ready)?;
+        }
+    }
+
+    /// What is ready now, or as soon as something is or a deadline has come.
+    fn wait(&mut self) -> nix::Result<Ready> {
+        if self.has_more() {
+            return self.events.poll();
+        }
+        let start = self.clock.now();
+        let deadline = self.deadline();
+        let mut now = start;
+        loop {
+            let ready = self.events.poll()?;
+            if !ready.is_empty() || deadline.is_some_and(|deadline| deadline <= now) {
+                self.polling.waited(now.since(start));
+                return Ok(ready);
+            }
+            if now.since(start) >= self.polling.get() {
+                break;
+            }
+            now = self.clock.now();
+        }
+        let ready = self.events.sleep(now, deadline)?;
+        self.counters.sleeps = self.counters.sleeps.wrapping_add(1);
+        self.polling.waited(self.clock.now().since(start));
+        Ok(ready)
+    }
+
+    fn has_more(&self) -> bool {
+        let resting = self.bus.is_congested();
+        (self.busy && !resting)
+            || (self.wire.has_frames() && self.port.has_room() && !resting)
+            || self.client.as_ref().is_some_and(Client::has_more)
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let port = if self.bus.is_congested() {
+            None
+        } else {
+            self.port.deadline()
+        };
+        [port, self.wire.deadline(), self.accept_again]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn turn(&mut self, ready: Ready) -> anyhow::Result<()> {
+        self.counters.turns = self.counters.turns.wrapping_add(1);
+        let now = self.clock.now();
+        self.bus.advance(now);
+        if ready.has(Source::Listener) || self.accept_again.is_some_and(|time| time <= now) {
+            self.accept(now)?;
+        }
+        if ready.has(Source::IntxUnmask) {
+            self.bus.irqs().intx_unmask_ready();
+        }
+        self.serve_client(ready, now)?;
+        self.wire.advance(now);
+        self.follow_carrier(now);
+        if !self.bus.is_congested() {
+            self.receive(ready, now);
+            self.busy = self.card(now).with(Port::step);
+        }
+        self.send_to_client(now)?;
+        self.heed_wire()
+    }
+
+    /// Takes the next client, if there is none; the others wait in the listener's queue.
+    fn accept(&mut self, now: Time) -> anyhow::Result<()> {
+        self.accept_again = None;
+        if self.client.is_none() {
+            let accepted = self.listener.get().accept().and_then(|socket| {
+                let client = socket.map(|socket| Client::new(socket, &self.registry));
+                client.transpose().map_err(std::io::Error::from)
+            });
+            match accepted {
+                Ok(Some(client)) => {
+                    tracing::info!("a client has connected");
+                    self.client = Some(client);
+                    self.counters.clients = self.counters.clients.wrapping_add(1);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot take a client now; trying again in a second");
+                    self.accept_again = Some(now + Duration::from_secs(1));
+                }
+            }
+        }
+        let wanted = self.client.is_none() && self.accept_again.is_none();
+        self.listener
+            .set_interest(wanted, false)
+            .context("cannot change what to wait for")
+    }
+
+    fn serve_client(&mut self, ready: Ready, now: Time) -> anyhow::Result<()> {
+        let Some(client) = &mut self.client else {
+            return Ok(());
+        };
+        if !ready.has(Source::Session) && !client.has_more() {
+            return Ok(());
+        }
+        let mut card = Card {
+            port: &mut self.port,
+            bus: &mut self.bus,
+            wire: &mut self.wire,
+            now,
+        };
+        match client.serve(&mut card) {
+            Ok(()) => Ok(()),
+            Err(end) => self.client_gone(&end, now),
+        }
+    }
+
+    fn send_to_client(&mut self, now: Time) -> anyhow::Result<()> {
+        let Some(client) = &mut self.client else {
+            return Ok(());
+        };
+        match client.send(&mut self.bus) {
+            Ok(()) => Ok(()),
+            Err(end) => self.client_gone(&end, now),
+        }
+    }
+
+    /// Nothing of the client is touched any more; the port is as after power-on, but for its cable.
+    fn client_gone(&mut self, end: &SessionError, now: Time) -> anyhow::Result<()> {
+        match end {
+            SessionError::Disconnected => tracing::info!("the client has gone"),
+            error => tracing::warn!(error = %chain(error), "the client's session is over"),
+        }
+        self.client = None;
+        self.bus.disconnect();
+        self.card(now).with(Port::reset);
+        self.accept(now)
+    }
+
+    /// Tells the port when the far end of the cable comes or goes.
+    fn follow_carrier(&mut self, now: Time) {
+        let carrier = self.wire.carrier();
+        if carrier != self.carrier {
+            self.carrier = carrier;
+            tracing::info!(carrier, "the cable");
+            self.card(now)
+                .with(|port, context| port.set_carrier(carrier, context));
+        }
+    }
+
+    /// Moves frames from the wire to the port, as many as it has room for.
+    fn receive(&mut self, ready: Ready, now: Time) {
+        if !self.port.has_room() || !(ready.has(Source::Wire) || self.wire.has_frames()) {
+            return;
+        }
+        let (port, bus) = (&mut self.port, &self.bus);
+        self.wire.receive(FRAMES_PER_TURN, &mut |frame| {
+            let mut context = Context {
+                now,
+                bus,
+                wire: &mut Occupied,
+            };
+            port.receive(frame, &mut context);
+            if port.has_room() {
+                Flow::More
+            } else {
+                Flow::Stop
+            }
+        });
+    }
+
+    /// Does not wait for frames that the port could not take.
+    fn heed_wire(&mut self) -> anyhow::Result<()> {
+        let wanted = self.port.has_room() && !self.bus.is_congested();
+        match &mut self.wire_events {
+            Some(events) => events
+                .set_interest(wanted, false)
+                .context("cannot change what to wait for"),
+            None => Ok(()),
+        }
+    }
+
+    fn card(&mut self, now: Time) -> Card<'_> {
+        Card {
+            port: &mut self.port,
+            bus: &mut self.bus,
+            wire: &mut self.wire,
+            now,
+        }
+    }
+}
+
+/// Stands for the wire while that lends a frame.
+struct Occupied;
+
+impl Wire for Occupied {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn transmit(&mut self, _frame: &TxFrame<'_>) -> Result<(), WireBusy> {
+        Err(WireBusy)
+    }
+
+    fn receive(&mut self, _budget: usize, _sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow) -> usize {
+        0
+    }
+
+    fn carrier(&self) -> bool {
+        true
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
