@@ -16,6 +16,7 @@ pub struct TestBus {
     refused: RefCell<Vec<Range<u64>>>,
     pending: RefCell<Vec<Range<u64>>>,
     answered: RefCell<Vec<Range<u64>>>,
+    asked: RefCell<Vec<Range<u64>>>,
     recording: Cell<bool>,
     writes: RefCell<Vec<Range<u64>>>,
     reads: RefCell<Vec<Range<u64>>>,
@@ -38,6 +39,7 @@ impl TestBus {
             refused: RefCell::default(),
             pending: RefCell::default(),
             answered: RefCell::default(),
+            asked: RefCell::default(),
             recording: Cell::new(true),
             writes: RefCell::default(),
             reads: RefCell::default(),
@@ -101,6 +103,11 @@ impl TestBus {
         self.reads.take()
     }
 
+    /// The ranges whose read was pending since the last call, in order.
+    pub fn take_asked(&self) -> Vec<Range<u64>> {
+        self.asked.take()
+    }
+
     /// The signals since the last call, in order.
     pub fn take_signals(&self) -> Vec<(Requester, Signal)> {
         self.signals.take()
@@ -136,6 +143,7 @@ impl TestBus {
     fn read_access(&self, iova: Iova, len: usize) -> Result<VolatileSlice<'_>, DmaError> {
         let slice = self.access(iova, len)?;
         if Self::touches(iova, len, &self.pending) {
+            self.record(&self.asked, iova, len);
             return Err(DmaError::Pending);
         }
         self.record(&self.reads, iova, len);

@@ -234,22 +234,27 @@ impl Queue {
         }
     }
 
-    /// Appends the buffers of `packet` to `spans`.
+    /// Appends the buffers of `packet` to `spans`. Where some are pending, all of them are asked for before it says so.
     pub fn gather<'b>(
         &self,
         packet: &Packet,
         bus: &'b dyn Bus,
         spans: &mut Spans<'b>,
     ) -> Result<(), DmaError> {
+        let mut outcome = Ok(());
         for descriptor in self.descriptors(packet) {
             // The address is in the low quadword and the length in the lowest word of the high one, in both formats.
             let len = DataControl::from_bits(descriptor.high.get()).dtalen();
-            if len != 0 {
-                let address = Iova(descriptor.low.get());
-                bus.gather(Requester::Pf, address, usize::from(len), spans)?;
+            if len == 0 {
+                continue;
+            }
+            let address = Iova(descriptor.low.get());
+            match bus.gather(Requester::Pf, address, usize::from(len), spans) {
+                Err(DmaError::Pending) => outcome = Err(DmaError::Pending),
+                other => other?,
             }
         }
-        Ok(())
+        outcome
     }
 
     /// The card is through with `packet`: advances the head and reports as far as the descriptors ask for it.

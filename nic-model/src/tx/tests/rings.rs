@@ -79,6 +79,25 @@ fn a_buffer_that_is_not_there_yet_holds_the_packet_back_and_nothing_is_lost() {
 }
 
 #[test]
+fn all_buffers_of_a_packet_are_asked_for_at_once() {
+    let mut world = World::with_ring(8);
+    let descriptors = world.packet(&frame(900), &[300, 300], plain(900));
+    let first = descriptors[0].low.get();
+    world.bus.delay(first..first + 900);
+    world.post(0, &descriptors);
+
+    world.step(64);
+
+    let asked: Vec<u64> = world
+        .bus
+        .take_asked()
+        .iter()
+        .map(|range| range.start - first)
+        .collect();
+    assert_eq!(asked, [0, 300, 600]);
+}
+
+#[test]
 fn a_busy_wire_holds_the_packet_back_and_nothing_is_sent_twice() {
     let mut world = World::with_ring(16);
     let frames: Vec<_> = (100..105).map(frame).collect();
