@@ -1,5 +1,7 @@
 //! The server under a vfio-user client.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::{fs::File, os::fd::AsFd, thread};
