@@ -89,9 +89,7 @@ impl Worker {
             _signals: registry.watch(signals, Source::Signal).context(watch)?,
             listener: registry.watch(listener, Source::Listener).context(watch)?,
             client: None,
-            port: Port::new(PortConfig {
-                mac: config.mac.octets(),
-            }),
+            port: Port::new(PortConfig::new(config.mac.octets())),
             bus: ClientBus::new(registry.clone()),
             wire,
             wire_events,

@@ -1,7 +1,11 @@
 //! A server of its own for each test.
 
 #![expect(dead_code, reason = "each test binary uses a part of it")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::{
     fs,
