@@ -11,6 +11,15 @@ pub const LAST_SECTION_POINTER: usize = 0x0E;
 pub const CORE_SECTION_POINTER: usize = 0x09;
 /// Pointer to the firmware's section.
 pub const FIRMWARE_POINTER: usize = 0x0F;
+/// Words of the firmware's section, and of what it points to.
+pub mod firmware {
+    /// Pointer to the parameters of the link establishment state machine; there is none.
+    pub const LESM_POINTER: usize = 2;
+    /// Pointer to the configuration of the pass-through patch.
+    pub const PATCH_POINTER: usize = 4;
+    /// Version, a word of that configuration. Drivers call versions up to 5 "pre-production" and warn.
+    pub const PATCH_VERSION: usize = 7;
+}
 /// Printed board assembly: [`PBA_IS_STRING`], or the number itself.
 pub const PBA: usize = 0x15;
 /// Pointer to the string of the printed board assembly.

@@ -3,7 +3,7 @@
 use ixgbe_spec::nvm::{
     CAPS_NO_FCOE_OFFLOADS, CHECKSUM, CHECKSUM_SUM, CORE_SECTION_POINTER, DEVICE_CAPS, ETRACK_ID,
     FIRMWARE_POINTER, FIRST_SECTION_POINTER, LAST_SECTION_POINTER, PBA, PBA_IS_STRING, PBA_POINTER,
-    SFP_INIT_POINTER, WORDS, sfp_init,
+    SFP_INIT_POINTER, WORDS, firmware, sfp_init,
 };
 
 use crate::port::PortConfig;
@@ -13,10 +13,15 @@ const BOARD: &[u8; 10] = b"E68793-006";
 /// Identification of the image, which drivers show as the firmware's version.
 const ETRACK: u32 = 0x8000_06DA;
 
+/// Version of the firmware's patch.
+const PATCH_VERSION: u16 = 6;
+
 const CORE_SECTION: u16 = 0x0100;
 const BOARD_BLOCK: u16 = 0x0120;
 const SFP_LIST: u16 = 0x0140;
 const SFP_DATA: u16 = 0x0160;
+const FIRMWARE: u16 = 0x0180;
+const PATCH: u16 = 0x01A0;
 
 /// Builds the words. Those that nothing here sets are 0xFFFF, which every driver takes for "not there", except for the
 /// control words in the header.
@@ -72,7 +77,17 @@ pub(super) fn factory(config: &PortConfig) -> Vec<u16> {
         ETRACK_ID,
         &[[l, m], [n, o]].map(u16::from_le_bytes),
     );
-    put(&mut words, FIRMWARE_POINTER, &[0xFFFF]);
+    put(&mut words, FIRMWARE_POINTER, &[FIRMWARE]);
+    put(
+        &mut words,
+        usize::from(FIRMWARE) + firmware::PATCH_POINTER,
+        &[PATCH],
+    );
+    put(
+        &mut words,
+        usize::from(PATCH) + firmware::PATCH_VERSION,
+        &[PATCH_VERSION],
+    );
 
     let checksum = checksum(&words);
     put(&mut words, CHECKSUM, &[checksum]);

@@ -6,7 +6,7 @@ mod csr;
 mod reset;
 mod statistics;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use ixgbe_spec::register::{Reg, bits::hlreg0};
 
