@@ -24,13 +24,16 @@ pub(crate) fn wait_for(
     value: u32,
     what: &'static str,
 ) -> Result<(), DriverError> {
-    for _ in 0..100 {
+    let mut left = Duration::from_millis(100);
+    loop {
         if device.read(register.offset(index))? & mask == value {
             return Ok(());
         }
-        device.pass(Duration::from_millis(1))?;
+        if left.is_zero() {
+            return Err(DriverError::Timeout(what));
+        }
+        left = left.saturating_sub(device.pass(left.min(Duration::from_millis(1)))?);
     }
-    Err(DriverError::Timeout(what))
 }
 
 /// Turns on memory decode and bus mastering, masks interrupts and resets the card (4.6.3.1, 4.6.3.2).

@@ -65,15 +65,50 @@ pub trait Device {
     /// The card could not be reached.
     fn take_back(&mut self, iova: u64, len: u64) -> Result<(), DeviceError>;
 
-    /// Lets `time` pass for the card, or less if something happens before. A driver calls it wherever it would wait.
+    /// Lets `time` pass for the card, or less if something happens before; returns how much it was. A driver calls it
+    /// wherever it would wait.
     ///
     /// # Errors
     /// The card could not be reached.
-    fn pass(&mut self, time: Duration) -> Result<(), DeviceError>;
+    fn pass(&mut self, time: Duration) -> Result<Duration, DeviceError>;
 
     /// How often MSI-X vector `vector` has fired since this was asked last.
     ///
     /// # Errors
     /// The card could not be reached.
     fn fired(&mut self, vector: u8) -> Result<u64, DeviceError>;
+}
+
+impl<D: Device + ?Sized> Device for Box<D> {
+    fn read(&mut self, offset: u32) -> Result<u32, DeviceError> {
+        (**self).read(offset)
+    }
+
+    fn write(&mut self, offset: u32, value: u32) -> Result<(), DeviceError> {
+        (**self).write(offset, value)
+    }
+
+    fn config_read(&mut self, offset: u16, to: &mut [u8]) -> Result<(), DeviceError> {
+        (**self).config_read(offset, to)
+    }
+
+    fn config_write(&mut self, offset: u16, from: &[u8]) -> Result<(), DeviceError> {
+        (**self).config_write(offset, from)
+    }
+
+    fn lend(&mut self, iova: u64, memory: &SharedMemory) -> Result<(), DeviceError> {
+        (**self).lend(iova, memory)
+    }
+
+    fn take_back(&mut self, iova: u64, len: u64) -> Result<(), DeviceError> {
+        (**self).take_back(iova, len)
+    }
+
+    fn pass(&mut self, time: Duration) -> Result<Duration, DeviceError> {
+        (**self).pass(time)
+    }
+
+    fn fired(&mut self, vector: u8) -> Result<u64, DeviceError> {
+        (**self).fired(vector)
+    }
 }

@@ -212,8 +212,7 @@ impl<D: Device> Driver<D> {
             if waited >= patience {
                 return Ok(None);
             }
-            self.device.pass(STEP)?;
-            waited += STEP;
+            waited += self.device.pass(STEP)?;
         }
     }
 

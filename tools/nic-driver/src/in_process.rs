@@ -273,7 +273,7 @@ impl<W: Wire> Device for InProcess<W> {
             .map_err(|error| DeviceError::new(format!("taking back memory at {iova:#x}"), error))
     }
 
-    fn pass(&mut self, time: Duration) -> Result<(), DeviceError> {
+    fn pass(&mut self, time: Duration) -> Result<Duration, DeviceError> {
         let end = self.now + time;
         self.turn();
         while let Some(deadline) = self.port.deadline().filter(|deadline| *deadline <= end) {
@@ -285,7 +285,7 @@ impl<W: Wire> Device for InProcess<W> {
         }
         self.now = end;
         self.turn();
-        Ok(())
+        Ok(time)
     }
 
     fn fired(&mut self, vector: u8) -> Result<u64, DeviceError> {
