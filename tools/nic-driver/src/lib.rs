@@ -2,8 +2,8 @@
 //!
 //! It brings the card up, runs receive and transmit queues with advanced descriptors, and asks for the offloads that a
 //! packet needs. Which 82599 it drives is the affair of a [`Device`]: the model in this process ([`in_process`]), or a
-//! card that another process serves over vfio-user ([`over_socket`]). Tests, benchmarks and host stacks use it; it is written from the datasheet's side and shares nothing
-//! with the model but the layouts of `ixgbe-spec`.
+//! card that another process serves over vfio-user ([`over_socket`]). Tests, benchmarks and host stacks use it; it is
+//! written from the datasheet's side and shares nothing with the model but the layouts of `ixgbe-spec`.
 //!
 //! Not implemented: header split, RSC, virtualisation, Flow Director, flow control, DCB.
 #![forbid(unsafe_code)]

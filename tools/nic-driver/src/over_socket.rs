@@ -231,10 +231,8 @@ impl Lent {
             .try_clone_to_owned()
             .map_err(|error| DeviceError::new("duplicating the memory's descriptor", error))?;
         let backing = Backing::File { fd, offset: 0 };
-        self.table(|table| {
-            table.map(iova, memory.len() as u64, Permissions::ReadWrite, backing)
-        })
-        .map_err(|error| DeviceError::new(format!("lending memory at {iova:#x}"), error))
+        self.table(|table| table.map(iova, memory.len() as u64, Permissions::ReadWrite, backing))
+            .map_err(|error| DeviceError::new(format!("lending memory at {iova:#x}"), error))
     }
 
     fn remove(&self, iova: u64, len: u64) -> Result<(), DeviceError> {
