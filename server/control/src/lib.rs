@@ -1,1 +1,38 @@
-//! Empty yet.
+//! The control protocol: what a person does to a running vfio-user-ixgbe.
+//!
+//! It is [varlink](https://varlink.org) over a UNIX socket: JSON messages that end with a zero byte, an interface
+//! described in a language of its own ([`DESCRIPTION`]), and `varlinkctl` as a second client beside `ixgbectl`.
+//!
+//! - [`Server`] owns the socket, with a thread for each client.
+//! - [`channel`] leads from these threads to the worker that owns the port: the server takes the [`Handle`], the worker
+//!   the [`Inbox`].
+//! - [`Client`] asks.
+//!
+//! The data path never waits for a client: requests are served once a turn, and frames that a capture's client is too
+//! slow for are counted as lost.
+//!
+//! The wire format is our own code, since it is small and has to bound what a client can make the server allocate: a
+//! message has at most [`MAX_MESSAGE`] bytes, and at most 32 clients are served at a time. Not implemented of varlink:
+//! `upgrade`, passing of descriptors.
+#![forbid(unsafe_code)]
+
+mod base64;
+mod capture;
+mod client;
+mod frame;
+mod protocol;
+mod server;
+mod session;
+mod worker;
+
+pub use client::{Capturing, Client, ClientError};
+pub use frame::{FrameError, MAX_MESSAGE};
+pub use protocol::{
+    Captured, CapturedFrame, ControlError, Counter, DESCRIPTION, Direction, Group, INTERFACE, Info,
+    Injected, Link, Stats,
+};
+pub use server::{BindError, Server, default_path};
+pub use worker::{Handle, Inbox, channel};
+
+/// Bytes of frames that surely fit one call of [`Client::inject`], if each frame is counted with 8 bytes more.
+pub const MAX_INJECT_BYTES: usize = 512 << 10;

@@ -35,5 +35,6 @@ pub use loopback::Loopback;
 pub use null::Null;
 pub use tap::Tap;
 pub use tapped::{
-    Capture, CaptureSink, Direction, InjectError, Passing, Plug, Tapped, TappedCounters,
+    Capture, CaptureSink, Direction, INJECTED_LEN, InjectError, Passing, Plug, Tapped,
+    TappedCounters,
 };

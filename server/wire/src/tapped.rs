@@ -20,7 +20,7 @@ const MAX_INJECTED: usize = 4096;
 const MAX_INJECTED_BYTES: usize = 4 << 20;
 /// Shortest and longest frame that can be injected: an Ethernet header, and more than the largest that the card can be
 /// set to take (MAXFRS, 8.2.3.22.13), so that its rejection can be seen.
-const INJECTED_LEN: std::ops::RangeInclusive<usize> = 14..=16_383;
+pub const INJECTED_LEN: std::ops::RangeInclusive<usize> = 14..=16_383;
 /// Captures at a time.
 const MAX_CAPTURES: usize = 16;
 
@@ -110,6 +110,23 @@ pub struct Tapped<B> {
     counters: TappedCounters,
     scratch: Vec<u8>,
     header: Vec<u8>,
+}
+
+impl TappedCounters {
+    /// Name and value of each counter, in a fixed order.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, u64); 3] {
+        let Self {
+            injected,
+            inject_refused,
+            unplugged_dropped,
+        } = *self;
+        [
+            ("injected", injected),
+            ("inject_refused", inject_refused),
+            ("unplugged_dropped", unplugged_dropped),
+        ]
+    }
 }
 
 impl<B: fmt::Debug> fmt::Debug for Tapped<B> {

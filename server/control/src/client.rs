@@ -1,0 +1,288 @@
+//! The other side: a program that asks a server.
+
+use std::{
+    borrow::Cow,
+    io::{self, BufReader},
+    net::Shutdown,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use crate::{
+    frame::{self, FrameError},
+    protocol::{
+        Call, CaptureParameters, Captured, ControlError, INTERFACE, Info, InjectParameters,
+        Injected, Link, ReplyMessage, SetLinkParameters, Stats,
+    },
+};
+
+/// Why the server gave no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens there.
+    #[error("no server answers at {}; is vfio-user-ixgbe running, and with this --control path?", path.display())]
+    NoServer {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The socket belongs to somebody else.
+    #[error("may not use the control socket {}; run as the user of the server", path.display())]
+    NotAllowed {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The connection failed.
+    #[error(transparent)]
+    Connection(#[from] FrameError),
+    /// The server closed the connection.
+    #[error("the server closed the control connection; it has ended, or serves too many clients")]
+    Closed,
+    /// The server refuses, by the interface.
+    #[error(transparent)]
+    Refused(#[from] ControlError),
+    /// The server does not know this interface or method.
+    #[error(
+        "the server does not know {method} ({error}); use the ixgbectl that came with the server"
+    )]
+    Unknown {
+        /// The method.
+        method: String,
+        /// The server's error.
+        error: String,
+    },
+    /// The reply is not what the interface says.
+    #[error(
+        "the server's reply to {method} is not understood; use the ixgbectl that came with the server"
+    )]
+    Reply {
+        /// The method.
+        method: String,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct Client {
+    reader: BufReader<UnixStream>,
+    message: Vec<u8>,
+}
+
+impl Client {
+    /// Connects to the control socket at `path`.
+    ///
+    /// # Errors
+    /// [`ClientError::NoServer`] or [`ClientError::NotAllowed`].
+    pub fn connect(path: &Path) -> Result<Self, ClientError> {
+        let stream = UnixStream::connect(path).map_err(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied => ClientError::NotAllowed {
+                path: path.to_owned(),
+            },
+            _ => ClientError::NoServer {
+                path: path.to_owned(),
+                source,
+            },
+        })?;
+        Ok(Self {
+            reader: BufReader::with_capacity(64 << 10, stream),
+            message: Vec::new(),
+        })
+    }
+
+    /// Who answers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn info(&mut self) -> Result<Info, ClientError> {
+        self.call("Info", &serde_json::Map::new())
+    }
+
+    /// All counters.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn stats(&mut self) -> Result<Stats, ClientError> {
+        self.call("Stats", &serde_json::Map::new())
+    }
+
+    /// Lets `frames` arrive, and returns how many of them, from the first on, found room. All of them together must
+    /// fit a message: [`MAX_INJECT_BYTES`](crate::MAX_INJECT_BYTES).
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn inject(&mut self, frames: &[Vec<u8>]) -> Result<usize, ClientError> {
+        let parameters = InjectParameters {
+            frames: frames.to_vec(),
+        };
+        let Injected { accepted } = self.call("Inject", &parameters)?;
+        Ok(accepted)
+    }
+
+    /// Puts the cable in or pulls it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn set_link(&mut self, state: Link) -> Result<(), ClientError> {
+        let _: serde_json::Map<_, _> = self.call("SetLink", &SetLinkParameters { state })?;
+        Ok(())
+    }
+
+    /// Starts to capture the first `snap_length` bytes (or all) of the frames that pass. When this returns, the capture
+    /// runs.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn capture(mut self, snap_length: Option<u32>) -> Result<Capturing, ClientError> {
+        let method = method("Capture");
+        self.send(&method, &CaptureParameters { snap_length }, true)?;
+        let (captured, continues) = self.receive(&method)?;
+        Ok(Capturing {
+            client: self,
+            first: Some(captured),
+            continues,
+        })
+    }
+
+    fn call<P: Serialize, R: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        parameters: &P,
+    ) -> Result<R, ClientError> {
+        let method = method(name);
+        self.send(&method, parameters, false)?;
+        Ok(self.receive(&method)?.0)
+    }
+
+    fn send<P: Serialize>(
+        &mut self,
+        method: &str,
+        parameters: &P,
+        more: bool,
+    ) -> Result<(), ClientError> {
+        let failed = |source| ClientError::Reply {
+            method: method.to_owned(),
+            source,
+        };
+        let parameters = serde_json::value::to_raw_value(parameters).map_err(failed)?;
+        let call = Call {
+            method: Cow::Borrowed(method),
+            parameters: Some(&parameters),
+            oneway: false,
+            more,
+        };
+        let message = serde_json::to_vec(&call).map_err(failed)?;
+        frame::write(self.reader.get_mut(), message).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => ClientError::Closed,
+            _ => FrameError::Io(error).into(),
+        })
+    }
+
+    /// Reads a reply, and whether more follow.
+    fn receive<R: DeserializeOwned>(&mut self, method: &str) -> Result<(R, bool), ClientError> {
+        let failed = |source| ClientError::Reply {
+            method: method.to_owned(),
+            source,
+        };
+        if !frame::read(&mut self.reader, &mut self.message)? {
+            return Err(ClientError::Closed);
+        }
+        let reply: ReplyMessage<'_> = serde_json::from_slice(&self.message).map_err(failed)?;
+        let parameters = reply.parameters.map_or("{}", RawValue::get);
+        if let Some(error) = &reply.error {
+            return Err(failure(method, error, parameters));
+        }
+        Ok((
+            serde_json::from_str(parameters).map_err(failed)?,
+            reply.continues,
+        ))
+    }
+}
+
+fn method(name: &str) -> String {
+    format!("{INTERFACE}.{name}")
+}
+
+/// The error that a reply tells.
+fn failure(method: &str, error: &str, parameters: &str) -> ClientError {
+    let name = error
+        .strip_prefix(INTERFACE)
+        .and_then(|rest| rest.strip_prefix('.'));
+    let number = |key: &str| {
+        serde_json::from_str::<serde_json::Value>(parameters)
+            .ok()
+            .and_then(|parameters| parameters.get(key)?.as_u64())
+            .and_then(|number| usize::try_from(number).ok())
+            .unwrap_or(0)
+    };
+    match name {
+        Some("FrameLength") => ControlError::FrameLength {
+            index: number("index"),
+            length: number("length"),
+        }
+        .into(),
+        Some("LinkDown") => ControlError::LinkDown.into(),
+        Some("TooManyCaptures") => ControlError::TooManyCaptures.into(),
+        Some("NotAnswering") => ControlError::NotAnswering.into(),
+        _ => ClientError::Unknown {
+            method: method.to_owned(),
+            error: format!("{error} {parameters}"),
+        },
+    }
+}
+
+/// A capture that runs.
+#[derive(Debug)]
+pub struct Capturing {
+    client: Client,
+    first: Option<Captured>,
+    continues: bool,
+}
+
+impl Capturing {
+    /// The frames since the last call, when there are some; `None` when the capture has ended.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the server ended without a last reply, or another reply was expected.
+    pub fn next_reply(&mut self) -> Result<Option<Captured>, ClientError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        if !self.continues {
+            return Ok(None);
+        }
+        let (captured, continues) = self.client.receive(&method("Capture"))?;
+        self.continues = continues;
+        Ok(Some(captured))
+    }
+
+    /// Asks the server to end; the frames that are under way still come by [`Capturing::next_reply`].
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.client.reader.get_ref().shutdown(Shutdown::Write)
+    }
+
+    /// Whether [`Capturing::next_reply`] has something without waiting for [`Capturing::poll_fd`].
+    #[must_use]
+    pub fn has_buffered(&self) -> bool {
+        self.first.is_some() || !self.client.reader.buffer().is_empty()
+    }
+
+    /// Readable when something comes.
+    #[must_use]
+    pub fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.client.reader.get_ref().as_fd()
+    }
+}

@@ -1,0 +1,239 @@
+//! The messages of the interface, as varlink writes them.
+//!
+//! The IDL beside this file is what counts; the types here follow it field by field.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Name of the interface.
+pub const INTERFACE: &str = "io.vfio-user-ixgbe.Control1";
+/// The interface in varlink's own language.
+pub const DESCRIPTION: &str = include_str!("io.vfio-user-ixgbe.Control1.varlink");
+/// The interface that every varlink service has.
+pub(crate) const SERVICE: &str = "org.varlink.service";
+/// Its description, from the varlink specification.
+pub(crate) const SERVICE_DESCRIPTION: &str = include_str!("org.varlink.service.varlink");
+
+/// A call as it lies on the socket.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Call<'a> {
+    /// Interface and method.
+    #[serde(borrow)]
+    pub(crate) method: Cow<'a, str>,
+    /// An object, or nothing for a method without parameters.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parameters: Option<&'a RawValue>,
+    /// No reply is wanted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) oneway: bool,
+    /// Many replies are wanted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) more: bool,
+}
+
+/// A reply as it lies on the socket.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct ReplyMessage<'a> {
+    /// An object.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parameters: Option<&'a RawValue>,
+    /// More replies follow.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) continues: bool,
+    /// Name of an error; the parameters are then its.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<Cow<'a, str>>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The state of the cable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Link {
+    /// The cable is in.
+    Up,
+    /// The cable is pulled.
+    Down,
+}
+
+/// Who counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// The card's own statistics registers, by the driver's name for them.
+    Hardware,
+    /// What the model counts besides.
+    Model,
+    /// The cable.
+    Wire,
+}
+
+impl Group {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hardware => "hardware",
+            Self::Model => "model",
+            Self::Wire => "wire",
+        }
+    }
+}
+
+/// A counter.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Counter {
+    /// Who counts.
+    pub group: Group,
+    /// What.
+    pub name: Cow<'static, str>,
+    /// How many. Varlink's integers end at 2^63 - 1, and so does what is shown of a counter.
+    #[serde(serialize_with = "as_varlink_int")]
+    pub value: u64,
+}
+
+impl Counter {
+    /// A counter of this group, name and value.
+    #[must_use]
+    pub fn new(group: Group, name: impl Into<Cow<'static, str>>, value: u64) -> Self {
+        Self {
+            group,
+            name: name.into(),
+            value,
+        }
+    }
+}
+
+fn as_varlink_int<S: serde::Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_i64(i64::try_from(*value).unwrap_or(i64::MAX))
+}
+
+/// Which way a captured frame went, seen from the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// The port sent it.
+    Transmit,
+    /// The port received it.
+    Receive,
+}
+
+impl From<wire::Direction> for Direction {
+    fn from(direction: wire::Direction) -> Self {
+        match direction {
+            wire::Direction::Transmit => Self::Transmit,
+            wire::Direction::Receive => Self::Receive,
+        }
+    }
+}
+
+impl From<Direction> for wire::Direction {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Transmit => Self::Transmit,
+            Direction::Receive => Self::Receive,
+        }
+    }
+}
+
+/// A frame that passed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct CapturedFrame {
+    /// Which way.
+    pub direction: Direction,
+    /// Nanoseconds since 1970.
+    pub time: i64,
+    /// Length of the frame, without FCS.
+    pub length: u32,
+    /// The frame, as far as the capture's snap length goes.
+    #[serde(with = "crate::base64")]
+    pub data: Vec<u8>,
+}
+
+/// Reply of `Info`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Info {
+    /// Version of the server.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The backend and how it is reached.
+    pub wire: String,
+    /// Whether the cable is in.
+    pub cable: Link,
+    /// Whether the port sees the other end.
+    pub carrier: bool,
+}
+
+/// Reply of `Stats`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Stats {
+    /// All counters.
+    pub counters: Vec<Counter>,
+}
+
+/// Parameters of `Inject`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InjectParameters {
+    #[serde(with = "crate::base64::list")]
+    pub(crate) frames: Vec<Vec<u8>>,
+}
+
+/// Reply of `Inject`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Injected {
+    /// How many frames, from the first on, will arrive.
+    pub accepted: usize,
+}
+
+/// Parameters of `Capture`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct CaptureParameters {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) snap_length: Option<u32>,
+}
+
+/// One of the replies of `Capture`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Captured {
+    /// Frames since the reply before.
+    pub frames: Vec<CapturedFrame>,
+    /// Frames that were missed since the capture started.
+    pub lost: u64,
+}
+
+/// Parameters of `SetLink`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetLinkParameters {
+    pub(crate) state: Link,
+}
+
+/// An error of the interface.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// A frame is too short or too long for any cable.
+    #[error("frame {index} (from 0) has {length} bytes; 14 to 16383 can be injected")]
+    FrameLength {
+        /// Its place in the call, from 0.
+        index: usize,
+        /// Its length.
+        length: usize,
+    },
+    /// The cable is pulled.
+    #[error("the link is down, so nothing can arrive; `ixgbectl link up` first")]
+    LinkDown,
+    /// As many captures run as may.
+    #[error("too many captures run already; end one of them")]
+    TooManyCaptures,
+    /// The worker did not answer in time, or is ending.
+    #[error("the server's worker does not answer; it is ending or stuck (see its log)")]
+    NotAnswering,
+}

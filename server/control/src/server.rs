@@ -1,0 +1,263 @@
+//! The control socket and its threads.
+
+use std::{
+    collections::HashMap,
+    fmt, fs, io,
+    os::unix::{
+        fs::{FileTypeExt, MetadataExt},
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf, absolute},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use nix::sys::{
+    socket::{
+        AddressFamily, Backlog, Shutdown, SockFlag, SockType, UnixAddr, bind, listen, shutdown,
+        socket,
+    },
+    stat::{Mode, fchmod},
+};
+
+use crate::{session, worker::Handle};
+
+/// Clients at a time; one more is turned away.
+const MAX_CLIENTS: usize = 32;
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another server has it.
+    #[error("another server listens at {}; stop it or choose another --control path", path.display())]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Something else is there.
+    #[error("{} exists and is no socket; choose another --control path", path.display())]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The path is too long for a socket.
+    #[error("{} is too long for a socket (107 bytes); choose a shorter --control path", path.display())]
+    TooLong {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("cannot make the control socket {}", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The control path that belongs to a server on this vfio-user socket.
+#[must_use]
+pub fn default_path(vfio_user_socket: &Path) -> PathBuf {
+    let mut path = vfio_user_socket.as_os_str().to_owned();
+    path.push(".control");
+    path.into()
+}
+
+/// A control socket with its threads: one that accepts, and one for each client. Dropping it ends them and removes the
+/// socket.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+    listener: Arc<UnixListener>,
+    clients: Clients,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens at `path`, for this user alone (mode 0600), and lets clients ask `worker`. A socket that nobody listens
+    /// on is replaced.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn start(path: &Path, worker: Handle) -> Result<Self, BindError> {
+        // `ixgbectl` finds the socket by the path that it is bound to.
+        let path = absolute(path).unwrap_or_else(|_| path.to_owned());
+        let failed = |source| BindError::Io {
+            path: path.clone(),
+            source,
+        };
+        make_room(&path)?;
+        let listener = Arc::new(bind_private(&path)?);
+        let clients = Clients::default();
+        let thread = thread::Builder::new()
+            .name("control".to_owned())
+            .spawn({
+                let (listener, clients) = (Arc::clone(&listener), clients.clone());
+                move || accept(&listener, &clients, &worker)
+            })
+            .map_err(failed)?;
+        Ok(Self {
+            identity: identity(&path),
+            path,
+            listener,
+            clients,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Whoever replaced the socket keeps it.
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = fs::remove_file(&self.path);
+        }
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&*self.listener);
+        let _ = shutdown(fd, Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.clients.end();
+    }
+}
+
+/// Removes a socket that nobody listens on.
+fn make_room(path: &Path) -> Result<(), BindError> {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let path = path.to_owned();
+    if !metadata.file_type().is_socket() {
+        return Err(BindError::NotASocket { path });
+    }
+    match UnixStream::connect(&path) {
+        Ok(_) => Err(BindError::InUse { path }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(&path).map_err(|source| BindError::Io { path, source })
+        }
+        Err(source) => Err(BindError::Io { path, source }),
+    }
+}
+
+fn bind_private(path: &Path) -> Result<UnixListener, BindError> {
+    let failed = |errno: nix::errno::Errno| BindError::Io {
+        path: path.to_owned(),
+        source: errno.into(),
+    };
+    let address = UnixAddr::new(path).map_err(|_| BindError::TooLong {
+        path: path.to_owned(),
+    })?;
+    let fd = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .map_err(failed)?;
+    // The file takes the mode that the socket has when it is bound, so there is no moment with another one.
+    fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR).map_err(failed)?;
+    let raw = std::os::fd::AsRawFd::as_raw_fd(&fd);
+    bind(raw, &address).map_err(failed)?;
+    listen(&fd, Backlog::new(16).unwrap_or(Backlog::MAXCONN)).map_err(failed)?;
+    Ok(UnixListener::from(fd))
+}
+
+/// Device and inode of the file at `path`.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+fn accept(listener: &UnixListener, clients: &Clients, worker: &Handle) {
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => clients.start(stream, worker),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The client went before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            // The socket was shut down, or the process has no descriptor left.
+            Err(error) => {
+                tracing::debug!(%error, "the control socket accepts no more");
+                return;
+            }
+        }
+    }
+}
+
+/// The connections that are served, by number, so that they can be ended.
+///
+/// Shared by the accepting thread, the clients' threads and the owner of the server.
+#[derive(Clone, Default)]
+struct Clients(Arc<Mutex<Connections>>);
+
+#[derive(Default)]
+struct Connections {
+    next: u64,
+    open: HashMap<u64, UnixStream>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Clients")
+            .field(&self.lock().open.len())
+            .finish()
+    }
+}
+
+impl Clients {
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        // A thread that died left the map as it was.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self, stream: UnixStream, worker: &Handle) {
+        let mut connections = self.lock();
+        connections.threads.retain(|thread| !thread.is_finished());
+        let Ok(second) = stream.try_clone() else {
+            return;
+        };
+        if connections.open.len() >= MAX_CLIENTS {
+            tracing::debug!("too many control clients: one was turned away");
+            return;
+        }
+        let number = connections.next;
+        connections.next += 1;
+        let thread = thread::Builder::new().name("control-client".to_owned());
+        let started = thread.spawn({
+            let (clients, worker) = (self.clone(), worker.clone());
+            move || {
+                if let Err(error) = session::serve(&stream, &worker) {
+                    tracing::debug!(%error, "a control client is gone");
+                }
+                clients.lock().open.remove(&number);
+            }
+        });
+        if let Ok(thread) = started {
+            connections.open.insert(number, second);
+            connections.threads.push(thread);
+        }
+    }
+
+    fn end(&self) {
+        let threads = {
+            let mut connections = self.lock();
+            for stream in connections.open.values() {
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+            }
+            std::mem::take(&mut connections.threads)
+        };
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}

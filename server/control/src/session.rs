@@ -1,0 +1,299 @@
+//! One client's connection, from the server's side.
+
+use std::{
+    io::BufReader,
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixStream,
+    },
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{MsgFlags, recv},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{json, value::RawValue};
+
+use crate::{
+    capture::{self, MAX_SNAP, Recorded, Source},
+    frame::{self, FrameError},
+    protocol::{
+        Call, CaptureParameters, Captured, ControlError, DESCRIPTION, INTERFACE, InjectParameters,
+        ReplyMessage, SERVICE, SERVICE_DESCRIPTION, SetLinkParameters,
+    },
+    worker::{Handle, Reply, Request},
+};
+
+/// Serves a client until it goes.
+pub(crate) fn serve(stream: &UnixStream, worker: &Handle) -> Result<(), FrameError> {
+    let mut session = Session { stream, worker };
+    let mut reader = BufReader::new(stream);
+    let mut message = Vec::new();
+    while frame::read(&mut reader, &mut message)? {
+        let call: Call<'_> = match serde_json::from_slice(&message) {
+            Ok(call) => call,
+            // What is no call cannot be answered; nothing sensible follows it.
+            Err(_) => return Ok(()),
+        };
+        session.answer(&call)?;
+    }
+    Ok(())
+}
+
+struct Session<'a> {
+    stream: &'a UnixStream,
+    worker: &'a Handle,
+}
+
+/// An error reply: its name and parameters.
+struct Failure {
+    error: String,
+    parameters: serde_json::Value,
+}
+
+impl Failure {
+    fn of_service(error: &str, parameters: serde_json::Value) -> Self {
+        Self {
+            error: format!("{SERVICE}.{error}"),
+            parameters,
+        }
+    }
+
+    fn parameter(error: &serde_json::Error) -> Self {
+        Self::of_service(
+            "InvalidParameter",
+            json!({ "parameter": error.to_string() }),
+        )
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        let (name, parameters) = match error {
+            ControlError::FrameLength { index, length } => {
+                ("FrameLength", json!({ "index": index, "length": length }))
+            }
+            ControlError::LinkDown => ("LinkDown", json!({})),
+            ControlError::TooManyCaptures => ("TooManyCaptures", json!({})),
+            ControlError::NotAnswering => ("NotAnswering", json!({})),
+        };
+        Self {
+            error: format!("{INTERFACE}.{name}"),
+            parameters,
+        }
+    }
+}
+
+/// What a method gives back.
+enum Outcome {
+    /// One reply.
+    One(Box<RawValue>),
+    /// Frames as they pass.
+    Stream(Recorded),
+}
+
+impl Session<'_> {
+    fn answer(&mut self, call: &Call<'_>) -> Result<(), FrameError> {
+        let outcome = self.dispatch(call);
+        if call.oneway {
+            return Ok(());
+        }
+        match outcome {
+            Ok(Outcome::One(parameters)) => self.reply(&parameters, false),
+            Ok(Outcome::Stream(recorded)) => self.stream(&recorded),
+            Err(failure) => {
+                let parameters = to_raw(&failure.parameters);
+                self.send(&ReplyMessage {
+                    parameters: Some(&parameters),
+                    continues: false,
+                    error: Some(failure.error.into()),
+                })
+            }
+        }
+    }
+
+    fn dispatch(&self, call: &Call<'_>) -> Result<Outcome, Failure> {
+        let (interface, method) = call.method.rsplit_once('.').unwrap_or(("", &call.method));
+        let reply = match (interface, method) {
+            (SERVICE, "GetInfo") => return one(&service_info()),
+            (SERVICE, "GetInterfaceDescription") => return one(&interface_description(call)?),
+            (INTERFACE, "Info") => self.worker.ask(Request::Info)?,
+            (INTERFACE, "Stats") => self.worker.ask(Request::Stats)?,
+            (INTERFACE, "Inject") => {
+                let InjectParameters { frames } = parameters(call)?;
+                self.worker.ask(Request::Inject(frames))?
+            }
+            (INTERFACE, "Capture") => return self.capture(call),
+            (INTERFACE, "SetLink") => {
+                let SetLinkParameters { state } = parameters(call)?;
+                self.worker.ask(Request::SetLink(state))?
+            }
+            (SERVICE | INTERFACE, _) => {
+                let method = json!({ "method": call.method });
+                return Err(Failure::of_service("MethodNotFound", method));
+            }
+            _ => {
+                let interface = json!({ "interface": interface });
+                return Err(Failure::of_service("InterfaceNotFound", interface));
+            }
+        };
+        match reply {
+            Reply::Info(info) => one(&info),
+            Reply::Stats(stats) => one(&stats),
+            Reply::Injected(injected) => one(&injected),
+            Reply::Done => one(&json!({})),
+        }
+    }
+
+    fn capture(&self, call: &Call<'_>) -> Result<Outcome, Failure> {
+        if !call.more || call.oneway {
+            return Err(Failure::of_service("ExpectedMore", json!({})));
+        }
+        let CaptureParameters { snap_length } = parameters(call)?;
+        let snap_length = snap_length
+            .and_then(|length| usize::try_from(length).ok())
+            .unwrap_or(MAX_SNAP);
+        let (recorder, recorded) =
+            capture::queue(snap_length).map_err(|_| ControlError::NotAnswering)?;
+        self.worker.ask(Request::Capture(recorder))?;
+        Ok(Outcome::Stream(recorded))
+    }
+
+    /// Sends frames until the client closes its side, or the worker ends.
+    fn stream(&mut self, recorded: &Recorded) -> Result<(), FrameError> {
+        self.reply(&to_raw(&Captured::default()), true)?;
+        let mut client = Client::Listening;
+        let mut timeout = PollTimeout::NONE;
+        loop {
+            client = self.wait(recorded, client, timeout)?;
+            recorded.clear_event();
+            if client == Client::Done {
+                recorded.close();
+            }
+            let (captured, source) = recorded.take();
+            let empty = captured.frames.is_empty();
+            let last = empty && (source == Source::Gone || client == Client::Done);
+            if last || !empty {
+                self.reply(&to_raw(&captured), !last)?;
+            }
+            if last {
+                return Ok(());
+            }
+            // After a full reply there may be more, which no event tells again.
+            timeout = if empty {
+                PollTimeout::NONE
+            } else {
+                PollTimeout::ZERO
+            };
+        }
+    }
+
+    /// Sleeps until there are frames or the client has closed its side.
+    fn wait(
+        &self,
+        recorded: &Recorded,
+        client: Client,
+        timeout: PollTimeout,
+    ) -> Result<Client, FrameError> {
+        if client == Client::Done {
+            return Ok(client);
+        }
+        let events = match client {
+            Client::Listening => PollFlags::POLLIN,
+            // Its next call waits; only its end is news.
+            Client::Talking | Client::Done => PollFlags::empty(),
+        };
+        let mut fds = [
+            PollFd::new(self.stream.as_fd(), events),
+            PollFd::new(recorded.event_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(FrameError::Io(errno.into())),
+        }
+        let seen = fds[0].revents().unwrap_or(PollFlags::empty());
+        if seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) {
+            return Ok(Client::Done);
+        }
+        if seen.contains(PollFlags::POLLIN) {
+            let peeked = recv(
+                self.stream.as_raw_fd(),
+                &mut [0],
+                MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
+            );
+            return Ok(match peeked {
+                Ok(0) => Client::Done,
+                _ => Client::Talking,
+            });
+        }
+        Ok(client)
+    }
+
+    fn reply(&mut self, parameters: &RawValue, continues: bool) -> Result<(), FrameError> {
+        self.send(&ReplyMessage {
+            parameters: Some(parameters),
+            continues,
+            error: None,
+        })
+    }
+
+    fn send(&mut self, reply: &ReplyMessage<'_>) -> Result<(), FrameError> {
+        let message = serde_json::to_vec(reply).map_err(std::io::Error::from)?;
+        frame::write(&mut self.stream, message)?;
+        Ok(())
+    }
+}
+
+/// What a client that captures does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    /// It listens.
+    Listening,
+    /// It has sent its next call, which waits for the end of the capture.
+    Talking,
+    /// It has closed its side, and takes what is left.
+    Done,
+}
+
+fn one<T: Serialize>(reply: &T) -> Result<Outcome, Failure> {
+    Ok(Outcome::One(to_raw(reply)))
+}
+
+fn to_raw<T: Serialize>(value: &T) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("the protocol's types have string keys")
+}
+
+/// The parameters of a call; nothing stands for an empty object.
+fn parameters<T: DeserializeOwned>(call: &Call<'_>) -> Result<T, Failure> {
+    let text = call.parameters.map_or("{}", RawValue::get);
+    serde_json::from_str(text).map_err(|error| Failure::parameter(&error))
+}
+
+fn service_info() -> serde_json::Value {
+    json!({
+        "vendor": "vfio-user-ixgbe",
+        "product": "vfio-user-ixgbe",
+        "version": env!("CARGO_PKG_VERSION"),
+        "url": "",
+        "interfaces": [SERVICE, INTERFACE],
+    })
+}
+
+fn interface_description(call: &Call<'_>) -> Result<serde_json::Value, Failure> {
+    #[derive(Deserialize)]
+    struct Parameters {
+        interface: String,
+    }
+    let Parameters { interface } = parameters(call)?;
+    let description = match interface.as_str() {
+        SERVICE => SERVICE_DESCRIPTION,
+        INTERFACE => DESCRIPTION,
+        _ => {
+            let interface = json!({ "interface": interface });
+            return Err(Failure::of_service("InterfaceNotFound", interface));
+        }
+    };
+    Ok(json!({ "description": description }))
+}

@@ -1,0 +1,229 @@
+//! The way between the control threads and the worker that owns the port.
+
+use std::{
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
+    },
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    sys::eventfd::{EfdFlags, EventFd},
+};
+use wire::{Backend, InjectError, Plug, Tapped};
+
+use crate::{
+    capture::Recorder,
+    protocol::{ControlError, Counter, Group, Info, Injected, Link, Stats},
+};
+
+/// How long a client waits for the worker. A turn of its loop takes far less.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Requests that are served in one turn.
+const PER_TURN: usize = 16;
+
+/// What a client wants of the worker.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Who answers.
+    Info,
+    /// All counters.
+    Stats,
+    /// Let frames arrive.
+    Inject(Vec<Vec<u8>>),
+    /// Show every frame to this recorder.
+    Capture(Recorder),
+    /// Put the cable in or pull it.
+    SetLink(Link),
+}
+
+/// What the worker says to that.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// To [`Request::Info`].
+    Info(Info),
+    /// To [`Request::Stats`].
+    Stats(Stats),
+    /// To [`Request::Inject`].
+    Injected(Injected),
+    /// To the others.
+    Done,
+}
+
+type Answer = Result<Reply, ControlError>;
+
+struct Asked {
+    request: Request,
+    answer: SyncSender<Answer>,
+}
+
+/// A way from control threads to a worker, and its end at the worker.
+///
+/// # Errors
+/// The system has no descriptor left for the wake-up.
+pub fn channel() -> io::Result<(Handle, Inbox)> {
+    let (to, from) = mpsc::channel();
+    let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+    let wake = Arc::new(EventFd::from_value_and_flags(0, flags)?);
+    let handle = Handle {
+        requests: to,
+        wake: Arc::clone(&wake),
+    };
+    Ok((
+        handle,
+        Inbox {
+            requests: from,
+            wake,
+        },
+    ))
+}
+
+/// The control threads' end. Each of them has its own clone.
+#[derive(Clone)]
+pub struct Handle {
+    requests: Sender<Asked>,
+    wake: Arc<EventFd>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Asks the worker and waits for its answer.
+    pub(crate) fn ask(&self, request: Request) -> Answer {
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.requests
+            .send(Asked { request, answer })
+            .map_err(|_| ControlError::NotAnswering)?;
+        // A full counter means that the worker has been woken already.
+        let _ = self.wake.write(1);
+        match answered.recv_timeout(PATIENCE) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                Err(ControlError::NotAnswering)
+            }
+        }
+    }
+}
+
+/// The worker's end.
+///
+/// The worker calls [`Inbox::serve`] once a turn, which costs next to nothing when nobody asks. Before it sleeps it
+/// waits for [`Inbox::wake_fd`], too, and calls [`Inbox::clear_wake`] when that is readable.
+pub struct Inbox {
+    requests: Receiver<Asked>,
+    wake: Arc<EventFd>,
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
+
+impl Inbox {
+    /// Readable when somebody asks, until [`Inbox::clear_wake`].
+    #[must_use]
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Takes note of a wake-up. To be called before [`Inbox::serve`], so that none is lost.
+    pub fn clear_wake(&self) {
+        match self.wake.read() {
+            // Nothing to clear is as good.
+            Ok(_) | Err(Errno::EAGAIN) => {}
+            Err(errno) => tracing::warn!(%errno, "cannot clear the control wake-up"),
+        }
+    }
+
+    /// Answers what was asked, at most 16 requests. `counters` is called for each request for statistics and gives
+    /// those of the port (groups hardware and model); the cable's are added here.
+    pub fn serve<B: Backend>(
+        &mut self,
+        wire: &mut Tapped<B>,
+        counters: &mut dyn FnMut() -> Vec<Counter>,
+    ) {
+        for _ in 0..PER_TURN {
+            let Ok(Asked { request, answer }) = self.requests.try_recv() else {
+                break;
+            };
+            // A client that is gone wants no answer.
+            let _ = answer.try_send(respond(request, wire, counters));
+        }
+    }
+}
+
+fn respond<B: Backend>(
+    request: Request,
+    wire: &mut Tapped<B>,
+    counters: &mut dyn FnMut() -> Vec<Counter>,
+) -> Answer {
+    match request {
+        Request::Info => Ok(Reply::Info(Info {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            wire: wire.describe(),
+            cable: match wire.plug() {
+                Plug::In => Link::Up,
+                Plug::Out => Link::Down,
+            },
+            carrier: nic_model::Wire::carrier(wire),
+        })),
+        Request::Stats => {
+            let mut counters = counters();
+            counters.extend(wire_counters(wire));
+            Ok(Reply::Stats(Stats { counters }))
+        }
+        Request::Inject(frames) => inject(&frames, wire).map(Reply::Injected),
+        Request::Capture(recorder) => {
+            if wire.capture(Box::new(recorder)) {
+                Ok(Reply::Done)
+            } else {
+                Err(ControlError::TooManyCaptures)
+            }
+        }
+        Request::SetLink(link) => {
+            wire.set_plug(match link {
+                Link::Up => Plug::In,
+                Link::Down => Plug::Out,
+            });
+            Ok(Reply::Done)
+        }
+    }
+}
+
+fn inject<B: Backend>(frames: &[Vec<u8>], wire: &mut Tapped<B>) -> Result<Injected, ControlError> {
+    for (index, frame) in frames.iter().enumerate() {
+        if !wire::INJECTED_LEN.contains(&frame.len()) {
+            let length = frame.len();
+            return Err(ControlError::FrameLength { index, length });
+        }
+    }
+    let mut accepted = 0;
+    for frame in frames {
+        match wire.inject(frame) {
+            Ok(()) => accepted += 1,
+            Err(InjectError::Unplugged) => return Err(ControlError::LinkDown),
+            // The client offers the rest again.
+            Err(InjectError::Full | InjectError::Length { .. }) => break,
+        }
+    }
+    Ok(Injected { accepted })
+}
+
+fn wire_counters<B: Backend>(wire: &Tapped<B>) -> impl Iterator<Item = Counter> {
+    let tapped = wire.tapped_counters();
+    wire.counters()
+        .named()
+        .into_iter()
+        .chain(tapped.named())
+        .map(|(name, value)| Counter::new(Group::Wire, name, value))
+}

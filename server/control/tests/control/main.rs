@@ -1,0 +1,288 @@
+//! The control server over its socket, with a worker on a loopback wire.
+#![expect(clippy::unwrap_used, reason = "a test stops where a step fails")]
+
+mod hostile;
+mod worker;
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+};
+
+use control::{BindError, Client, ClientError, ControlError, Direction, Group, Link, Server};
+use worker::Running;
+
+fn frame(byte: u8) -> Vec<u8> {
+    vec![byte; 64]
+}
+
+#[test]
+fn info_tells_the_wire_and_its_state() {
+    let running = Running::start();
+
+    let info = running.client().info().unwrap();
+
+    assert_eq!(info.wire, "loopback");
+    assert_eq!(info.cable, Link::Up);
+    assert!(info.carrier);
+    assert_eq!(info.pid, std::process::id());
+}
+
+#[test]
+fn stats_hold_the_ports_counters_and_the_cables() {
+    let running = Running::start();
+    let mut client = running.client();
+    client.inject(&[frame(1)]).unwrap();
+    running.wait_for_received(1);
+
+    let stats = client.stats().unwrap();
+
+    let value = |group, name: &str| {
+        stats
+            .counters
+            .iter()
+            .find(|counter| counter.group == group && counter.name == name)
+            .map(|counter| counter.value)
+    };
+    assert_eq!(value(Group::Hardware, "gprc"), Some(42));
+    assert_eq!(value(Group::Model, "huge"), Some(i64::MAX.cast_unsigned()));
+    assert_eq!(value(Group::Wire, "injected"), Some(1));
+    assert_eq!(value(Group::Wire, "tx_frames"), Some(0));
+}
+
+#[test]
+fn injected_frames_arrive_in_order() {
+    let running = Running::start();
+
+    let accepted = running
+        .client()
+        .inject(&[frame(1), frame(2), frame(3)])
+        .unwrap();
+
+    assert_eq!(accepted, 3);
+    assert_eq!(running.wait_for_received(3), [frame(1), frame(2), frame(3)]);
+}
+
+#[test]
+fn a_short_frame_arrives_padded() {
+    let running = Running::start();
+
+    running.client().inject(&[vec![7; 20]]).unwrap();
+
+    let received = running.wait_for_received(1);
+    assert_eq!(received[0], [vec![7; 20], vec![0; 40]].concat());
+}
+
+#[test]
+fn a_frame_of_a_wrong_length_is_refused_and_none_arrives() {
+    let running = Running::start();
+    let mut client = running.client();
+
+    let error = client.inject(&[frame(1), vec![0; 13]]).unwrap_err();
+
+    assert!(matches!(
+        error,
+        ClientError::Refused(ControlError::FrameLength {
+            index: 1,
+            length: 13
+        })
+    ));
+    client.inject(&[frame(2)]).unwrap();
+    assert_eq!(running.wait_for_received(1), [frame(2)]);
+}
+
+#[test]
+fn frames_beyond_the_queue_are_not_accepted() {
+    let running = Running::start_paused();
+    let mut client = running.client();
+    let frames = vec![frame(1); 3000];
+
+    let first = client.inject(&frames).unwrap();
+    let second = client.inject(&frames).unwrap();
+
+    assert_eq!((first, second), (3000, 1096));
+}
+
+#[test]
+fn a_pulled_cable_takes_no_injected_frames_until_it_is_back() {
+    let running = Running::start();
+    let mut client = running.client();
+
+    client.set_link(Link::Down).unwrap();
+    let down = client.info().unwrap();
+    let refused = client.inject(&[frame(1)]).unwrap_err();
+    client.set_link(Link::Up).unwrap();
+    let accepted = client.inject(&[frame(1)]).unwrap();
+
+    assert_eq!((down.cable, down.carrier), (Link::Down, false));
+    assert!(matches!(
+        refused,
+        ClientError::Refused(ControlError::LinkDown)
+    ));
+    assert_eq!(accepted, 1);
+}
+
+#[test]
+fn a_capture_shows_both_directions_and_ends_with_the_rest() {
+    let running = Running::start();
+    let mut capturing = running.client().capture(None).unwrap();
+    let started = capturing.next_reply().unwrap().unwrap();
+
+    running.send(&frame(9));
+    let received = running.wait_for_received(1);
+    capturing.finish().unwrap();
+    let mut frames = Vec::new();
+    while let Some(captured) = capturing.next_reply().unwrap() {
+        frames.extend(captured.frames);
+    }
+
+    assert_eq!(started.frames, []);
+    assert_eq!(received, [frame(9)]);
+    let seen: Vec<_> = frames
+        .iter()
+        .map(|f| (f.direction, f.data.clone()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (Direction::Transmit, frame(9)),
+            (Direction::Receive, frame(9))
+        ]
+    );
+    assert!(frames[0].time > 1_600_000_000_000_000_000);
+    assert!(frames[0].time <= frames[1].time);
+}
+
+#[test]
+fn a_capture_that_nobody_reads_loses_frames_and_says_how_many() {
+    let running = Running::start();
+    let mut capturing = running.client().capture(None).unwrap();
+    // What a socket buffers is far less.
+    let count = 40_000;
+
+    for _ in 0..count / 1000 {
+        running.send_many(&vec![5; 1000], 1000);
+    }
+    running.wait_for_received(count);
+    capturing.finish().unwrap();
+    let (mut frames, mut lost) = (0, 0);
+    while let Some(captured) = capturing.next_reply().unwrap() {
+        frames += captured.frames.len() as u64;
+        lost = captured.lost;
+    }
+
+    assert!(lost > 0);
+    assert_eq!(frames + lost, 2 * count as u64);
+}
+
+#[test]
+fn a_capture_ends_when_the_server_ends() {
+    let running = Running::start();
+    let mut capturing = running.client().capture(None).unwrap();
+    capturing.next_reply().unwrap();
+
+    running.stop_worker();
+
+    let last = capturing.next_reply().unwrap();
+    assert!(last.is_some());
+    assert!(capturing.next_reply().unwrap().is_none());
+}
+
+#[test]
+fn captures_beyond_the_limit_are_refused() {
+    let running = Running::start();
+    let captures: Vec<_> = (0..16)
+        .map(|_| running.client().capture(None).unwrap())
+        .collect();
+
+    let refused = running.client().capture(None).unwrap_err();
+
+    assert!(matches!(
+        refused,
+        ClientError::Refused(ControlError::TooManyCaptures)
+    ));
+    assert_eq!(captures.len(), 16);
+}
+
+#[test]
+fn a_client_of_a_server_whose_worker_is_gone_is_told_so() {
+    let running = Running::start();
+    let mut client = running.client();
+
+    running.stop_worker();
+
+    let error = client.stats().unwrap_err();
+    assert!(matches!(
+        error,
+        ClientError::Refused(ControlError::NotAnswering)
+    ));
+}
+
+#[test]
+fn the_socket_is_for_its_owner_alone_and_goes_with_the_server() {
+    let running = Running::start();
+    let path = running.path();
+
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    drop(running);
+
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_stale_socket_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("stale.control");
+    drop(UnixListener::bind(&path).unwrap());
+
+    let (handle, _inbox) = control::channel().unwrap();
+    let server = Server::start(&path, handle);
+
+    assert!(server.is_ok());
+}
+
+#[test]
+fn a_socket_in_use_is_left_alone() {
+    let running = Running::start();
+
+    let (handle, _inbox) = control::channel().unwrap();
+    let error = Server::start(&running.path(), handle).unwrap_err();
+
+    assert!(matches!(error, BindError::InUse { .. }));
+    assert!(running.client().info().is_ok());
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("precious");
+    fs::write(&path, "text").unwrap();
+
+    let (handle, _inbox) = control::channel().unwrap();
+    let error = Server::start(&path, handle).unwrap_err();
+
+    assert!(matches!(error, BindError::NotASocket { .. }));
+    assert_eq!(fs::read(&path).unwrap(), b"text");
+}
+
+#[test]
+fn a_path_that_no_socket_can_have_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x".repeat(120));
+
+    let (handle, _inbox) = control::channel().unwrap();
+    let error = Server::start(&path, handle).unwrap_err();
+
+    assert!(matches!(error, BindError::TooLong { .. }));
+}
+
+#[test]
+fn a_missing_server_is_told_with_its_path() {
+    let error = Client::connect("/nonexistent/x.control".as_ref()).unwrap_err();
+
+    assert_eq!(
+        error.to_string(),
+        "no server answers at /nonexistent/x.control; is vfio-user-ixgbe running, and with this --control path?"
+    );
+}
