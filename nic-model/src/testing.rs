@@ -14,6 +14,7 @@ use crate::bus::{Bus, DmaError, Iova, Requester, Signal, Span, Spans};
 pub struct TestBus {
     memory: MmapRegion<()>,
     refused: RefCell<Vec<Range<u64>>>,
+    read_only: RefCell<Vec<Range<u64>>>,
     pending: RefCell<Vec<Range<u64>>>,
     answered: RefCell<Vec<Range<u64>>>,
     asked: RefCell<Vec<Range<u64>>>,
@@ -37,6 +38,7 @@ impl TestBus {
         Self {
             memory: MmapRegion::new(size).expect("memory for a test"),
             refused: RefCell::default(),
+            read_only: RefCell::default(),
             pending: RefCell::default(),
             answered: RefCell::default(),
             asked: RefCell::default(),
@@ -58,6 +60,11 @@ impl TestBus {
     /// Every access that touches `range` is refused from now on.
     pub fn refuse(&self, range: Range<u64>) {
         self.refused.borrow_mut().push(range);
+    }
+
+    /// Every write that touches `range` is refused from now on.
+    pub fn refuse_writes(&self, range: Range<u64>) {
+        self.read_only.borrow_mut().push(range);
     }
 
     /// Every read that touches `range` is pending until [`TestBus::answer`].
@@ -165,6 +172,9 @@ impl Bus for TestBus {
 
     fn write(&self, _by: Requester, iova: Iova, from: &[u8]) -> Result<(), DmaError> {
         let slice = self.access(iova, from.len())?;
+        if Self::touches(iova, from.len(), &self.read_only) {
+            return Err(DmaError::Refused { iova: iova.0 });
+        }
         self.record(&self.writes, iova, from.len());
         slice.copy_from(from);
         Ok(())

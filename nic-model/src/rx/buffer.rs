@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Packet, mac::LONGEST_LEN};
+use super::{Packet, mac::LONGEST_LEN, ring::Progress};
 
 /// Least memory that a frame takes.
 const GRANULE: usize = 64;
@@ -17,8 +17,8 @@ pub(crate) struct Waiting {
     pub(crate) frame: Box<[u8]>,
     /// Where it goes, and its descriptor.
     pub(crate) packet: Packet,
-    /// Bytes of it that are in the ring.
-    pub(crate) done: usize,
+    /// How much of it is in the ring.
+    pub(crate) progress: Progress,
 }
 
 impl Waiting {

@@ -18,7 +18,7 @@ use buffer::{PacketBuffer, Waiting};
 use header::{FilterControl, Headers, Settings, Tag, WINDOW};
 use mac::{Control, FCS_LEN, Health};
 use payload::Payload;
-use ring::{Outcome, Queue, Stop};
+use ring::{Outcome, Progress, Queue, Stop};
 
 use crate::{
     filter::{Destination, Filters, Mac, Match},
@@ -172,11 +172,11 @@ impl Receive {
             Ok(packet) => packet,
             Err(reason) => return Verdict::Dropped(reason),
         };
-        let mut done = 0;
+        let mut progress = Progress::default();
         let class = usize::from(packet.class);
         if self.buffers.get(class).is_some_and(PacketBuffer::is_empty) {
             let parts = (frame.head, frame.body);
-            match deliver(&mut self.queues, parts, &packet, &mut done, hw) {
+            match deliver(&mut self.queues, parts, &packet, &mut progress, hw) {
                 Ok(()) => {
                     return Verdict::Delivered {
                         queue: packet.queue,
@@ -189,7 +189,7 @@ impl Receive {
         let waiting = Waiting {
             frame: [frame.head, frame.body].concat().into(),
             packet,
-            done,
+            progress,
         };
         let capacity = capacity(class, hw.regs);
         let Some(buffer) = self.buffers.get_mut(class) else {
@@ -263,7 +263,7 @@ impl Receive {
                     &mut self.queues,
                     parts,
                     &waiting.packet,
-                    &mut waiting.done,
+                    &mut waiting.progress,
                     hw,
                 );
                 if result == Err(Stop::Wait) {
@@ -356,27 +356,24 @@ fn outcome(
     outcome
 }
 
-/// Puts a frame into its queue's ring, from byte `done` of the payload on, and counts and reports it when it is there.
+/// Puts a frame into its queue's ring, or the rest of it, and counts and reports it when it is there.
 fn deliver(
     queues: &mut [Queue],
     (head, body): (&[u8], &[u8]),
     packet: &Packet,
-    done: &mut usize,
+    progress: &mut Progress,
     hw: &mut Hw<'_>,
 ) -> Result<(), Stop> {
     let index = usize::from(packet.queue);
     let Some(queue) = queues.get_mut(index) else {
         return Err(Stop::Drop(DropReason::Queue));
     };
-    let mut fcs = [0; FCS_LEN];
-    let keep_fcs = hw.regs.get(Reg::HLREG0, 0) & mac::hlreg0::RXCRCSTRP == 0;
-    if keep_fcs {
-        fcs = fcs_of(head, body, packet.fcs);
-    }
-    let fcs = if keep_fcs { &fcs[..] } else { &[] };
-    let tag = packet.tag.filter(|_| queue.strips_vlan());
+    queue.begin(progress, hw.regs);
+    let tag = packet.tag.filter(|_| progress.strip_vlan);
+    let fcs = progress.keep_fcs.then(|| fcs_of(head, body, packet.fcs));
+    let fcs = fcs.as_ref().map_or(&[][..], |fcs| &fcs[..]);
     let payload = Payload::new(head, body, tag, fcs);
-    let result = queue.deliver(&payload, &packet.outcome, done, hw);
+    let result = queue.deliver(&payload, &packet.outcome, progress, hw);
     match result {
         Ok(()) => {
             let len = head.len() + body.len() + fcs.len();

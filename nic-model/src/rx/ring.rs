@@ -9,7 +9,7 @@ use ixgbe_spec::{
 };
 use zerocopy::IntoBytes;
 
-use super::{DropReason, payload::Payload};
+use super::{DropReason, mac::hlreg0::RXCRCSTRP, payload::Payload};
 use crate::{
     bus::{DmaError, Iova, Requester},
     hw::Hw,
@@ -55,6 +55,19 @@ pub(crate) struct Outcome {
     pub(crate) vlan: Option<u16>,
 }
 
+/// How far a packet has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// Bytes that are in the ring.
+    done: usize,
+    /// The queue's [`Queue::epoch`] then.
+    epoch: u32,
+    /// Without the tag.
+    pub(crate) strip_vlan: bool,
+    /// With the FCS.
+    pub(crate) keep_fcs: bool,
+}
+
 /// Why a packet is not (wholly) in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -69,6 +82,8 @@ pub(crate) enum Stop {
 pub(crate) struct Queue {
     index: u8,
     enabled: bool,
+    /// How often the queue was enabled: the rest of a packet does not go into another ring than its beginning.
+    epoch: u32,
     /// The ring could not be read; nothing happens until the queue is enabled again.
     halted: bool,
     /// What the registers say can be worked with.
@@ -97,6 +112,7 @@ impl Queue {
         Self {
             index,
             enabled: false,
+            epoch: 0,
             halted: false,
             valid: false,
             base: 0,
@@ -121,6 +137,7 @@ impl Queue {
         match reg {
             Reg::RXDCTL if new & !old & rxdctl::ENABLE != 0 => {
                 self.enabled = true;
+                self.epoch = self.epoch.wrapping_add(1);
                 self.halted = false;
                 self.head = low_word(hw.regs.get(Reg::RDH, self.index.into()));
                 self.tail = low_word(hw.regs.get(Reg::RDT, self.index.into()));
@@ -211,12 +228,21 @@ impl Queue {
         }
     }
 
-    /// Whether the tag of a frame is taken out.
-    pub(crate) const fn strips_vlan(&self) -> bool {
-        self.strip
+    /// Settles what is delivered of a packet, unless a part of it already is.
+    #[inline]
+    pub(crate) fn begin(&self, progress: &mut Progress, regs: &RegisterFile) {
+        if progress.done == 0 {
+            *progress = Progress {
+                done: 0,
+                epoch: self.epoch,
+                strip_vlan: self.strip,
+                keep_fcs: regs.get(Reg::HLREG0, 0) & RXCRCSTRP == 0,
+            };
+        }
     }
 
-    /// Puts `payload` from byte `done` on into the ring, descriptor by descriptor. `done` says how far it came.
+    /// Puts the rest of `payload` into the ring, descriptor by descriptor. `progress` says how far it came, since
+    /// [`Queue::begin`].
     ///
     /// # Errors
     /// [`Stop`]; after [`Stop::Wait`] the call is to be repeated.
@@ -224,22 +250,23 @@ impl Queue {
         &mut self,
         payload: &Payload<'_>,
         outcome: &Outcome,
-        done: &mut usize,
+        progress: &mut Progress,
         hw: &mut Hw<'_>,
     ) -> Result<(), Stop> {
-        if *done == 0 {
+        if progress.done == 0 {
             self.admit(payload.len(), hw)?;
-        } else if !self.is_running() {
+        } else if !self.is_running() || progress.epoch != self.epoch {
             return Err(self.lost(DropReason::Queue, hw.regs));
         }
         loop {
             let descriptor = self.next_descriptor(hw)?;
-            let end = payload.len().min(*done + self.buffer_len);
+            let start = progress.done;
+            let end = payload.len().min(start + self.buffer_len);
             // Bit 0 is the no-snoop hint, not part of the address.
             let buffer = Iova(descriptor.packet_address.get() & !1);
             // A write that nobody claims is lost without a trace on the bus: the card goes on.
             if payload
-                .copy(*done..end, hw.bus, self.requester(), buffer)
+                .copy(start..end, hw.bus, self.requester(), buffer)
                 .is_err()
             {
                 hw.faults.buffer_dma += 1;
@@ -247,8 +274,8 @@ impl Queue {
             let place = self.base.wrapping_add(u64::from(self.head) * SIZE as u64);
             self.advance();
             let last = end == payload.len();
-            let (low, high) = self.write_back(&descriptor, outcome, end - *done, last);
-            *done = end;
+            let (low, high) = self.write_back(&descriptor, outcome, end - start, last);
+            progress.done = end;
             hw.regs
                 .set(Reg::RDH, self.index.into(), u32::from(self.head));
             if let Err(error) = hw.bus.write_back(self.requester(), Iova(place), low, high) {

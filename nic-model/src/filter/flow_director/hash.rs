@@ -203,9 +203,27 @@ mod tests {
         assert_eq!((hash(&tcp6).0 & 0x7FFF, hash(&tcp6).1), (0x43CE, 0x6174));
     }
 
+    /// Linux `ixgbe_atr_compute_perfect_hash_82599`, for one key.
+    fn driver_formula(key: u32, tuple: &Tuple) -> u32 {
+        let words = tuple.source.chunks(4).chain(tuple.destination.chunks(4));
+        let ports = u32::from(tuple.source_port) << 16 | u32::from(tuple.destination_port);
+        let common = words
+            .map(|word| u32::from_be_bytes(word.try_into().unwrap()))
+            .fold(ports ^ u32::from(tuple.flex) << 16, |sum, word| sum ^ word);
+        let flow_vm_vlan =
+            u32::from(tuple.pool) << 24 | u32::from(tuple.flow_type) << 16 | u32::from(tuple.vlan);
+        let high = common ^ flow_vm_vlan ^ flow_vm_vlan >> 16;
+        let low_without = common.rotate_left(16);
+        let low = low_without ^ flow_vm_vlan ^ flow_vm_vlan << 16;
+        let bit = |n: u32, value: u32| if key >> n & 1 == 1 { value } else { 0 };
+        (1..16).fold(bit(0, low_without) ^ bit(16, high), |hash, n| {
+            hash ^ bit(n, low >> n) ^ bit(16 + n, high >> n)
+        })
+    }
+
     proptest! {
         #[test]
-        fn the_tables_follow_the_definition(
+        fn the_tables_follow_the_definition_and_the_driver(
             keys in any::<[u32; 2]>(),
             source in any::<[u8; 16]>(),
             destination in any::<[u8; 16]>(),
@@ -224,9 +242,12 @@ mod tests {
             };
 
             let hashes = Hasher::new(keys[0], keys[1]).hash(&tuple);
+            let driver = keys.map(|key| driver_formula(key, &tuple));
 
             prop_assert_eq!(hashes.bucket, definition(keys[0], &tuple.stream()));
             prop_assert_eq!(hashes.signature, definition(keys[1], &tuple.stream()) & 0x7FFF);
+            prop_assert_eq!(u32::from(hashes.bucket), driver[0] & 0xFFFF);
+            prop_assert_eq!(u32::from(hashes.signature), driver[1] & 0x7FFF);
         }
     }
 }

@@ -1,0 +1,223 @@
+//! Which queue a frame goes to.
+
+use ixgbe_spec::descriptor::rx::{PacketType, RssType};
+
+use super::*;
+
+const SYN: u8 = 1 << 1;
+
+impl Bench {
+    /// Queues 0 to 127 are enabled and have descriptors.
+    fn with_all_queues() -> Self {
+        let mut bench = Self::new();
+        for q in 0..128 {
+            bench.queue(q, ONE_BUFFER | 2);
+            bench.post(q, 0, 15);
+        }
+        bench
+    }
+
+    fn queue_of(&mut self, frame: &[u8]) -> u8 {
+        match self.receive(&RxFrame::new(frame)) {
+            Verdict::Delivered { queue } => queue,
+            other => panic!("not delivered: {other:?}"),
+        }
+    }
+
+    /// A 5-tuple filter for the TCP frames of these tests; `mask` are the fields that are not compared.
+    fn five_tuple(&mut self, n: usize, priority: u32, mask: u32, queue: u32) {
+        self.write(Reg::SAQF, n, u32::from_le_bytes([66, 9, 149, 187]));
+        self.write(Reg::DAQF, n, u32::from_le_bytes([161, 142, 100, 80]));
+        let ports = u32::from(1766u16.to_be()) << 16 | u32::from(2794u16.to_be());
+        self.write(Reg::SDPQF, n, ports);
+        self.write(Reg::L34T_IMIR, n, queue << 21);
+        let enable = 1 << 31 | 1 << 30;
+        self.write(Reg::FTQF, n, enable | mask << 25 | priority << 2);
+    }
+}
+
+fn syn() -> Vec<u8> {
+    let mut frame = tcp(&[0; 10]);
+    frame[47] = SYN;
+    frame
+}
+
+#[test]
+fn without_filters_everything_goes_to_queue_0() {
+    let mut bench = Bench::with_all_queues();
+
+    assert_eq!(bench.queue_of(&tcp(&[0; 10])), 0);
+    assert_eq!(bench.queue_of(&frame_to(OWN, 60)), 0);
+}
+
+#[test]
+fn an_ethertype_filter_gives_queue_and_type() {
+    let mut bench = Bench::with_all_queues();
+    bench.write(Reg::ETQF, 2, 1 << 31 | 0x88B5);
+    bench.write(Reg::ETQS, 2, 1 << 31 | 77 << 16);
+
+    assert_eq!(bench.queue_of(&frame_to(OWN, 60)), 77);
+
+    let packet_type = bench.written_back(77, 0).info().packet_type();
+    assert_eq!(
+        packet_type,
+        PacketType::L2 | PacketType::from_bits_retain(2)
+    );
+}
+
+#[test]
+fn the_syn_filter_takes_tcp_frames_with_the_flag() {
+    let mut bench = Bench::with_all_queues();
+    bench.write(Reg::SYNQF, 0, 9 << 1 | 1);
+
+    assert_eq!(bench.queue_of(&syn()), 9);
+    assert_eq!(bench.queue_of(&tcp(&[0; 10])), 0);
+    assert_eq!(bench.queue_of(&udp(&[0xFF; 60])), 0);
+}
+
+#[test]
+fn a_five_tuple_filter_compares_what_is_not_masked() {
+    let mut bench = Bench::with_all_queues();
+    bench.five_tuple(17, 1, 0, 40);
+
+    assert_eq!(bench.queue_of(&tcp(&[0; 10])), 40);
+    assert_eq!(bench.queue_of(&udp(&[0; 20])), 0);
+    let mut other_port = tcp(&[0; 10]);
+    other_port[35] ^= 1;
+    assert_eq!(bench.queue_of(&other_port), 0);
+
+    bench.five_tuple(17, 1, 0b00100, 40);
+    assert_eq!(bench.queue_of(&other_port), 40);
+    bench.five_tuple(17, 1, 0b10000, 40);
+    assert_eq!(bench.queue_of(&udp(&[0; 20])), 40);
+    bench.write(Reg::FTQF, 17, 0);
+    assert_eq!(bench.queue_of(&tcp(&[0; 10])), 0);
+}
+
+#[test]
+fn of_two_five_tuple_filters_the_one_with_the_higher_priority_wins() {
+    let mut bench = Bench::with_all_queues();
+    bench.five_tuple(0, 3, 0, 40);
+    bench.five_tuple(1, 7, 0, 41);
+    bench.five_tuple(2, 7, 0, 42);
+
+    assert_eq!(bench.queue_of(&tcp(&[0; 10])), 41);
+}
+
+#[test]
+fn a_syn_frame_obeys_the_five_tuple_filter_unless_the_syn_filter_has_priority() {
+    let mut bench = Bench::with_all_queues();
+    bench.five_tuple(0, 3, 0, 40);
+    bench.write(Reg::SYNQF, 0, 9 << 1 | 1);
+    assert_eq!(bench.queue_of(&syn()), 40);
+
+    bench.write(Reg::SYNQF, 0, 1 << 31 | 9 << 1 | 1);
+
+    assert_eq!(bench.queue_of(&syn()), 9);
+    assert_eq!(bench.queue_of(&tcp(&[0; 10])), 40);
+}
+
+#[test]
+fn the_ethertype_filter_is_stronger_than_the_five_tuple_filter() {
+    let mut bench = Bench::with_all_queues();
+    bench.five_tuple(0, 3, 0, 40);
+    bench.write(Reg::ETQF, 0, 1 << 31 | 0x0800);
+    bench.write(Reg::ETQS, 0, 1 << 31 | 5 << 16);
+
+    assert_eq!(bench.queue_of(&tcp(&[0; 10])), 5);
+}
+
+impl Bench {
+    /// RSS over all fields in a mode, every entry of RETA the same.
+    fn rss(&mut self, mode: u32, entry: u8) {
+        for n in 0..32 {
+            self.write(Reg::RETA, n, u32::from_le_bytes([entry; 4]));
+        }
+        self.write(Reg::MRQC, 0, 0x01FF_0000 | mode);
+        self.write(Reg::RXCSUM, 0, 1 << 13);
+    }
+}
+
+#[test]
+fn rss_uses_four_bits_of_the_redirection_table() {
+    let mut bench = Bench::with_all_queues();
+    bench.rss(1, 0x77);
+
+    assert_eq!(bench.queue_of(&tcp(&[0; 10])), 7);
+}
+
+#[test]
+fn a_frame_that_cannot_be_hashed_goes_to_queue_0() {
+    let mut bench = Bench::with_all_queues();
+    bench.rss(1, 7);
+
+    assert_eq!(bench.queue_of(&frame_to(OWN, 60)), 0);
+
+    let done = bench.written_back(0, 0);
+    assert_eq!(done.info().rss_type(), RssType::None);
+    assert_eq!(done.hash.get(), 0);
+}
+
+#[test]
+fn the_strongest_enabled_hash_is_used() {
+    let mut bench = Bench::with_all_queues();
+    let mut types = Vec::new();
+    for fields in [0x01FF_0000, 0x0002_0000, 0x0040_0000, 0] {
+        bench.write(Reg::MRQC, 0, fields | 1);
+        bench.write(Reg::RXCSUM, 0, 1 << 13);
+        bench.receive(&RxFrame::new(&udp(&[0; 20])));
+        let n = types.len() as u64;
+        types.push(bench.written_back(0, n).info().rss_type());
+    }
+
+    assert_eq!(
+        types,
+        [
+            RssType::UdpIpv4,
+            RssType::Ipv4,
+            RssType::UdpIpv4,
+            RssType::None
+        ]
+    );
+}
+
+#[test]
+fn the_hash_is_not_reported_in_place_of_the_packet_checksum() {
+    let mut bench = Bench::with_all_queues();
+    bench.rss(1, 0);
+    bench.write(Reg::RXCSUM, 0, 0);
+
+    bench.queue_of(&tcp(&[0; 10]));
+
+    let done = bench.written_back(0, 0);
+    assert_eq!(done.info().rss_type(), RssType::None);
+    assert_eq!(done.hash.get(), 0, "etherparse gives identification 0");
+}
+
+#[test]
+fn with_traffic_classes_the_priority_selects_the_block_of_queues() {
+    let mut bench = Bench::with_all_queues();
+    // Priority n is traffic class n.
+    bench.write(Reg::RTRUP2TC, 0, 0o76_543_210);
+    let frame = tagged(tcp(&[0; 10]), 5 << 13 | 1);
+
+    bench.rss(4, 3);
+    assert_eq!(bench.queue_of(&frame), 16 * 5 + 3);
+    bench.rss(2, 3);
+    assert_eq!(bench.queue_of(&frame), 16 * 5);
+    let frame = tagged(tcp(&[0; 10]), 2 << 13 | 1);
+    bench.rss(5, 3);
+    assert_eq!(bench.queue_of(&frame), 32 * 2 + 3);
+}
+
+#[test]
+fn in_pools_psrtype_limits_the_queues() {
+    let mut bench = Bench::with_all_queues();
+    bench.rss(0xA, 0xF);
+
+    assert_eq!(bench.queue_of(&tcp(&[0; 10])), 0);
+    bench.write(Reg::PSRTYPE, 0, 1 << 29);
+    assert_eq!(bench.queue_of(&tcp(&[0; 10])), 1);
+    bench.write(Reg::PSRTYPE, 0, 2 << 29);
+    assert_eq!(bench.queue_of(&tcp(&[0; 10])), 3);
+}
