@@ -223,6 +223,20 @@ fn descriptors_without_rs_are_not_written_back() {
 }
 
 #[test]
+fn a_report_sets_the_cause_that_ivar_gives_to_the_queue() {
+    let mut world = World::with_ring(8);
+    world.regs.set(Reg::IVAR, 0, 0x0000_8500);
+    let silent = world.data(&frame(60), plain(60).with_eop(true));
+    world.post(0, &[silent]);
+    world.run();
+    assert_eq!(world.regs.get(Reg::EICR, 0), 0);
+
+    world.send(0, &frame(60));
+    world.run();
+    assert_eq!(world.regs.get(Reg::EICR, 0), 1 << 5);
+}
+
+#[test]
 fn head_write_back_takes_the_place_of_the_descriptors() {
     let mut world = World::with_ring(8);
     let address = u32::try_from(world.buffer(&[0xFF; 16])).unwrap() & !3;
