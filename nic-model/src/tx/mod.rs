@@ -5,7 +5,7 @@
 //! its buffers are gathered without a copy (`cursor`), headers are edited on a copy and frames leave (`frame`), and are
 //! counted (`counters`); then the queue reports.
 //!
-//! Choices where the datasheet leaves one, or the card waits for no one's benefit:
+//! Choices where the datasheet leaves one, and where the model differs:
 //! - Descriptors are written back at once, whatever TXDCTL.WTHRESH says; PTHRESH and HTHRESH mean nothing either.
 //! - RS counts in every descriptor of a packet, not only in the last.
 //! - A packet with more than 256 descriptors or with descriptors of mixed kinds, a frame longer than 15.5 KB, and a packet

@@ -285,8 +285,7 @@ fn short_frames_are_padded_if_the_mac_pads() {
 
 #[test]
 fn a_frame_with_the_drivers_own_fcs_goes_out_only_if_it_is_right() {
-    // CRC-32 of "123456789" and of fourteen zero bytes after it is not tabulated, so the residue property is used: a
-    // frame with its FCS appended has the CRC 0x2144DF1C.
+    // The residue of CRC-32: a frame followed by its FCS always has this one.
     let mut bytes = frame(64);
     bytes.extend(crc32fast::hash(&frame(64)).to_le_bytes());
     assert_eq!(crc32fast::hash(&bytes), 0x2144_DF1C);
