@@ -127,10 +127,7 @@ impl Slave {
             }
             State::Transmit => self.put_bit(),
             State::MasterAcknowledge { more: true } => self.transmit(memory),
-            State::MasterAcknowledge { more: false } => {
-                // The clock pulse of the acknowledge may still be to come; a byte that is not acknowledged ends all.
-                self.state = State::Idle;
-            }
+            State::MasterAcknowledge { more: false } => self.state = State::Idle,
             State::Idle | State::Receive(_) => {}
         }
     }

@@ -1,1 +1,218 @@
+//! Configuration space as the host walks it.
 
+use std::collections::BTreeMap;
+
+use crate::port::tests::world::{MAC, World};
+
+/// The capabilities of the standard list, id to offset, found as any PCI code finds them.
+fn capabilities(world: &mut World) -> BTreeMap<u8, u16> {
+    assert_eq!(world.config_read16(0x06) & 0x10, 0x10, "there is a list");
+    let mut found = BTreeMap::new();
+    let [mut at] = world.config_read::<1>(0x34);
+    while at != 0 {
+        assert!(at >= 0x40 && at.is_multiple_of(4), "{at:#x}");
+        let [id, next] = world.config_read(at.into());
+        assert_eq!(found.insert(id, at.into()), None, "{id:#x} twice");
+        at = next;
+    }
+    found
+}
+
+/// The extended capabilities, id to offset.
+fn extended_capabilities(world: &mut World) -> BTreeMap<u16, u16> {
+    let mut found = BTreeMap::new();
+    let mut at = 0x100;
+    while at != 0 {
+        assert!(at >= 0x100 && at % 4 == 0, "{at:#x}");
+        let header = world.config_read32(at);
+        let id = (header & 0xFFFF) as u16;
+        assert_eq!(header >> 16 & 0xF, 1, "version of {id:#x}");
+        assert_eq!(found.insert(id, at), None, "{id:#x} twice");
+        at = (header >> 20) as u16;
+    }
+    found
+}
+
+#[test]
+fn the_function_is_an_82599_with_sfp() {
+    let mut world = World::cold();
+    assert_eq!(world.config_read32(0x00), 0x10FB_8086);
+    assert_eq!(world.config_read32(0x08), 0x0200_0001);
+    assert_eq!(world.config_read32(0x2C), 0x0003_8086);
+    assert_eq!(world.config_read::<1>(0x0E), [0]);
+    assert_eq!(world.config_read::<1>(0x3D), [1]);
+}
+
+#[test]
+fn the_capabilities_lie_where_the_card_has_them() {
+    let mut world = World::cold();
+    let expected = [
+        (0x01, 0x40),
+        (0x03, 0xE0),
+        (0x05, 0x50),
+        (0x10, 0xA0),
+        (0x11, 0x70),
+    ];
+    assert_eq!(capabilities(&mut world), BTreeMap::from(expected));
+}
+
+#[test]
+fn the_extended_capabilities_lie_where_the_card_has_them() {
+    let mut world = World::cold();
+    let expected = [(0x0001, 0x100), (0x0003, 0x140), (0x000E, 0x150)];
+    assert_eq!(extended_capabilities(&mut world), BTreeMap::from(expected));
+}
+
+#[test]
+fn sizing_the_bars_gives_their_sizes_and_kinds() {
+    let mut world = World::cold();
+    for offset in (0x10..0x28).step_by(4) {
+        world.config_write32(offset, u32::MAX);
+    }
+    let bars: Vec<_> = (0x10..0x28)
+        .step_by(4)
+        .map(|offset| world.config_read32(offset))
+        .collect();
+    assert_eq!(
+        bars,
+        [
+            0xFFF8_000C, // 512 KiB, 64-bit, prefetchable
+            0xFFFF_FFFF,
+            0xFFFF_FFE1, // 32 bytes of I/O
+            0,
+            0xFFFF_C004, // 16 KiB, 64-bit
+            0xFFFF_FFFF,
+        ]
+    );
+    world.config_write32(0x30, u32::MAX);
+    assert_eq!(world.config_read32(0x30), 0, "no ROM");
+}
+
+#[test]
+fn linux_finds_64_vectors_8_lanes_of_5_gt_and_no_pending_transaction() {
+    let mut world = World::cold();
+    assert_eq!((world.config_read16(0x72) & 0x7FF) + 1, 64);
+    assert_eq!(world.config_read32(0x74), 0x4);
+    assert_eq!(world.config_read32(0x78), 0x2004);
+    let link = world.config_read16(0xB2);
+    assert_eq!((link & 0xF, link >> 4 & 0x3F), (2, 8));
+    assert_eq!(world.config_read16(0xAA) & 0x20, 0);
+    assert_eq!(world.config_read32(0xA4) >> 28 & 1, 1, "FLR");
+}
+
+#[test]
+fn only_what_the_function_has_can_be_written_in_command_and_status() {
+    let mut world = World::cold();
+    world.config_write32(0x04, u32::MAX);
+    assert_eq!(world.config_read32(0x04), 0x0010_0547);
+    world.config_write(0x05, &[0]);
+    assert_eq!(world.config_read16(0x04), 0x0047, "a byte alone");
+}
+
+#[test]
+fn identity_and_capability_headers_are_read_only() {
+    let mut world = World::cold();
+    let snapshot: Vec<_> = [
+        0x00, 0x08, 0x2C, 0x34, 0xA4, 0xAC, 0x100, 0x140, 0x144, 0x148,
+    ]
+    .map(|offset| (offset, world.config_read32(offset)))
+    .to_vec();
+    for (offset, _) in &snapshot {
+        world.config_write32(*offset, u32::MAX);
+    }
+    for (offset, value) in snapshot {
+        assert_eq!(world.config_read32(offset), value, "{offset:#x}");
+    }
+}
+
+#[test]
+fn the_serial_number_is_the_mac_address_as_eui_64() {
+    let mut world = World::cold();
+    let low = u64::from(world.config_read32(0x144));
+    let high = u64::from(world.config_read32(0x148));
+    let [a, b, c, d, e, f] = MAC;
+    let eui = u64::from_be_bytes([a, b, c, 0xFF, 0xFF, d, e, f]);
+    assert_eq!(high << 32 | low, eui);
+}
+
+#[test]
+fn a_function_level_reset_is_only_its_bit() {
+    let mut world = World::enabled();
+    world.config_write(0xA8, &[0xFF]);
+    assert_eq!(world.config_read16(0x04), 0x0006);
+    world.config_write(0xA9, &[0x80]);
+    assert_eq!(world.config_read16(0x04), 0);
+    assert_eq!(world.config_read16(0xA8), 0x2810);
+}
+
+/// The data of the VPD capability, dword by dword, as the kernel reads it.
+fn vital_product_data(world: &mut World, len: u16) -> Vec<u8> {
+    (0..len)
+        .step_by(4)
+        .flat_map(|address| {
+            world.config_write16(0xE2, address);
+            assert_eq!(world.config_read16(0xE2), address | 0x8000, "done");
+            world.config_read::<4>(0xE4)
+        })
+        .collect()
+}
+
+#[test]
+fn the_vital_product_data_is_well_formed_and_names_the_product() {
+    let mut world = World::cold();
+    let data = vital_product_data(&mut world, 256);
+
+    assert_eq!(data[0], 0x82, "identifier string");
+    let len = usize::from(u16::from_le_bytes([data[1], data[2]]));
+    let name = std::str::from_utf8(&data[3..3 + len]).unwrap();
+    assert!(name.contains("X520"), "{name}");
+
+    let read_only = 3 + len;
+    assert_eq!(data[read_only], 0x90);
+    let fields = usize::from(u16::from_le_bytes([
+        data[read_only + 1],
+        data[read_only + 2],
+    ]));
+    let end = read_only + 3 + fields;
+    assert_eq!(data[end], 0x78, "end tag");
+
+    let mut keywords = Vec::new();
+    let mut at = read_only + 3;
+    while at < end {
+        keywords.push(data[at..at + 2].to_vec());
+        at += 3 + usize::from(data[at + 2]);
+    }
+    assert_eq!(at, end);
+    assert_eq!(keywords, [b"PN", b"EC", b"SN", b"RV"]);
+    let sum = data[..end]
+        .iter()
+        .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    assert_eq!(sum, 0, "RV closes the checksum");
+}
+
+#[test]
+fn a_write_of_vital_product_data_completes_and_changes_nothing() {
+    let mut world = World::cold();
+    let before = vital_product_data(&mut world, 8);
+    world.config_write32(0xE4, 0);
+    world.config_write16(0xE2, 0x8004);
+    assert_eq!(world.config_read16(0xE2), 0x0004);
+    assert_eq!(vital_product_data(&mut world, 8), before);
+}
+
+#[test]
+fn error_masks_are_stored_and_error_status_is_not() {
+    let mut world = World::cold();
+    world.config_write32(0x104, u32::MAX);
+    assert_eq!(world.config_read32(0x104), 0);
+    world.config_write32(0x108, u32::MAX);
+    assert_eq!(world.config_read32(0x108), 0x001F_F030);
+    assert_eq!(world.config_read32(0x10C), 0x0006_2030);
+}
+
+#[test]
+fn pme_status_cannot_be_set_by_software() {
+    let mut world = World::cold();
+    world.config_write16(0x44, 0x8100);
+    assert_eq!(world.config_read16(0x44) & 0x8100, 0x0100);
+}

@@ -257,6 +257,17 @@ impl Port {
         (hw, &mut self.rx, &mut self.tx)
     }
 
+    /// Reports causes as receive and transmit do it.
+    #[cfg(test)]
+    pub(crate) fn with_interrupts(
+        &mut self,
+        context: &Context<'_>,
+        report: impl FnOnce(&mut Interrupts, &mut RegisterFile),
+    ) {
+        report(&mut self.irq, &mut self.regs);
+        self.deliver(context);
+    }
+
     /// The last step of each call: signals the interrupts that are due.
     fn deliver(&mut self, context: &Context<'_>) {
         self.irq

@@ -1,0 +1,158 @@
+//! EITR in model time.
+
+use ixgbe_spec::register::Reg;
+
+use super::{LSC, linux_msix, low_latency_event, receive_event};
+use crate::{bus::Signal, port::tests::world::World};
+
+const CNT_WDIS: u32 = 1 << 31;
+/// 20 000 interrupts a second, as Linux writes it: 25 intervals of 2.048 us.
+const EITR_20K: u32 = 200 | CNT_WDIS;
+const INTERVAL: u64 = 25 * 2048;
+
+/// Vector 1 with an interval, its first interrupt just sent and enabled again.
+fn just_fired() -> World {
+    let mut world = linux_msix();
+    world.set_at(Reg::EITR, 1, EITR_20K);
+    world.set_at(Reg::EIMS_EX, 0, 0x7);
+    receive_event(&mut world, 1);
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+    world.set_at(Reg::EIMS_EX, 0, 0x2);
+    world
+}
+
+#[test]
+fn the_first_interrupt_comes_at_once_and_the_next_after_the_interval() {
+    let mut world = just_fired();
+    let fired = world.now;
+    world.pass_nanos(1_000);
+    receive_event(&mut world, 1);
+    assert_eq!(world.signals(), []);
+    assert_eq!(world.port.deadline(), Some(fired.plus_nanos(INTERVAL)));
+
+    world.pass_nanos(INTERVAL - 1_001);
+    world.step();
+    assert_eq!(world.signals(), []);
+    world.pass_nanos(1);
+    world.step();
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+    assert_eq!(world.port.deadline(), None);
+}
+
+#[test]
+fn causes_within_the_interval_are_one_interrupt() {
+    let mut world = just_fired();
+    receive_event(&mut world, 1);
+    receive_event(&mut world, 1);
+    world.pass_nanos(INTERVAL);
+    receive_event(&mut world, 1);
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+}
+
+#[test]
+fn a_cause_after_the_interval_interrupts_at_once() {
+    let mut world = just_fired();
+    world.pass_nanos(INTERVAL);
+    receive_event(&mut world, 1);
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+}
+
+#[test]
+fn a_deferred_interrupt_that_was_masked_does_not_come() {
+    let mut world = just_fired();
+    receive_event(&mut world, 1);
+    world.set_at(Reg::EIMC_EX, 0, 0x2);
+    assert_eq!(world.port.deadline(), None);
+    world.pass_nanos(INTERVAL);
+    world.step();
+    assert_eq!(world.signals(), []);
+}
+
+#[test]
+fn vectors_are_moderated_apart() {
+    let mut world = just_fired();
+    receive_event(&mut world, 0);
+    assert_eq!(world.signals(), [Signal::MsiX(0)]);
+}
+
+#[test]
+fn a_new_interval_counts_from_the_next_interrupt_if_cnt_wdis_is_set() {
+    let mut world = just_fired();
+    let fired = world.now;
+    world.set_at(Reg::EITR, 1, 400 | CNT_WDIS);
+    receive_event(&mut world, 1);
+    assert_eq!(world.port.deadline(), Some(fired.plus_nanos(INTERVAL)));
+    world.pass_nanos(INTERVAL);
+    world.step();
+    let fired = world.now;
+    world.set_at(Reg::EIMS_EX, 0, 0x2);
+    receive_event(&mut world, 1);
+    assert_eq!(world.port.deadline(), Some(fired.plus_nanos(2 * INTERVAL)));
+}
+
+#[test]
+fn without_cnt_wdis_the_counter_is_replaced() {
+    let mut world = just_fired();
+    receive_event(&mut world, 1);
+    world.signals();
+    // 3 in the counter's 7 most significant bits of 9: 12 intervals of 2.048 us.
+    world.set_at(Reg::EITR, 1, 200 | 3 << 21);
+    assert_eq!(world.port.deadline(), Some(world.now.plus_nanos(12 * 2048)));
+    world.set_at(Reg::EITR, 1, 200);
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+}
+
+#[test]
+fn interval_zero_is_no_moderation() {
+    let mut world = just_fired();
+    world.set_at(Reg::EITR, 1, CNT_WDIS);
+    receive_event(&mut world, 1);
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+}
+
+#[test]
+fn eitr_reads_interval_and_running_counter_and_never_cnt_wdis() {
+    let mut world = just_fired();
+    assert_eq!(world.get_at(Reg::EITR, 1), 200 | (25 >> 2) << 21);
+    world.pass_nanos(INTERVAL);
+    assert_eq!(world.get_at(Reg::EITR, 1), 200);
+    world.set_at(Reg::EITR, 128, u32::MAX);
+    assert_eq!(world.get_at(Reg::EITR, 128), 0x001F_8FF8);
+}
+
+#[test]
+fn a_low_latency_interrupt_is_not_moderated_unless_eitr_says_so() {
+    let mut world = just_fired();
+    low_latency_event(&mut world, 1);
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+
+    world.set_at(Reg::EIMS_EX, 0, 0x2);
+    world.set_at(Reg::EITR, 1, EITR_20K | 1 << 15);
+    low_latency_event(&mut world, 1);
+    assert_eq!(world.signals(), []);
+}
+
+#[test]
+fn eimen_lets_software_interrupt_at_once() {
+    let mut world = just_fired();
+    world.set_at(Reg::EICS_EX, 0, 0x2);
+    assert_eq!(world.signals(), []);
+    world.set(Reg::GPIE, 0xC000_0076);
+    world.set_at(Reg::EICS_EX, 0, 0x2);
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+}
+
+#[test]
+fn intx_is_moderated_by_the_first_register() {
+    let mut world = World::enabled();
+    world.set(Reg::EITR, EITR_20K);
+    world.set(Reg::EIMS, LSC | 0x8);
+    world.set(Reg::EICS, 0x8);
+    world.get(Reg::EICR);
+    assert_eq!(world.signals(), [Signal::IntxAssert, Signal::IntxDeassert]);
+    world.set(Reg::EICS, LSC);
+    assert_eq!(world.signals(), []);
+    world.pass_nanos(INTERVAL);
+    world.step();
+    assert_eq!(world.signals(), [Signal::IntxAssert]);
+}
