@@ -23,11 +23,12 @@ fn two_queues() -> World {
     world
 }
 
+/// A ring of queue 0 that lies over the frame may change its bytes, but not hold it back.
 fn other_queue_goes_on(world: &mut World) -> bool {
     world.sent();
     world.send(1, &frame(77));
     world.run();
-    world.sent().contains(&frame(77))
+    world.sent().iter().any(|sent| sent.len() == 77)
 }
 
 fn faults(change: impl FnOnce(&mut GuestFaults)) -> GuestFaults {
