@@ -140,7 +140,8 @@ impl Session {
     /// Begins to read client memory by messages. The message leaves with the next
     /// [`Self::flush`] or [`Self::receive`]; the answer comes as [`Device::dma_read_done`].
     ///
-    /// Long reads are several messages, and become one answer.
+    /// Long reads are several messages, and become one answer. What is under way when the session
+    /// ends is never answered.
     ///
     /// # Errors
     ///

@@ -226,3 +226,20 @@ fn more_file_descriptors_than_one_message_can_have_are_closed_and_noted() {
     assert_eq!(frame.fds.list.len(), 253);
     assert!(frame.fds.lost);
 }
+
+#[test]
+fn a_message_that_was_complete_before_the_read_gets_no_file_from_it() {
+    let mut buffer = FrameBuffer::new(LIMIT);
+    let map = message(0, Command::DMA_MAP, 0, &[0; 32]);
+    let write = message(1, Command::REGION_WRITE, 0, &[0; 20]);
+
+    buffer.space()[..map.len()].copy_from_slice(&map);
+    buffer.filled(map.len(), Fds::default());
+    buffer.space()[..write.len()].copy_from_slice(&write);
+    let list = vec![eventfd()];
+    buffer.filled(write.len(), Fds { list, lost: false });
+
+    let first = buffer.next_frame().unwrap().unwrap().fds.list.len();
+    let second = buffer.next_frame().unwrap().unwrap().fds.list.len();
+    assert_eq!((first, second), (0, 1));
+}
