@@ -9,6 +9,7 @@ use std::{
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,6 +22,9 @@ use crate::{
         Injected, Link, ReplyMessage, SetLinkParameters, Stats,
     },
 };
+
+/// How long a reply may take: longer than a server waits for its worker.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the server gave no good answer.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +47,11 @@ pub enum ClientError {
     /// The connection failed.
     #[error(transparent)]
     Connection(#[from] FrameError),
+    /// The server does not answer.
+    #[error(
+        "no answer on the control socket; is it that of vfio-user-ixgbe, and does the server run?"
+    )]
+    Silent,
     /// The server closed the connection.
     #[error("the server closed the control connection; it has ended, or serves too many clients")]
     Closed,
@@ -94,6 +103,9 @@ impl Client {
                 source,
             },
         })?;
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .map_err(FrameError::Io)?;
         Ok(Self {
             reader: BufReader::with_capacity(64 << 10, stream),
             message: Vec::new(),
@@ -147,6 +159,11 @@ impl Client {
         let method = method("Capture");
         self.send(&method, &CaptureParameters { snap_length }, true)?;
         let (captured, continues) = self.receive(&method)?;
+        // From now on silence means that nothing passes.
+        self.reader
+            .get_ref()
+            .set_read_timeout(None)
+            .map_err(FrameError::Io)?;
         Ok(Capturing {
             client: self,
             first: Some(captured),
@@ -194,8 +211,16 @@ impl Client {
             method: method.to_owned(),
             source,
         };
-        if !frame::read(&mut self.reader, &mut self.message)? {
-            return Err(ClientError::Closed);
+        match frame::read(&mut self.reader, &mut self.message) {
+            Ok(true) => {}
+            Ok(false) => return Err(ClientError::Closed),
+            Err(FrameError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(ClientError::Silent);
+            }
+            Err(FrameError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                return Err(ClientError::Closed);
+            }
+            Err(error) => return Err(error.into()),
         }
         let reply: ReplyMessage<'_> = serde_json::from_slice(&self.message).map_err(failed)?;
         let parameters = reply.parameters.map_or("{}", RawValue::get);

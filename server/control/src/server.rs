@@ -8,8 +8,9 @@ use std::{
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf, absolute},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use nix::sys::{
@@ -24,6 +25,9 @@ use crate::{session, worker::Handle};
 
 /// Clients at a time; one more is turned away.
 const MAX_CLIENTS: usize = 32;
+
+/// How long a server that ends waits for clients to take the rest of their answers.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
@@ -197,7 +201,14 @@ fn accept(listener: &UnixListener, clients: &Clients, worker: &Handle) {
 ///
 /// Shared by the accepting thread, the clients' threads and the owner of the server.
 #[derive(Clone, Default)]
-struct Clients(Arc<Mutex<Connections>>);
+struct Clients(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    connections: Mutex<Connections>,
+    /// A connection was closed.
+    closed: Condvar,
+}
 
 #[derive(Default)]
 struct Connections {
@@ -217,7 +228,10 @@ impl fmt::Debug for Clients {
 impl Clients {
     fn lock(&self) -> MutexGuard<'_, Connections> {
         // A thread that died left the map as it was.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start(&self, stream: UnixStream, worker: &Handle) {
@@ -240,6 +254,7 @@ impl Clients {
                     tracing::debug!(%error, "a control client is gone");
                 }
                 clients.lock().open.remove(&number);
+                clients.0.closed.notify_all();
             }
         });
         if let Ok(thread) = started {
@@ -248,16 +263,29 @@ impl Clients {
         }
     }
 
+    /// Lets every client have the rest of its answer, if it takes that soon, and closes its connection.
     fn end(&self) {
-        let threads = {
-            let mut connections = self.lock();
-            for stream in connections.open.values() {
-                let _ = stream.shutdown(std::net::Shutdown::Both);
-            }
-            std::mem::take(&mut connections.threads)
-        };
+        let connections = self.lock();
+        shut_down(&connections, std::net::Shutdown::Read);
+        let waited = self
+            .0
+            .closed
+            .wait_timeout_while(connections, GRACE, |connections| {
+                !connections.open.is_empty()
+            });
+        let (mut connections, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        shut_down(&connections, std::net::Shutdown::Both);
+        let threads = std::mem::take(&mut connections.threads);
+        drop(connections);
         for thread in threads {
             let _ = thread.join();
         }
+    }
+}
+
+fn shut_down(connections: &Connections, how: std::net::Shutdown) {
+    for stream in connections.open.values() {
+        // A client that has gone needs no shutdown.
+        let _ = stream.shutdown(how);
     }
 }

@@ -1,0 +1,150 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const AFTER_HELP: &str = "\
+EXAMPLES
+  ixgbectl stats
+  ixgbectl inject arp.pcap
+  ixgbectl inject --hex 'ffffffffffff 525400123456 88b5 68656c6c6f'
+  ixgbectl capture -o traffic.pcapng
+  ixgbectl capture -c 10 -o - | tshark -r -
+  ixgbectl link down
+  ixgbectl --json stats | jq '.counters[] | select(.value > 0)'
+
+WHICH SERVER
+  --control PATH, else the environment variable IXGBE_CONTROL, else the one control socket (PATH ends with .control)
+  of a vfio-user-ixgbe that runs on this machine, in this network namespace.
+
+EXIT CODE
+  0 if everything was done, 1 if something failed (standard error says what and what to do), 2 for a wrong command
+  line.";
+
+/// Inject, capture and inspect on a running vfio-user-ixgbe, the Intel 82599 NIC in software.
+#[derive(Debug, Parser)]
+#[command(name = "ixgbectl", version, after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// Control socket of the server: the path of its --socket followed by .control, or what its --control says.
+    #[arg(long, value_name = "PATH", env = "IXGBE_CONTROL", global = true)]
+    pub(crate) control: Option<PathBuf>,
+
+    /// Print JSON for programs instead of text for people, errors included.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Let frames arrive at the NIC as if from the cable.
+    Inject(InjectArguments),
+    /// Write the frames that pass, in both directions, to a pcapng file.
+    Capture(CaptureArguments),
+    /// Show the counters: the card's own, the model's and the cable's.
+    Stats(StatsArguments),
+    /// Show the state of the cable, pull it or put it back.
+    Link(LinkArguments),
+    /// Show which server answers.
+    Info,
+}
+
+/// Frames come without FCS; those shorter than 60 bytes are padded with zeros.
+#[derive(Debug, Args)]
+pub(crate) struct InjectArguments {
+    /// Files of frames: pcap, pcapng, or a hex dump (plain digits, or as xxd, hexdump -C and tcpdump -xx write it).
+    /// - is standard input.
+    #[arg(value_name = "FILE", required_unless_present = "hex")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// A frame in hex digits, from the destination address on; blanks and colons do not matter. May be repeated.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) hex: Vec<String>,
+
+    /// Inject all of it so many times.
+    #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repeat: u32,
+
+    /// Seconds to wait while the NIC takes no frames, since its queue for injected frames is full.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub(crate) timeout: u32,
+}
+
+/// Frames are captured as they lie on the cable: large TCP frames as the segments they become, checksums complete. The
+/// direction is in each frame's flags: outbound is what the NIC sent, inbound what it received. SIGINT (Ctrl-C) and
+/// SIGTERM end the capture; the file is then complete.
+#[derive(Debug, Args)]
+pub(crate) struct CaptureArguments {
+    /// File to write; an existing one is replaced. - is standard output.
+    #[arg(short, long, value_name = "FILE.pcapng")]
+    pub(crate) output: PathBuf,
+
+    /// End after so many frames.
+    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+
+    /// Keep only so many bytes of each frame.
+    #[arg(short, long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) snap_length: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArguments {
+    /// Leave out counters that are 0.
+    #[arg(long)]
+    pub(crate) nonzero: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LinkArguments {
+    /// up puts the cable in, down pulls it; without it the state is shown.
+    #[arg(value_name = "up|down")]
+    pub(crate) state: Option<LinkState>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LinkState {
+    /// Put the cable in.
+    Up,
+    /// Pull the cable.
+    Down,
+}
+
+/// A [`clap::Error`] as one line: cause and next step.
+pub(crate) fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let cause = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
+    let cause = cause.strip_prefix("error: ").unwrap_or(&cause);
+    format!("{cause}; ixgbectl --help shows what there is")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_told_in_one_line() {
+        let error = Arguments::try_parse_from(["ixgbectl", "link", "sideways"]).unwrap_err();
+
+        let line = one_line(&error);
+
+        assert!(line.starts_with("invalid value 'sideways'"), "{line}");
+        assert!(!line.contains('\n'));
+    }
+}

@@ -1,0 +1,128 @@
+//! A control server with a worker on a loopback wire.
+
+use std::{
+    path::Path,
+    sync::{Arc, Condvar, Mutex, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use control::{Counter, Group, Inbox, Server};
+use nic_model::{
+    Wire,
+    wire::{Flow, Offload, TxFrame},
+};
+use wire::{Loopback, Tapped};
+
+type Received = Arc<(Mutex<Vec<Vec<u8>>>, Condvar)>;
+
+/// The server, its worker, and what the worker's port received. Its folder goes with it.
+pub struct TestServer {
+    server: Mutex<Option<Server>>,
+    path: std::path::PathBuf,
+    directory: tempfile::TempDir,
+    orders: mpsc::Sender<Option<Vec<u8>>>,
+    received: Received,
+    worker: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl TestServer {
+    pub fn start() -> Self {
+        Self::with_budget(64)
+    }
+
+    /// A server whose port receives nothing.
+    pub fn start_paused() -> Self {
+        Self::with_budget(0)
+    }
+
+    fn with_budget(budget: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (handle, inbox) = control::channel().unwrap();
+        let server = Server::start(&directory.path().join("nic.control"), handle).unwrap();
+        let (orders, ordered) = mpsc::channel();
+        let received = Received::default();
+        let worker = std::thread::spawn({
+            let received = Arc::clone(&received);
+            move || work(inbox, budget, &ordered, &received)
+        });
+        Self {
+            path: server.path().to_owned(),
+            server: Mutex::new(Some(server)),
+            directory,
+            orders,
+            received,
+            worker: Mutex::new(Some(worker)),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Lets the port send a frame.
+    pub fn send(&self, frame: &[u8]) {
+        self.orders.send(Some(frame.to_vec())).unwrap();
+    }
+
+    /// Waits until the port has received so many frames, and returns them.
+    pub fn wait_for_received(&self, count: usize) -> Vec<Vec<u8>> {
+        let (frames, changed) = &*self.received;
+        let frames = changed
+            .wait_while(frames.lock().unwrap(), |frames| frames.len() < count)
+            .unwrap();
+        frames.clone()
+    }
+
+    pub fn stop(&self) {
+        let worker = self.worker.lock().unwrap().take();
+        if let Some(worker) = worker {
+            self.orders.send(None).unwrap();
+            worker.join().unwrap();
+        }
+        self.server.lock().unwrap().take();
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Takes orders, serves requests and receives frames, at least every millisecond.
+fn work(
+    mut inbox: Inbox,
+    budget: usize,
+    orders: &mpsc::Receiver<Option<Vec<u8>>>,
+    received: &Received,
+) {
+    let mut wire = Tapped::new(Loopback::new());
+    loop {
+        match orders.recv_timeout(Duration::from_millis(1)) {
+            Ok(Some(frame)) => wire
+                .transmit(&TxFrame {
+                    head: &frame,
+                    payload: &[],
+                    offload: Offload::None,
+                })
+                .unwrap(),
+            Ok(None) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        inbox.serve(&mut wire, &mut || {
+            vec![Counter::new(Group::Hardware, "gprc", 42)]
+        });
+        let (frames, changed) = &**received;
+        let mut frames = frames.lock().unwrap();
+        wire.receive(budget, &mut |frame| {
+            frames.push([frame.head, frame.body].concat());
+            Flow::More
+        });
+        changed.notify_all();
+    }
+}
