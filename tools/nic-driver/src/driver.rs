@@ -7,12 +7,14 @@ use ixgbe_spec::register::Reg;
 use crate::{
     Device, DmaMemory, DriverError, Packet, Received, RxRing, Statistics, TxRing,
     bring_up::{self, wait_for},
+    rx::Tags,
 };
 
 const HLREG0_JUMBOEN: u32 = 1 << 2;
 const FCTRL_BAM: u32 = 1 << 10;
 const FCTRL_UPE: u32 = 1 << 9;
 const FCTRL_MPE: u32 = 1 << 8;
+const MCSTCTRL_MFE: u32 = 1 << 2;
 const MRQC_RSS: u32 = 1;
 const RXCSUM_PCSD: u32 = 1 << 13;
 const RXCTRL_RXEN: u32 = 1;
@@ -66,6 +68,8 @@ pub struct Config {
     pub vlan_filter: Option<Vec<u16>>,
     /// Take frames for any address.
     pub promiscuous: bool,
+    /// Multicast addresses whose frames are wanted. The card's filter is a hash: a few others pass, too.
+    pub multicast: Vec<[u8; 6]>,
     /// Drop packets for which a ring has no descriptor instead of keeping them in the packet buffer.
     pub drop_en: bool,
     /// Interrupts: vector 0 for queue pair 0, and so on; moderated to at most one in this many microseconds.
@@ -85,6 +89,7 @@ impl Default for Config {
             vlan_strip: false,
             vlan_filter: None,
             promiscuous: false,
+            multicast: Vec::new(),
             drop_en: false,
             interrupts: None,
         }
@@ -263,17 +268,14 @@ impl<D: Device> Driver<D> {
             0
         };
         self.set_register(Reg::FCTRL, 0, FCTRL_BAM | promiscuous)?;
+        self.set_up_multicast(&config.multicast)?;
         self.modify(Reg::RDRXCTL, |value| value | RDRXCTL_CRCSTRIP)?;
         self.set_register(Reg::MAXFRS, 0, u32::from(config.max_frame) << 16)?;
         if config.max_frame > 1518 {
             self.modify(Reg::HLREG0, |value| value | HLREG0_JUMBOEN)?;
         }
         if let Some(tags) = &config.vlan_filter {
-            for tag in tags {
-                let row = usize::from(tag >> 5 & 0x7F);
-                let bits = self.register(Reg::VFTA, row)? | 1 << (tag & 31);
-                self.set_register(Reg::VFTA, row, bits)?;
-            }
+            self.write_bitmap(Reg::VFTA, tags.iter().copied())?;
             self.modify(Reg::VLNCTRL, |value| value | VLNCTRL_VFE)?;
         }
         let Some(rss) = &config.rss else {
@@ -289,6 +291,34 @@ impl<D: Device> Driver<D> {
             self.set_register(Reg::RETA, row, u32::from_le_bytes(entries))?;
         }
         self.set_register(Reg::MRQC, 0, u32::from(rss.fields) << 16 | MRQC_RSS)
+    }
+
+    /// The multicast table by bits 47:36 of the address (8.2.3.7.4).
+    fn set_up_multicast(&mut self, addresses: &[[u8; 6]]) -> Result<(), DriverError> {
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        let hashes = addresses
+            .iter()
+            .map(|[.., low, high]| u16::from_le_bytes([*low, *high]) >> 4);
+        self.write_bitmap(Reg::MTA, hashes)?;
+        self.modify(Reg::MCSTCTRL, |value| value | MCSTCTRL_MFE)
+    }
+
+    /// Writes all of a table of 4096 bits, whose content after a reset nobody knows.
+    fn write_bitmap(
+        &mut self,
+        table: Reg,
+        bits: impl Iterator<Item = u16>,
+    ) -> Result<(), DriverError> {
+        let mut rows = [0_u32; 128];
+        for bit in bits {
+            rows[usize::from(bit >> 5 & 0x7F)] |= 1 << (bit & 31);
+        }
+        for (row, bits) in rows.into_iter().enumerate() {
+            self.set_register(table, row, bits)?;
+        }
+        Ok(())
     }
 
     fn set_up_interrupts(&mut self, config: &Config) -> Result<(), DriverError> {
@@ -333,7 +363,11 @@ impl<D: Device> Driver<D> {
         )?;
         self.set_register(Reg::RDH, queue, 0)?;
         self.set_register(Reg::RDT, queue, 0)?;
-        let strip = if config.vlan_strip { RXDCTL_VME } else { 0 };
+        let (strip, tags) = if config.vlan_strip {
+            (RXDCTL_VME, Tags::Strip)
+        } else {
+            (0, Tags::Keep)
+        };
         self.set_register(Reg::RXDCTL, queue, ENABLE | strip)?;
         wait_for(
             &mut self.device,
@@ -342,7 +376,7 @@ impl<D: Device> Driver<D> {
             ENABLE,
             "receive queue",
         )?;
-        let mut ring = RxRing::new(queue, memory, config.ring_len, config.rx_buffer);
+        let mut ring = RxRing::new(queue, memory, (config.ring_len, config.rx_buffer), tags);
         ring.fill(&mut self.device)?;
         self.rx.push(ring);
         Ok(())

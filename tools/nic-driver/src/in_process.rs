@@ -69,6 +69,27 @@ impl Wire for Bench {
     }
 }
 
+/// Stands for the wire while that lends a frame.
+struct Lending;
+
+impl Wire for Lending {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn transmit(&mut self, _frame: &TxFrame<'_>) -> Result<(), WireBusy> {
+        Err(WireBusy)
+    }
+
+    fn receive(&mut self, _budget: usize, _sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow) -> usize {
+        0
+    }
+
+    fn carrier(&self) -> bool {
+        true
+    }
+}
+
 /// Client memory and interrupt counters of a device in this process.
 #[derive(Debug)]
 struct Client {
@@ -196,20 +217,19 @@ impl<W: Wire> InProcess<W> {
             wire,
             now,
         } = self;
-        let mut frames = Vec::new();
-        let count = wire.receive(budget, &mut |frame| {
-            frames.push([frame.head, frame.body].concat());
-            Flow::More
-        });
-        for frame in &frames {
+        wire.receive(budget, &mut |frame| {
             let mut context = Context {
                 now: *now,
-                bus: &*client,
-                wire,
+                bus: client,
+                wire: &mut Lending,
             };
-            port.receive(&RxFrame::new(frame), &mut context);
-        }
-        count
+            port.receive(frame, &mut context);
+            if port.has_room() {
+                Flow::More
+            } else {
+                Flow::Stop
+            }
+        })
     }
 
     fn access(&mut self, act: impl FnOnce(&mut Port, &mut Context<'_>)) {

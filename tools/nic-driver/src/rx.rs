@@ -37,8 +37,18 @@ pub struct RxRing {
     memory: DmaMemory,
     len: usize,
     buffer_len: usize,
+    tags: Tags,
     next: usize,
     tail: usize,
+}
+
+/// What the card does with VLAN tags of a ring's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tags {
+    /// They stay in the packet. The descriptor tells of them all the same (7.1.6.2, VP).
+    Keep,
+    /// They go to the descriptor.
+    Strip,
 }
 
 impl RxRing {
@@ -47,12 +57,18 @@ impl RxRing {
         len * (descriptor::SIZE + buffer_len)
     }
 
-    pub(crate) fn new(queue: usize, memory: DmaMemory, len: usize, buffer_len: usize) -> Self {
+    pub(crate) fn new(
+        queue: usize,
+        memory: DmaMemory,
+        (len, buffer_len): (usize, usize),
+        tags: Tags,
+    ) -> Self {
         Self {
             queue,
             memory,
             len,
             buffer_len,
+            tags,
             next: 0,
             tail: 0,
         }
@@ -114,6 +130,7 @@ impl RxRing {
             let status = write_back.status();
             if status.contains(Status::EOP) {
                 self.give_back(device, descriptors)?;
+                let stripped = self.tags == Tags::Strip && status.contains(Status::VP);
                 return Ok(Some(Received {
                     bytes,
                     queue: self.queue,
@@ -121,7 +138,7 @@ impl RxRing {
                     status,
                     info: write_back.info(),
                     hash: write_back.hash.get(),
-                    vlan: status.contains(Status::VP).then(|| write_back.vlan.get()),
+                    vlan: stripped.then(|| write_back.vlan.get()),
                 }));
             }
         }

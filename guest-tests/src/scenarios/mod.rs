@@ -1,0 +1,36 @@
+//! The scenarios, by what they are about.
+
+mod checksums;
+mod filters;
+mod hostile;
+mod interrupts;
+mod jumbo;
+mod link;
+mod resets;
+mod rings;
+mod rss;
+mod segmentation;
+mod statistics;
+mod vlan;
+
+use crate::scenario::Scenario;
+
+/// All scenarios.
+#[must_use]
+pub fn all() -> Vec<Scenario> {
+    [
+        link::SCENARIOS,
+        filters::SCENARIOS,
+        vlan::SCENARIOS,
+        rss::SCENARIOS,
+        checksums::SCENARIOS,
+        segmentation::SCENARIOS,
+        jumbo::SCENARIOS,
+        rings::SCENARIOS,
+        interrupts::SCENARIOS,
+        statistics::SCENARIOS,
+        resets::SCENARIOS,
+        hostile::SCENARIOS,
+    ]
+    .concat()
+}

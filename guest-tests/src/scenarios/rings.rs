@@ -1,0 +1,146 @@
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use ixgbe_spec::register::Reg;
+use nic_driver::{Config, DriverError, Packet};
+
+use crate::{
+    card_world::CardWorld,
+    frames::{BROADCAST, from, numbered},
+    scenario::{Scenario, scenarios},
+    world::{Setup, World},
+};
+
+pub(super) const SCENARIOS: &[Scenario] = scenarios![
+    Anywhere a_thousand_frames_come_and_go_in_order,
+    OnCard frames_wait_in_the_packet_buffer_until_there_are_descriptors,
+    OnCard with_drop_en_frames_without_a_descriptor_are_dropped_and_counted,
+    OnCard every_queue_sends_and_completes,
+    OnCard a_full_ring_takes_more_once_packets_are_done,
+];
+
+fn a_thousand_frames_come_and_go_in_order(world: &mut dyn World) -> Result<()> {
+    world.set_up(&Setup::default())?;
+    let mac = world.mac()?;
+    let len = |number: usize| 60 + number * 131 % 1455;
+    let arriving: Vec<_> = (0..1000).map(|i| numbered(mac, i, len(i))).collect();
+    let received = world.arrive(&arriving)?;
+    ensure!(
+        received.len() == 1000,
+        "{} of 1000 frames came",
+        received.len()
+    );
+    ensure!(
+        received == arriving,
+        "the frames came in another order, or changed"
+    );
+    let leaving: Vec<_> = (0..1000).map(|i| from(mac, BROADCAST, i, len(i))).collect();
+    let sent = world.send(&leaving)?;
+    ensure!(sent.len() == 1000, "{} of 1000 frames left", sent.len());
+    ensure!(
+        sent == leaving,
+        "the frames left in another order, or changed"
+    );
+    Ok(())
+}
+
+fn frames_wait_in_the_packet_buffer_until_there_are_descriptors(
+    world: &mut CardWorld,
+) -> Result<()> {
+    let config = Config {
+        ring_len: 8,
+        ..Config::default()
+    };
+    let mac = world.bring_up(&config)?.mac();
+    let frames: Vec<_> = (0..100).map(|i| numbered(mac, i, 200)).collect();
+    world.cable().put(&frames)?;
+    // Nobody receives for a while: a ring of 8 takes 7.
+    world.pass(Duration::from_millis(20))?;
+    let head = world.driver()?.register(Reg::RDH, 0)?;
+    ensure!(head == 7, "the ring's head is at {head} instead of 7");
+    for frame in &frames {
+        let received = world.receive()?;
+        ensure!(&received.bytes == frame, "another frame: {received:02x?}");
+    }
+    let driver = world.driver()?;
+    let statistics = driver.statistics()?;
+    let lost = statistics.total(Reg::QPRDC, 0) + statistics.total(Reg::MPC, 0);
+    ensure!(lost == 0, "{lost} frames are counted as lost");
+    Ok(())
+}
+
+fn with_drop_en_frames_without_a_descriptor_are_dropped_and_counted(
+    world: &mut CardWorld,
+) -> Result<()> {
+    let config = Config {
+        ring_len: 8,
+        drop_en: true,
+        ..Config::default()
+    };
+    let mac = world.bring_up(&config)?.mac();
+    let frames: Vec<_> = (0..50).map(|i| numbered(mac, i, 200)).collect();
+    world.cable().put(&frames)?;
+    let mut dropped = 0;
+    for _ in 0..1000 {
+        dropped += world.driver()?.register(Reg::QPRDC, 0)?;
+        if dropped >= 43 {
+            break;
+        }
+        world.pass(Duration::from_millis(1))?;
+    }
+    ensure!(dropped == 43, "{dropped} frames dropped instead of 43");
+    for frame in &frames[..7] {
+        let received = world.receive()?;
+        ensure!(&received.bytes == frame, "another frame: {received:02x?}");
+    }
+    let next = numbered(mac, 100, 60);
+    let received = world.exchange(std::slice::from_ref(&next))?;
+    ensure!(
+        received[0].bytes == next,
+        "after the drops came {received:02x?}"
+    );
+    Ok(())
+}
+
+fn every_queue_sends_and_completes(world: &mut CardWorld) -> Result<()> {
+    let config = Config {
+        tx_queues: 64,
+        ring_len: 8,
+        ..Config::default()
+    };
+    let mac = world.bring_up(&config)?.mac();
+    for queue in 0..64 {
+        let frame = from(mac, BROADCAST, queue, 64 + queue);
+        world.send_packet(queue, &Packet::plain(&frame))?;
+        let sent = world.sent(1)?;
+        ensure!(sent == [frame], "queue {queue} sent {sent:02x?}");
+        let done = world.driver()?.tx(queue).0.reclaim();
+        ensure!(done == 1, "queue {queue} has completed {done} packets");
+    }
+    Ok(())
+}
+
+fn a_full_ring_takes_more_once_packets_are_done(world: &mut CardWorld) -> Result<()> {
+    let config = Config {
+        ring_len: 8,
+        ..Config::default()
+    };
+    let mac = world.bring_up(&config)?.mac();
+    let frame = from(mac, BROADCAST, 1, 60);
+    let (ring, _) = world.driver()?.tx(0);
+    for _ in 0..7 {
+        ring.put(&Packet::plain(&frame))?;
+    }
+    let full = ring.put(&Packet::plain(&frame));
+    ensure!(
+        matches!(full, Err(DriverError::RingFull)),
+        "8 in a ring of 8"
+    );
+    let (ring, device) = world.driver()?.tx(0);
+    ring.ring_doorbell(device)?;
+    world.sent(7)?;
+    world.send_packet(0, &Packet::plain(&frame))?;
+    let sent = world.sent(1)?;
+    ensure!(sent == [frame], "sent {sent:02x?}");
+    Ok(())
+}
