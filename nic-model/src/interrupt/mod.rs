@@ -89,13 +89,6 @@ impl Interrupts {
     }
 
     /// As [`Interrupts::rx_queue`], as a low latency interrupt: not moderated, unless EITR says so (7.3.2.3).
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "for filters with an LLI action and the descriptor threshold"
-        )
-    )]
     pub(crate) fn rx_queue_low_latency(&mut self, regs: &mut RegisterFile, queue: usize) {
         let vector = Self::queue_vector(regs, queue, Direction::Receive);
         self.raise_vectors(regs, vector);

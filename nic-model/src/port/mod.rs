@@ -174,10 +174,14 @@ impl Port {
     /// When [`Port::step`] has to be called at the latest, if nothing else happens before.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        [self.irq.deadline(), self.timers.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.irq.deadline(),
+            self.timers.deadline(),
+            self.rx.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Whether the port has room for frames of the wire; if not, the wire should keep them.
@@ -220,6 +224,8 @@ impl Port {
             more = rx.step(BUDGET, &mut hw);
             more |= if loops_back {
                 tx.step(BUDGET, &mut hw, &mut Loopback { rx })
+            } else if rx.paused_until(hw.now).is_some() {
+                false
             } else {
                 let mut cable = cable;
                 tx.step(BUDGET, &mut hw, &mut cable)

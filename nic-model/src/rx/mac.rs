@@ -147,41 +147,61 @@ pub(crate) enum Control {
     Discard,
 }
 
+/// How long transmit has to be silent: this many times 512 bit times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pause(u16);
+
+impl Pause {
+    /// At 10 Gb/s, in nanoseconds.
+    pub(crate) fn nanos(self) -> u64 {
+        u64::from(self.0) * 512 / 10
+    }
+}
+
 /// Recognises MAC control frames and counts those that say pause.
 #[inline]
-pub(crate) fn control(window: &[u8], headers: &Headers, regs: &mut RegisterFile) -> Control {
+pub(crate) fn control(
+    window: &[u8],
+    headers: &Headers,
+    regs: &mut RegisterFile,
+) -> (Control, Option<Pause>) {
     if headers.ethertype != MAC_CONTROL {
-        return Control::No;
+        return (Control::No, None);
     }
     let settings = regs.get(Reg::MFLCN, 0);
     let at = usize::from(headers.l3_offset);
+    let mut pause = None;
     match word(window, at) {
         Some(PAUSE) => {
             if settings & mflcn::RFCE != 0 {
                 let quanta = word(window, at + 2).unwrap_or(0);
                 count16(on_or_off(quanta, Reg::LXONRXCNT, Reg::LXOFFRXCNT), 0, regs);
+                pause = Some(Pause(quanta));
             }
         }
         Some(PRIORITY_PAUSE) => {
             if settings & mflcn::RPFCE != 0 {
-                let enabled = word(window, at + 2).unwrap_or(0);
-                for priority in (0..8).filter(|priority| enabled >> priority & 1 == 1) {
-                    let quanta = word(window, at + 4 + 2 * priority).unwrap_or(0);
-                    count16(
-                        on_or_off(quanta, Reg::PXONRXCNT, Reg::PXOFFRXCNT),
-                        priority,
-                        regs,
-                    );
-                }
+                count_priority_pause(window, at, regs);
             }
         }
-        _ if settings & mflcn::PMCF == 0 => return Control::Discard,
-        _ => return Control::Pass,
+        _ if settings & mflcn::PMCF == 0 => return (Control::Discard, None),
+        _ => return (Control::Pass, None),
     }
     if settings & mflcn::DPF == 0 {
-        Control::Pass
+        (Control::Pass, pause)
     } else {
-        Control::Discard
+        (Control::Discard, pause)
+    }
+}
+
+/// Counts a priority flow control frame whose opcode is at `at`: a vector of the priorities it is about, then a time
+/// for each (IEEE 802.1Qbb). Transmit does not heed it, as it has one traffic class.
+fn count_priority_pause(window: &[u8], at: usize, regs: &mut RegisterFile) {
+    let enabled = word(window, at + 2).unwrap_or(0);
+    for priority in (0..8).filter(|priority| enabled >> priority & 1 == 1) {
+        let quanta = word(window, at + 4 + 2 * priority).unwrap_or(0);
+        let counter = on_or_off(quanta, Reg::PXONRXCNT, Reg::PXOFFRXCNT);
+        count16(counter, priority, regs);
     }
 }
 

@@ -18,12 +18,13 @@ use buffer::{PacketBuffer, Waiting};
 use header::{FilterControl, Headers, Settings, Tag, WINDOW};
 use mac::{Control, FCS_LEN, Health};
 use payload::Payload;
-use ring::{Outcome, Progress, Queue, Stop};
+use ring::{Outcome, Progress, Queue, Stop, Supply};
 
 use crate::{
     filter::{Destination, Filters, Mac, Match},
     hw::Hw,
     regs::RegisterFile,
+    time::Time,
     wire::{Fcs, RxFrame},
 };
 
@@ -92,6 +93,8 @@ pub struct Receive {
     filters: Filters,
     queues: Vec<Queue>,
     buffers: [PacketBuffer; CLASSES],
+    /// The other end of the cable wants transmit to be silent until then.
+    paused_until: Option<Time>,
 }
 
 impl Default for Receive {
@@ -100,6 +103,7 @@ impl Default for Receive {
             filters: Filters::default(),
             queues: (0..QUEUES).map(Queue::new).collect(),
             buffers: Default::default(),
+            paused_until: None,
         };
         receive.reset();
         receive
@@ -113,12 +117,14 @@ impl Receive {
             filters,
             queues,
             buffers,
+            paused_until,
         } = self;
         filters.reset();
         for (queue, index) in queues.iter_mut().zip(0..) {
             *queue = Queue::new(index);
         }
         buffers.iter_mut().for_each(PacketBuffer::clear);
+        *paused_until = None;
     }
 
     /// Software has written a register of the chapters `Receive` or `Filter`; `old` and `new` are its values before and
@@ -212,7 +218,10 @@ impl Receive {
     ) -> Result<Packet, DropReason> {
         let headers = Headers::parse(window, frame.len(), &settings(hw.regs));
         let health = mac::inspect(frame, &headers, hw.regs)?;
-        let control = mac::control(window, &headers, hw.regs);
+        let (control, pause) = mac::control(window, &headers, hw.regs);
+        if let Some(pause) = pause {
+            self.paused_until = Some(hw.now.plus_nanos(pause.nanos()));
+        }
         if control == Control::Discard {
             return Err(DropReason::Mac);
         }
@@ -273,6 +282,17 @@ impl Receive {
             }
         }
         false
+    }
+
+    /// Until when transmit has to be silent, because of a PAUSE frame (3.7.7.1).
+    pub(crate) fn paused_until(&mut self, now: Time) -> Option<Time> {
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+        self.paused_until
+    }
+
+    /// When transmit may go on; a time in the past says nothing.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.paused_until
     }
 
     /// Whether the packet buffer has room, so that the wire may hand in more; if not, frames that come all the same
@@ -375,16 +395,20 @@ fn deliver(
     let payload = Payload::new(head, body, tag, fcs);
     let result = queue.deliver(&payload, &packet.outcome, progress, hw);
     match result {
-        Ok(()) => {
+        Ok(supply) => {
             let len = head.len() + body.len() + fcs.len();
             count_delivered(queue.statistics(hw.regs), len, hw.regs);
-            hw.irq.rx_queue(hw.regs, index);
+            if supply == Supply::Low || packet.outcome.status.contains(Status::LLINT) {
+                hw.irq.rx_queue_low_latency(hw.regs, index);
+            } else {
+                hw.irq.rx_queue(hw.regs, index);
+            }
             hw.bus.retire();
         }
         Err(Stop::Drop(_)) => hw.bus.retire(),
         Err(Stop::Wait) => {}
     }
-    result
+    result.map(|_| ())
 }
 
 /// Counts a packet that is in its ring.

@@ -68,6 +68,15 @@ pub(crate) struct Progress {
     pub(crate) keep_fcs: bool,
 }
 
+/// How many descriptors a packet has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Supply {
+    /// At least as many as SRRCTL.RDMTS says, or it had been less before.
+    Enough,
+    /// The packet has taken the descriptor that made it less.
+    Low,
+}
+
 /// Why a packet is not (wholly) in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -94,6 +103,8 @@ pub(crate) struct Queue {
     tail: u16,
     format: Format,
     buffer_len: usize,
+    /// Posted descriptors below which the driver is to be told at once (SRRCTL.RDMTS).
+    low_water: u16,
     drop_en: bool,
     /// QDE.
     drop_by_qde: bool,
@@ -121,6 +132,7 @@ impl Queue {
             tail: 0,
             format: Format::Legacy,
             buffer_len: 0,
+            low_water: 0,
             drop_en: false,
             drop_by_qde: false,
             hide_vlan: false,
@@ -190,6 +202,7 @@ impl Queue {
         let split = get(Reg::SRRCTL);
         self.drop_en = split & DROP_EN != 0;
         self.buffer_len = (split & 0x1F) as usize * 1024;
+        self.low_water = 64 * low_word(split >> 22 & 7);
         let format = match split >> 25 & 7 {
             0 => Some(Format::Legacy),
             1 => Some(Format::OneBuffer),
@@ -252,12 +265,13 @@ impl Queue {
         outcome: &Outcome,
         progress: &mut Progress,
         hw: &mut Hw<'_>,
-    ) -> Result<(), Stop> {
+    ) -> Result<Supply, Stop> {
         if progress.done == 0 {
             self.admit(payload.len(), hw)?;
         } else if !self.is_running() || progress.epoch != self.epoch {
             return Err(self.lost(DropReason::Queue, hw.regs));
         }
+        let before = self.posted();
         loop {
             let descriptor = self.next_descriptor(hw)?;
             let start = progress.done;
@@ -282,7 +296,8 @@ impl Queue {
                 return Err(self.halt(error, hw));
             }
             if last {
-                return Ok(());
+                let low = before >= self.low_water && self.posted() < self.low_water;
+                return Ok(if low { Supply::Low } else { Supply::Enough });
             }
         }
     }
