@@ -5,10 +5,6 @@ use crate::{bus::Bus, faults::GuestFaults, interrupt::Interrupts, regs::Register
 /// The parts of a port that receive and transmit share.
 pub(crate) struct Hw<'a> {
     /// Now.
-    #[expect(
-        dead_code,
-        reason = "what a received pause frame asks for ends at a time"
-    )]
     pub(crate) now: Time,
     /// Client memory. Refuses everything while the function must not master the bus.
     pub(crate) bus: &'a dyn Bus,
