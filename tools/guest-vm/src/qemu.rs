@@ -91,7 +91,12 @@ impl Qemu {
                 .output()
                 .map_err(|e| e.to_string())?;
             if !output.status.success() {
-                return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                return Err(stderr
+                    .lines()
+                    .next()
+                    .unwrap_or("it says nothing")
+                    .to_owned());
             }
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         };

@@ -4,6 +4,7 @@
 
 mod bench;
 mod binaries;
+mod cable;
 mod demo;
 mod nic;
 mod privileges;

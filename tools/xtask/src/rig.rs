@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use guest_vm::{CablePeer, ConsoleUse, Guest, Lab, NicServer};
 
+use crate::cable::Cable;
 use crate::nic::Nic;
 
 /// Name of the NIC in the guest.
@@ -36,25 +37,20 @@ pub struct RigOptions<'a> {
 }
 
 impl Rig {
-    /// Starts the server, if the NIC is ours, on the peer's tap.
-    pub fn start_server(server: &Path, peer: &CablePeer, log: &Path) -> Result<NicServer> {
-        let wire = format!("tap:{}", CablePeer::TAP);
-        NicServer::start::<&str>(server, &wire, &[], peer.namespace().spawner(), log)
-            .context("the server does not start")
-    }
-
     /// Starts the NIC's server, if it has one, and boots the guest.
-    pub fn boot(lab: &Lab, peer: &CablePeer, options: &RigOptions<'_>) -> Result<Self> {
-        let config = lab.guest(options.name)?;
-        let log = lab.cache.path("logs").join(options.name).join("server.log");
-        let spawner = peer.namespace().spawner();
-        let config = config
+    pub fn boot(lab: &Lab, cable: &Cable, options: &RigOptions<'_>) -> Result<Self> {
+        let spawner = cable.spawner();
+        let config = lab
+            .guest(options.name)?
             .with_console(options.console)
             .with_cpus(options.cpus)
-            .in_namespace_of(spawner);
+            .in_namespace_of(&spawner);
         let (server, config) = match options.nic.qemu_device() {
             None => {
-                let server = Self::start_server(options.server, peer, &log)?;
+                let log = lab.cache.path("logs").join(options.name).join("server.log");
+                let server =
+                    NicServer::start::<&str>(options.server, &cable.wire(), &[], &spawner, &log)
+                        .context("the server does not start")?;
                 let config = config.with_vfio_user(0, &server.socket());
                 (Some(server), config)
             }

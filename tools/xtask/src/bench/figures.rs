@@ -9,6 +9,7 @@ use guest_vm::{CablePeer, Program};
 
 use super::sender::{self, to_f64};
 use super::summary::Sample;
+use crate::cable::Cable;
 use crate::nic::Nic;
 use crate::rig::{INTERFACE, Rig};
 
@@ -88,7 +89,7 @@ pub struct Bench<'a> {
     /// The guest and its NIC.
     pub rig: &'a mut Rig,
     /// The host at the other end.
-    pub peer: &'a CablePeer,
+    pub cable: &'a Cable,
     /// `ethtool`, for the tap.
     pub ethtool: &'a Program,
     /// Which NIC it is.
@@ -152,8 +153,7 @@ impl Bench<'_> {
         }
         let mut command = self.ethtool.command();
         command.args(["-K", CablePeer::TAP]).args(features);
-        self.peer
-            .namespace()
+        self.cable
             .spawner()
             .output(&command)
             .context("cannot set the tap's offloads")?;
@@ -204,7 +204,7 @@ impl Bench<'_> {
             let received_before = self.guest_received()?;
             let before = self.cpu_time()?;
             let send = move || sender::send(CablePeer::TAP, mac, rate, time);
-            let sent = self.peer.namespace().spawner().run(send)?;
+            let sent = self.cable.spawner().run(send)?;
             let after = self.cpu_time()?;
             let received = self.guest_received()?.saturating_sub(received_before);
             let value = to_f64(received) / sent.took.as_secs_f64() / 1e3;
@@ -268,8 +268,7 @@ impl Bench<'_> {
     /// Frames that came out of the tap's guest.
     fn tap_received(&self) -> Result<u64> {
         let table = self
-            .peer
-            .namespace()
+            .cable
             .spawner()
             .run(|| fs::read_to_string("/proc/thread-self/net/dev"))?;
         let line = table

@@ -14,6 +14,7 @@ use guest_vm::{CablePeer, ConsoleUse, Kernel, Lab, Qemu, Userland};
 use self::figures::{Bench, Figure};
 use self::summary::{Sample, summarise, table};
 use crate::binaries;
+use crate::cable::Cable;
 use crate::nic::Nic;
 use crate::rig::{Rig, RigOptions};
 
@@ -72,12 +73,13 @@ pub fn guest(options: &GuestOptions) -> Result<ExitCode> {
                 name: "bench",
                 cpus: 1,
             };
-            let mut rig = Rig::boot(&lab, &peer, &rig_options)?;
+            let cable = Cable::Tap(peer);
+            let mut rig = Rig::boot(&lab, &cable, &rig_options)?;
             rig.bring_up(nic)?;
             rig.get_address()?;
             let mut bench = Bench {
                 rig: &mut rig,
-                peer: &peer,
+                cable: &cable,
                 ethtool: &ethtool,
                 nic,
                 time: options.time,
