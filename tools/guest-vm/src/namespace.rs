@@ -1,5 +1,6 @@
 //! Network namespaces with tap devices, where guests' peers run.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -7,6 +8,9 @@ use std::process::Command;
 use crate::error::{Error, Result};
 use crate::process::{Process, Program, Spawner};
 use crate::userland::Userland;
+
+/// Where tap devices are made.
+const TUN: &str = "/dev/net/tun";
 
 /// A network namespace of its own. It goes with this value and the last process that was started in it.
 #[derive(Clone, Debug)]
@@ -55,12 +59,20 @@ impl Namespace {
     /// # Errors
     /// The host has no tap devices for us, or the name or the address is not usable.
     pub fn add_tap(&self, name: &str, address: &str, mtu: u32) -> Result<()> {
-        self.ip(&["tuntap", "add", "dev", name, "mode", "tap", "vnet_hdr"]).map_err(|error| {
-            Error::Namespace(format!(
-                "cannot make a tap device: {error}\nIs the module tun loaded (`modprobe tun`), and may you open \
-                 /dev/net/tun?"
-            ))
-        })?;
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(TUN)
+            .map_err(|error| {
+                let remedy = match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "run as root, or let all users open it as most systems do (chmod 666)"
+                    }
+                    _ => "load its module with `modprobe tun`",
+                };
+                Error::Namespace(format!("cannot open {TUN}: {error}; {remedy}"))
+            })?;
+        self.ip(&["tuntap", "add", "dev", name, "mode", "tap", "vnet_hdr"])?;
         self.ip(&["address", "add", address, "dev", name])?;
         self.ip(&["link", "set", name, "mtu", &mtu.to_string(), "up"])?;
         Ok(())

@@ -74,7 +74,12 @@ fn nic_counter(stats: &Value, name: &str) -> Result<u64> {
     counters
         .iter()
         .filter(|counter| counter.get("group").and_then(Value::as_str) == Some("hardware"))
-        .find(|counter| counter.get("name").and_then(Value::as_str) == Some(name))
+        .find(|counter| {
+            counter
+                .get("name")
+                .and_then(Value::as_str)
+                .is_some_and(|found| found.eq_ignore_ascii_case(name))
+        })
         .and_then(|counter| counter.get("value").and_then(Value::as_u64))
         .with_context(|| format!("the NIC has no counter {name}"))
 }

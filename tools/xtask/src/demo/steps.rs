@@ -270,13 +270,14 @@ fn tcp_by_discard_and_chargen(
     host: &str,
     direction: Direction,
 ) -> Result<((), Seen)> {
-    let (port, redirection, counter) = match direction {
-        Direction::ToHost => (9, "</dev/zero", "tx_bytes"),
-        Direction::ToGuest => (19, "</dev/null", "rx_bytes"),
+    // The end of nc's input would be the end of the connection.
+    let (port, source, counter) = match direction {
+        Direction::ToHost => (9, "cat /dev/zero", "tx_bytes"),
+        Direction::ToGuest => (19, "sleep 60", "rx_bytes"),
     };
     let counter = format!("/sys/class/net/{INTERFACE}/statistics/{counter}");
     let command = format!(
-        "nc {host} {port} {redirection} >/dev/null & client=$!; before=$(cat {counter}); sleep {TCP_SECONDS}; \
+        "{source} | nc {host} {port} >/dev/null & client=$!; before=$(cat {counter}); sleep {TCP_SECONDS}; \
          after=$(cat {counter}); kill $client || exit 1; echo $((after - before))"
     );
     let output = guest.run(&command, Duration::from_secs(u64::from(TCP_SECONDS) + 20))?;
