@@ -113,7 +113,7 @@ impl Interrupts {
         let causes = causes & !eicr::RTX_QUEUE & !eicr::OTHER;
         if self.other & causes != causes {
             self.other |= causes;
-            self.publish(regs);
+            self.publish_causes(regs);
         }
     }
 
@@ -146,7 +146,7 @@ impl Interrupts {
     fn raise_vectors(&mut self, regs: &mut RegisterFile, vectors: u64) {
         if self.vectors & vectors != vectors {
             self.vectors |= vectors;
-            self.publish(regs);
+            self.publish_causes(regs);
         }
     }
 
@@ -271,18 +271,13 @@ impl Interrupts {
 
     /// Writes the state to the registers that show it.
     fn publish(&self, regs: &mut RegisterFile) {
-        let enabled = self.other & self.other_mask & eicr::OTHER_CAUSES != 0;
-        let other = if enabled { eicr::OTHER } else { 0 };
-        let causes = low_half(self.vectors) & eicr::RTX_QUEUE | self.other | other;
-        regs.set(Reg::EICR, 0, causes);
-        regs.set(Reg::EICS, 0, causes);
+        self.publish_causes(regs);
         let mask = low_half(self.vector_mask) & eicr::RTX_QUEUE | self.other_mask;
         regs.set(Reg::EIMS, 0, mask);
         regs.set(Reg::EIMC, 0, mask);
         let auto = low_half(self.vector_auto_mask) & eicr::RTX_QUEUE | self.other_auto_mask;
         regs.set(Reg::EIAM, 0, auto);
         for (reg, state) in [
-            (Reg::EICS_EX, self.vectors),
             (Reg::EIMS_EX, self.vector_mask),
             (Reg::EIMC_EX, self.vector_mask),
             (Reg::EIAM_EX, self.vector_auto_mask),
@@ -290,6 +285,16 @@ impl Interrupts {
             regs.set(reg, 0, low_half(state));
             regs.set(reg, 1, low_half(state >> 32));
         }
+    }
+
+    fn publish_causes(&self, regs: &mut RegisterFile) {
+        let enabled = self.other & self.other_mask & eicr::OTHER_CAUSES != 0;
+        let other = if enabled { eicr::OTHER } else { 0 };
+        let causes = low_half(self.vectors) & eicr::RTX_QUEUE | self.other | other;
+        regs.set(Reg::EICR, 0, causes);
+        regs.set(Reg::EICS, 0, causes);
+        regs.set(Reg::EICS_EX, 0, low_half(self.vectors));
+        regs.set(Reg::EICS_EX, 1, low_half(self.vectors >> 32));
     }
 
     /// Signals what is pending, enabled, and not held back by moderation.

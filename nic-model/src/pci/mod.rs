@@ -66,13 +66,52 @@ pub(crate) struct Function {
     msi_pending: bool,
     /// CTRL.GIO master disable.
     gio_disabled: bool,
+    rights: Rights,
+}
+
+/// What the configuration lets the function do, worked out once per change, for it is asked at each access.
+#[derive(Clone, Copy, Debug)]
+struct Rights {
+    delivery: Delivery,
+    powered: bool,
+    masters: bool,
+    intx: bool,
+    msi: bool,
+    msix: bool,
+}
+
+impl Rights {
+    fn of(space: &ConfigSpace, gio_disabled: bool) -> Self {
+        let command = space.get16(header::COMMAND);
+        let msix_control = space.get16(MSIX + 2);
+        let delivery = if msix_control & 0x8000 != 0 {
+            Delivery::MsiX
+        } else if space.get16(MSI + 2) & 0x0001 != 0 {
+            Delivery::Msi
+        } else {
+            Delivery::Intx
+        };
+        let powered = space.get16(PMCSR) & POWER_STATE == D0;
+        let masters = command & command::BUS_MASTER != 0 && powered && !gio_disabled;
+        Self {
+            delivery,
+            powered,
+            masters,
+            intx: command & command::INTX_DISABLE == 0 && powered,
+            msi: delivery == Delivery::Msi && masters && space.get32(MSI + 0x10) & 1 == 0,
+            // Enabled, and not masked as a whole.
+            msix: masters && msix_control & 0xC000 == 0x8000,
+        }
+    }
 }
 
 impl Function {
     /// A function after power-on.
     pub(crate) fn new(config: &PortConfig) -> Self {
+        let space = layout::power_on(config.mac, config.lan_id);
         Self {
-            space: layout::power_on(config.mac, config.lan_id),
+            rights: Rights::of(&space, false),
+            space,
             msix: MsixTable::new(),
             vpd: vpd::image(config.mac),
             intx: false,
@@ -94,11 +133,13 @@ impl Function {
             pin: _,
             msi_pending,
             gio_disabled,
+            rights,
         } = self;
         *space = layout::power_on(config.mac, config.lan_id);
         *msix = MsixTable::new();
         *msi_pending = false;
         *gio_disabled = false;
+        *rights = Rights::of(space, false);
     }
 
     /// Reads configuration space.
@@ -125,6 +166,7 @@ impl Function {
             // D1 and D2 are not there: the write of the state is ignored (PM 3.2.4).
             _ => self.set_power_state(power),
         }
+        self.rights = Rights::of(&self.space, self.gio_disabled);
         if written(RESET_BYTE).is_some_and(|byte| byte & 0x80 != 0) {
             effect = ConfigEffect::FunctionReset;
         }
@@ -154,29 +196,23 @@ impl Function {
 
     /// Whether the function is in D0; in D3hot it answers configuration accesses only.
     pub(crate) fn is_powered(&self) -> bool {
-        self.power_state() == D0
+        self.rights.powered
     }
 
     /// Whether the function may issue requests: DMA, and messages of interrupts.
     pub(crate) fn masters(&self) -> bool {
-        let command = self.space.get16(header::COMMAND);
-        command & command::BUS_MASTER != 0 && self.is_powered() && !self.gio_disabled
+        self.rights.masters
     }
 
     /// CTRL.GIO master disable has been written.
     pub(crate) fn set_gio_disabled(&mut self, disabled: bool) {
         self.gio_disabled = disabled;
+        self.rights = Rights::of(&self.space, disabled);
     }
 
     /// How the function signals interrupts.
     pub(crate) fn delivery(&self) -> Delivery {
-        if self.space.get16(MSIX + 2) & 0x8000 != 0 {
-            Delivery::MsiX
-        } else if self.space.get16(MSI + 2) & 0x0001 != 0 {
-            Delivery::Msi
-        } else {
-            Delivery::Intx
-        }
+        self.rights.delivery
     }
 
     /// Asserts or deasserts INTx.
@@ -192,8 +228,7 @@ impl Function {
     }
 
     fn drive_pin(&mut self, bus: &dyn Bus) {
-        let disabled = self.space.get16(header::COMMAND) & command::INTX_DISABLE != 0;
-        let pin = self.intx && !disabled && self.is_powered();
+        let pin = self.intx && self.rights.intx;
         if self.pin != pin {
             self.pin = pin;
             let signal = if pin {
@@ -226,19 +261,14 @@ impl Function {
     pub(crate) fn flush(&mut self, bus: &dyn Bus) {
         self.drive_pin(bus);
         if self.msi_pending {
-            let send = self.masters()
-                && self.delivery() == Delivery::Msi
-                && self.space.get32(MSI + 0x10) & 1 == 0;
-            if send {
+            if self.rights.msi {
                 self.msi_pending = false;
                 bus.signal(Requester::Pf, Signal::Msi);
             }
             self.space
                 .set(MSI + 0x14, &u32::from(self.msi_pending).to_le_bytes());
         }
-        // Enabled, and not masked as a whole.
-        let unmasked = |space: &ConfigSpace| space.get16(MSIX + 2) & 0xC000 == 0x8000;
-        if self.msix.any_pending() && unmasked(&self.space) && self.masters() {
+        if self.rights.msix && self.msix.any_pending() {
             while let Some(vector) = self.msix.take_unmasked() {
                 bus.signal(Requester::Pf, Signal::MsiX(vector));
             }
