@@ -15,7 +15,7 @@ use vm_memory::Permissions;
 
 use crate::{
     events::Registry,
-    irq::Irqs,
+    irq::{IrqCounters, Irqs},
     message_dma::{Command, MessageDma, Serial},
 };
 
@@ -35,9 +35,9 @@ pub struct ClientBus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BusCounters {
     /// Accesses to memory that was not mapped, or not with that right.
-    pub dma_refused: u64,
+    pub refused: u64,
     /// Accesses that had to wait for an answer of the client.
-    pub dma_pending: u64,
+    pub pending: u64,
 }
 
 impl ClientBus {
@@ -124,9 +124,15 @@ impl ClientBus {
     #[must_use]
     pub const fn counters(&self) -> BusCounters {
         BusCounters {
-            dma_refused: self.refused.get(),
-            dma_pending: self.pending.get(),
+            refused: self.refused.get(),
+            pending: self.pending.get(),
         }
+    }
+
+    /// What happened to interrupts so far.
+    #[must_use]
+    pub fn interrupt_counters(&self) -> IrqCounters {
+        self.irqs.borrow().counters()
     }
 
     fn counted<T>(&self, result: Result<T, DmaError>) -> Result<T, DmaError> {

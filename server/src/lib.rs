@@ -8,6 +8,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+mod counters;
 pub mod device;
 pub mod events;
 pub mod irq;

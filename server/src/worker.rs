@@ -5,7 +5,10 @@
 //! of frames. Nothing in a turn blocks. Between turns the thread polls for a short while if that has proved worth it,
 //! then sleeps.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use nic_model::{
@@ -14,13 +17,14 @@ use nic_model::{
 };
 use nix::sys::signalfd::SignalFd;
 use vfio_user::{Listener, server::SessionError};
-use wire::Backend;
+use wire::{Backend, Tapped};
 
 use crate::{
     bus::ClientBus,
     client::Client,
     clock::Clock,
     config::Config,
+    counters,
     device::Card,
     events::{Events, Ready, Registry, Source, Watched},
     polling::PollBudget,
@@ -41,12 +45,14 @@ pub struct Worker {
     client: Option<Client>,
     port: Port,
     bus: ClientBus,
-    wire: Box<dyn Backend>,
+    wire: Tapped<Box<dyn Backend>>,
     /// The wire's descriptor in the epoll set, if it has one.
     wire_events: Option<Watched<OwnedFd>>,
     /// Whether the port is known to have more to do at once.
     busy: bool,
     carrier: bool,
+    inbox: Watched<ControlInbox>,
+    _control: control::Server,
     /// When to try to take a client again, after that has failed.
     accept_again: Option<Time>,
     counters: WorkerCounters,
@@ -57,6 +63,8 @@ pub struct Worker {
 pub struct WorkerCounters {
     /// Clients that have connected.
     pub clients: u64,
+    /// Messages of clients that have gone.
+    pub messages: u64,
     /// Turns of the loop.
     pub turns: u64,
     /// Times that the loop slept.
@@ -71,6 +79,8 @@ impl Worker {
     pub fn new(config: &Config, signals: SignalFd) -> anyhow::Result<Self> {
         let wire = config.wire.open()?;
         let listener = Listener::bind(&config.socket)?;
+        let (handle, inbox) = control::channel().context("cannot make a way for control requests")?;
+        let control = control::Server::start(&config.control, handle)?;
         let events = Events::new().context("cannot create the epoll set or its timer")?;
         let registry = events.registry();
         let watch = "cannot add a descriptor to the epoll set";
@@ -91,8 +101,12 @@ impl Worker {
             client: None,
             port: Port::new(PortConfig::new(config.mac.octets())),
             bus: ClientBus::new(registry.clone()),
-            wire,
+            wire: Tapped::new(wire),
             wire_events,
+            inbox: registry
+                .watch(ControlInbox(inbox), Source::Control)
+                .context(watch)?,
+            _control: control,
             busy: true,
             carrier: false,
             accept_again: None,
@@ -176,6 +190,10 @@ impl Worker {
         if ready.has(Source::IntxUnmask) {
             self.bus.irqs().intx_unmask_ready();
         }
+        if ready.has(Source::Control) {
+            self.inbox.get().0.clear_wake();
+        }
+        self.serve_control();
         self.serve_client(ready, now)?;
         self.wire.advance(now);
         self.follow_carrier(now);
@@ -214,6 +232,13 @@ impl Worker {
             .context("cannot change what to wait for")
     }
 
+    fn serve_control(&mut self) {
+        let (port, bus, client) = (&self.port, &self.bus, self.client.as_ref());
+        let worker = self.counters;
+        let counters = &mut || counters::all(port, bus, client, worker);
+        self.inbox.get_mut().0.serve(&mut self.wire, counters);
+    }
+
     fn serve_client(&mut self, ready: Ready, now: Time) -> anyhow::Result<()> {
         let Some(client) = &mut self.client else {
             return Ok(());
@@ -249,7 +274,9 @@ impl Worker {
             SessionError::Disconnected => tracing::info!("the client has gone"),
             error => tracing::warn!(error = %chain(error), "the client's session is over"),
         }
-        self.client = None;
+        if let Some(client) = self.client.take() {
+            self.counters.messages = self.counters.messages.wrapping_add(client.messages());
+        }
         self.bus.disconnect();
         self.card(now).with(Port::reset);
         self.accept(now)
@@ -305,6 +332,16 @@ impl Worker {
             wire: &mut self.wire,
             now,
         }
+    }
+}
+
+/// Where control requests wait.
+#[derive(Debug)]
+struct ControlInbox(control::Inbox);
+
+impl AsFd for ControlInbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.wake_fd()
     }
 }
 

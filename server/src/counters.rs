@@ -1,0 +1,39 @@
+//! What the server itself counts, beside the card's own statistics.
+
+use control::{Counter, Group};
+use nic_model::Port;
+
+use crate::{bus::ClientBus, client::Client, worker::WorkerCounters};
+
+/// All counters but the cable's, by name.
+#[must_use]
+pub(crate) fn all(
+    port: &Port,
+    bus: &ClientBus,
+    client: Option<&Client>,
+    worker: WorkerCounters,
+) -> Vec<Counter> {
+    let card = port.statistics().map(|(name, value)| {
+        let group = if name.starts_with("model.") {
+            Group::Model
+        } else {
+            Group::Hardware
+        };
+        Counter::new(group, name, value)
+    });
+    let interrupts = bus.interrupt_counters();
+    let dma = bus.counters();
+    let server = [
+        ("model.clients", worker.clients),
+        ("model.messages", worker.messages.wrapping_add(client.map_or(0, Client::messages))),
+        ("model.turns", worker.turns),
+        ("model.sleeps", worker.sleeps),
+        ("model.dma_refused", dma.refused),
+        ("model.dma_pending", dma.pending),
+        ("model.interrupts", interrupts.delivered),
+        ("model.interrupts_held", interrupts.held),
+        ("model.interrupts_failed", interrupts.failed),
+    ];
+    let server = server.map(|(name, value)| Counter::new(Group::Model, name, value));
+    card.chain(server).collect()
+}
