@@ -75,6 +75,11 @@ impl ClientBus {
         self.messages.get_mut().advance(now);
     }
 
+    /// The model has done its step of this turn.
+    pub fn end_turn(&mut self) {
+        self.messages.get_mut().end_turn();
+    }
+
     /// Whether the client is so far behind with its acknowledgements that no new work should be begun.
     #[must_use]
     pub fn is_congested(&self) -> bool {

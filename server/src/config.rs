@@ -1,7 +1,6 @@
 //! What the server is to do, from the command line and the configuration file.
 
 use std::{
-    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
@@ -105,7 +104,7 @@ impl Config {
         let control = arguments
             .control
             .or(file.control)
-            .unwrap_or_else(|| with_suffix(&socket, ".control"));
+            .unwrap_or_else(|| control::default_path(&socket));
         if control == socket {
             return Err(ConfigError::SameSocket { path: socket });
         }
@@ -156,12 +155,6 @@ where
 {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(de::Error::custom)
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut path = OsString::from(path);
-    path.push(suffix);
-    PathBuf::from(path)
 }
 
 /// A unicast MAC address that is not all zeros.

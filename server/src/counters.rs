@@ -25,7 +25,12 @@ pub(crate) fn all(
     let dma = bus.counters();
     let server = [
         ("model.clients", worker.clients),
-        ("model.messages", worker.messages.wrapping_add(client.map_or(0, Client::messages))),
+        (
+            "model.messages",
+            worker
+                .messages
+                .wrapping_add(client.map_or(0, Client::messages)),
+        ),
         ("model.turns", worker.turns),
         ("model.sleeps", worker.sleeps),
         ("model.dma_refused", dma.refused),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use guest_memory::Backing;
+use ixgbe_spec::pci::{CONFIG_SIZE, CSR_BAR_SIZE, IO_BAR_SIZE, MSIX_BAR_SIZE, MSIX_PBA};
 use nic_model::{Bar, Context, Port, Time, Wire};
 use nix::errno;
 use vfio_user::{
@@ -15,20 +16,7 @@ use vfio_user::{
 };
 use vm_memory::Permissions;
 
-use crate::{
-    bus::ClientBus,
-    irq::{IrqIndex, MSIX_VECTORS},
-    message_dma::Serial,
-};
-
-/// Size of the CSR space with the flash above it (datasheet 9.3.6.1).
-const CSR_SIZE: u64 = 512 << 10;
-/// Size of the I/O space: IOADDR and IODATA.
-const IO_SIZE: u64 = 32;
-/// Size of the MSI-X table and pending bits.
-const MSIX_SIZE: u64 = 16 << 10;
-/// Size of PCI Express configuration space.
-const CONFIG_SIZE: u64 = 4096;
+use crate::{bus::ClientBus, irq::IrqIndex, message_dma::Serial};
 
 /// Index of configuration space among the regions (`VFIO_PCI_CONFIG_REGION_INDEX`).
 const CONFIG_REGION: u32 = 7;
@@ -43,14 +31,14 @@ pub fn description() -> Description {
     Description {
         flags: DeviceFlags::PCI | DeviceFlags::RESET,
         regions: vec![
-            Region::trapped(CSR_SIZE),
+            Region::trapped(CSR_BAR_SIZE.into()),
             Region::ABSENT,
-            Region::trapped(IO_SIZE),
+            Region::trapped(IO_BAR_SIZE.into()),
             Region::ABSENT,
-            Region::trapped(MSIX_SIZE),
+            Region::trapped(MSIX_BAR_SIZE.into()),
             Region::ABSENT,
             Region::ABSENT,
-            Region::trapped(CONFIG_SIZE),
+            Region::trapped(CONFIG_SIZE as u64),
             Region::ABSENT,
         ],
         irqs: vec![
@@ -60,7 +48,7 @@ pub fn description() -> Description {
             },
             eventfd(1),
             // Without NORESIZE: with it, QEMU takes all vectors down to add one, and loses interrupts in between.
-            eventfd(MSIX_VECTORS),
+            eventfd(IrqIndex::MsiX.vectors()),
             eventfd(1),
             eventfd(1),
         ],
@@ -126,6 +114,9 @@ impl Device for Served<'_, '_> {
             Place::Bar(bar, offset) => port.bar_read(bar, offset, data, context),
             Place::Config(offset) => port.config_read(offset, data),
         });
+        if let Place::Bar(Bar::MsiX, offset) = place {
+            add_pending(self.card.bus.irqs().msix_pending(), offset, data);
+        }
         Ok(())
     }
 
@@ -212,6 +203,20 @@ impl Device for Served<'_, '_> {
     }
 }
 
+/// Adds the vectors that wait for the client to the pending bits, as far as `data`, read at `offset` of the MSI-X BAR,
+/// shows them.
+fn add_pending(pending: u64, offset: u64, data: &mut [u8]) {
+    let bits = (u64::from(MSIX_PBA)..).zip(pending.to_le_bytes());
+    for (place, bits) in bits {
+        let byte = place
+            .checked_sub(offset)
+            .and_then(|index| data.get_mut(usize::try_from(index).ok()?));
+        if let Some(byte) = byte {
+            *byte |= bits;
+        }
+    }
+}
+
 fn permissions(protection: Protection) -> Permissions {
     match (
         protection.contains(Protection::READ),
@@ -235,6 +240,15 @@ mod tests {
     #[test]
     fn an_errno_keeps_its_number() {
         assert_eq!(errno(errno::Errno::EEXIST), Errno::EXIST);
+    }
+
+    #[test]
+    fn vectors_that_wait_show_in_the_pending_bits_only() {
+        let mut data = [0; 8];
+
+        add_pending(0x1122, u64::from(MSIX_PBA) - 2, &mut data);
+
+        assert_eq!(data, [0, 0, 0x22, 0x11, 0, 0, 0, 0]);
     }
 
     #[test]

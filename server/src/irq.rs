@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use ixgbe_spec::pci::MSIX_VECTORS;
 use nic_model::bus::Signal;
 use nix::{
     errno::Errno,
@@ -11,9 +12,6 @@ use nix::{
 };
 
 use crate::events::{Registry, Source, Watched};
-
-/// Number of MSI-X vectors of a port (datasheet 9.3.8).
-pub const MSIX_VECTORS: u32 = 64;
 
 /// A kind of interrupt, as the client numbers them (`VFIO_PCI_*_IRQ_INDEX`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +49,7 @@ impl IrqIndex {
     #[must_use]
     pub const fn vectors(self) -> u32 {
         match self {
-            Self::MsiX => MSIX_VECTORS,
+            Self::MsiX => MSIX_VECTORS as u32,
             Self::Intx | Self::Msi | Self::Err | Self::Req => 1,
         }
     }

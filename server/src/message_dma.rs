@@ -4,10 +4,13 @@
 //! and reports the answers.
 //!
 //! # Reads
-//! A read finds its data among the answers, or asks for them and is pending. The model then repeats the whole step. A
-//! step ends when it is pending or when it is retired; the answers that a retired step has used are dropped, those that
-//! an unfinished one has used are kept for its repetition. An answer that nobody uses for [`KEPT_FOR`] is dropped too,
-//! since the step that asked for it may never come again, and the client may change the memory behind it.
+//! A read finds its data among the answers, or asks for them and is pending. The model then repeats the whole step, once
+//! a turn, until it can be retired. So an answer is kept until
+//! - the step that has used it is retired; an unfinished step's answers stay for its repetition;
+//! - or a turn passes that does not use it, although an earlier one did: the model needs it no more;
+//! - or nobody has used it for [`KEPT_FOR`]: the step that asked for it may never come again.
+//!
+//! The client may change the memory behind an answer, so none is kept longer than that.
 //!
 //! # Writes
 //! A write is queued and counts as done. Interrupts that are raised after it wait until the client has acknowledged it:
@@ -76,6 +79,7 @@ impl Command {
 #[derive(Debug, Default)]
 pub struct MessageDma {
     now: Time,
+    turn: u64,
     commands: VecDeque<Command>,
     serial: u64,
     step: u64,
@@ -92,10 +96,12 @@ struct Read {
     iova: u64,
     len: usize,
     answer: Answer,
-    /// The step that used it last.
+    /// The step that asked for it or used it last.
     step: u64,
-    /// When it was answered or used last.
-    used: Time,
+    /// The turn that used it last.
+    used: Option<u64>,
+    /// When it was asked for or answered.
+    since: Time,
 }
 
 impl Read {
@@ -103,6 +109,10 @@ impl Read {
     fn offset(&self, iova: u64) -> Option<usize> {
         let offset = usize::try_from(iova.checked_sub(self.iova)?).ok()?;
         (offset < self.len).then_some(offset)
+    }
+
+    const fn is_answered(&self) -> bool {
+        !matches!(self.answer, Answer::Awaited)
     }
 }
 
@@ -136,11 +146,24 @@ enum Known {
 }
 
 impl MessageDma {
-    /// Tells the time, and drops answers that nobody came for.
+    /// Tells the time.
     pub fn advance(&mut self, now: Time) {
         self.now = now;
+    }
+
+    /// A turn is over in which the model has repeated what was pending: drops answers that it needs no more.
+    pub fn end_turn(&mut self) {
+        let (now, turn) = (self.now, self.turn);
+        self.turn = turn.wrapping_add(1);
+        if self.reads.is_empty() {
+            return;
+        }
         self.drop_reads(|read| {
-            !matches!(read.answer, Answer::Awaited) && now.since(read.used) > KEPT_FOR
+            read.is_answered()
+                && match read.used {
+                    Some(used) => used != turn,
+                    None => now.since(read.since) > KEPT_FOR,
+                }
         });
     }
 
@@ -189,7 +212,7 @@ impl MessageDma {
             return self.ask(iova, wanted);
         };
         read.step = self.step;
-        read.used = self.now;
+        read.used = Some(self.turn);
         match read.answer.clone() {
             Answer::Awaited => Ok(Known::Awaited(read.len.saturating_sub(offset))),
             Answer::Data(answer) => Ok(Known::Bytes { answer, offset }),
@@ -207,13 +230,10 @@ impl MessageDma {
         };
         if !fits(self) {
             let step = self.step;
-            self.drop_reads(|read| !matches!(read.answer, Answer::Awaited) && read.step != step);
+            self.drop_reads(|read| read.is_answered() && read.step != step);
         }
         if !fits(self) {
-            let some_awaited = self
-                .reads
-                .iter()
-                .any(|read| matches!(read.answer, Answer::Awaited));
+            let some_awaited = self.reads.iter().any(|read| !read.is_answered());
             return Err(if some_awaited {
                 self.step = self.step.wrapping_add(1);
                 DmaError::Pending
@@ -229,7 +249,8 @@ impl MessageDma {
             len,
             answer: Answer::Awaited,
             step: self.step,
-            used: self.now,
+            used: None,
+            since: self.now,
         });
         self.commands.push_back(Command::Read { serial, iova, len });
         Ok(Known::Awaited(len))
@@ -243,7 +264,8 @@ impl MessageDma {
                 Some(data) if data.len() == read.len => Answer::Data(data.into()),
                 _ => Answer::Refused,
             };
-            read.used = now;
+            read.used = None;
+            read.since = now;
         }
     }
 
@@ -452,10 +474,33 @@ mod tests {
         let question = asked(&mut dma);
         dma.read_done(question[0].0, Some(b"d"));
 
+        dma.end_turn();
+        dma.end_turn();
+        let soon = dma.reads.len();
         dma.advance(Time::ZERO + KEPT_FOR + Duration::from_nanos(1));
+        dma.end_turn();
 
+        assert_eq!(soon, 1);
         assert_eq!(read(&mut dma, 0x1000, 1), Err(DmaError::Pending));
         assert_eq!(asked(&mut dma).len(), 1);
+    }
+
+    #[test]
+    fn an_answer_is_kept_as_long_as_each_turn_uses_it() {
+        let mut dma = MessageDma::default();
+        assert_eq!(read(&mut dma, 0x1000, 1), Err(DmaError::Pending));
+        let question = asked(&mut dma);
+        dma.read_done(question[0].0, Some(b"d"));
+
+        assert_eq!(read(&mut dma, 0x1000, 1), Ok(b"d".to_vec()));
+        assert_eq!(read(&mut dma, 0x2000, 1), Err(DmaError::Pending));
+        dma.end_turn();
+        assert_eq!(read(&mut dma, 0x1000, 1), Ok(b"d".to_vec()));
+        dma.end_turn();
+        assert_eq!(dma.reads.len(), 2);
+        dma.end_turn();
+
+        assert_eq!(read(&mut dma, 0x1000, 1), Err(DmaError::Pending));
     }
 
     #[test]

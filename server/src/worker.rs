@@ -79,7 +79,8 @@ impl Worker {
     pub fn new(config: &Config, signals: SignalFd) -> anyhow::Result<Self> {
         let wire = config.wire.open()?;
         let listener = Listener::bind(&config.socket)?;
-        let (handle, inbox) = control::channel().context("cannot make a way for control requests")?;
+        let (handle, inbox) =
+            control::channel().context("cannot make a way for control requests")?;
         let control = control::Server::start(&config.control, handle)?;
         let events = Events::new().context("cannot create the epoll set or its timer")?;
         let registry = events.registry();
@@ -200,6 +201,7 @@ impl Worker {
         if !self.bus.is_congested() {
             self.receive(ready, now);
             self.busy = self.card(now).with(Port::step);
+            self.bus.end_turn();
         }
         self.send_to_client(now)?;
         self.heed_wire()

@@ -57,6 +57,25 @@ fn a_file_in_place_of_the_socket_is_left_alone() {
 }
 
 #[test]
+fn a_control_socket_that_cannot_be_made_fails_with_one_line_and_leaves_no_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("nic.sock");
+    let control = folder.path().join("missing/control");
+
+    let output = run(&[
+        "--socket",
+        socket.to_str().unwrap(),
+        "--control",
+        control.to_str().unwrap(),
+    ]);
+
+    let line = only_line(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(line.contains("missing"), "{line}");
+    assert!(!socket.exists());
+}
+
+#[test]
 fn a_tap_that_is_not_there_fails_with_one_line_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("nic.sock");

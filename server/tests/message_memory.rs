@@ -150,6 +150,8 @@ impl Nic {
     /// Answers the card's messages until its interrupt has come, and not one longer.
     fn serve_until_interrupt(&mut self) {
         loop {
+            // First: a call may have read them together with its reply.
+            self.client.serve().unwrap();
             let mut fds = [
                 PollFd::new(self.rx.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.client.as_fd(), PollFlags::POLLIN),
@@ -159,7 +161,6 @@ impl Nic {
             if fds[0].any().unwrap() {
                 return;
             }
-            self.client.serve().unwrap();
         }
     }
 }

@@ -24,7 +24,7 @@ use nix::sys::{
 use crate::{session, worker::Handle};
 
 /// Clients at a time; one more is turned away.
-const MAX_CLIENTS: usize = 32;
+pub(crate) const MAX_CLIENTS: usize = 32;
 
 /// How long a server that ends waits for clients to take the rest of their answers.
 const GRACE: Duration = Duration::from_millis(500);

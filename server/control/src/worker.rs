@@ -19,12 +19,13 @@ use wire::{Backend, InjectError, Plug, Tapped};
 use crate::{
     capture::Recorder,
     protocol::{ControlError, Counter, Group, Info, Injected, Link, Stats},
+    server::MAX_CLIENTS,
 };
 
 /// How long a client waits for the worker. A turn of its loop takes far less.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Requests that are served in one turn.
-const PER_TURN: usize = 16;
+/// Requests that are served in one turn: as many as there can be, since each client waits for the answer to its one.
+const PER_TURN: usize = MAX_CLIENTS;
 
 /// What a client wants of the worker.
 #[derive(Debug)]
@@ -144,7 +145,7 @@ impl Inbox {
         }
     }
 
-    /// Answers what was asked, at most 16 requests. `counters` is called for each request for statistics and gives
+    /// Answers what was asked, at most one of each client. `counters` is called for each request for statistics and gives
     /// those of the port (groups hardware and model); the cable's are added here.
     pub fn serve<B: Backend>(
         &mut self,

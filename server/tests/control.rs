@@ -1,0 +1,80 @@
+//! A running server under its control socket.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use control::{Group, Link};
+use ixgbe_spec::register::Reg;
+use support::Server;
+
+const CSR: u32 = 0;
+const LINK_UP: u32 = 1 << 30;
+
+fn controller(server: &Server) -> control::Client {
+    control::Client::connect(&server.control()).unwrap()
+}
+
+fn counter(controller: &mut control::Client, group: Group, name: &str) -> u64 {
+    let counters = controller.stats().unwrap().counters;
+    let mut named = counters
+        .iter()
+        .filter(|counter| counter.group == group && counter.name == name);
+    named.next().unwrap().value
+}
+
+#[test]
+fn pulling_the_cable_takes_the_link_down_and_putting_it_in_brings_it_up() {
+    let server = Server::start();
+    let mut controller = controller(&server);
+    let mut client = server.client();
+    let mut link = || {
+        let mut links = [0; 4];
+        let offset = u64::from(Reg::LINKS.offset(0));
+        client.region_read(CSR, offset, &mut links).unwrap();
+        u32::from_le_bytes(links) & LINK_UP != 0
+    };
+    while !link() {}
+
+    controller.set_link(Link::Down).unwrap();
+    let pulled = link();
+    controller.set_link(Link::Up).unwrap();
+
+    assert!(!pulled);
+    while !link() {}
+}
+
+#[test]
+fn clients_and_their_messages_are_counted() {
+    let server = Server::start();
+    let mut controller = controller(&server);
+    let mut client = server.client();
+    client.device_info().unwrap();
+    client.region_info(0).unwrap();
+
+    let clients = counter(&mut controller, Group::Model, "model.clients");
+    let messages = counter(&mut controller, Group::Model, "model.messages");
+
+    assert_eq!(clients, 1);
+    assert_eq!(messages, 3);
+}
+
+#[test]
+fn the_cables_and_the_cards_counters_are_there_without_a_client() {
+    let server = Server::start();
+    let mut controller = controller(&server);
+
+    assert_eq!(counter(&mut controller, Group::Wire, "tx_frames"), 0);
+    assert_eq!(counter(&mut controller, Group::Hardware, "GPRC"), 0);
+}
+
+#[test]
+fn a_frame_that_is_injected_without_a_driver_is_taken_and_lost() {
+    let server = Server::start();
+    let mut controller = controller(&server);
+
+    let accepted = controller.inject(&[vec![0xff; 60]]).unwrap();
+
+    assert_eq!(accepted, 1);
+    assert_eq!(counter(&mut controller, Group::Wire, "injected"), 1);
+    assert_eq!(counter(&mut controller, Group::Hardware, "GPRC"), 0);
+}
