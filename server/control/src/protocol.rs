@@ -237,3 +237,61 @@ pub enum ControlError {
     #[error("the server's worker does not answer; it is ending or stuck (see its log)")]
     NotAnswering,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn round_trip<T: Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+        serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_counter_beyond_varlinks_integers_is_shown_as_the_largest() {
+        let counter = Counter::new(Group::Model, "huge", u64::MAX);
+
+        assert_eq!(round_trip(&counter).value, i64::MAX.cast_unsigned());
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_refused() {
+        let parsed = serde_json::from_str::<CaptureParameters>(r#"{"snaplength": 3}"#);
+
+        assert!(parsed.is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn injected_frames_are_read_as_they_were_written(
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..10),
+        ) {
+            let parameters = InjectParameters { frames };
+
+            prop_assert_eq!(round_trip(&parameters), parameters);
+        }
+
+        #[test]
+        fn captured_frames_are_read_as_they_were_written(
+            sent: bool,
+            time: i64,
+            length: u32,
+            data in prop::collection::vec(any::<u8>(), 0..200),
+            lost in 0..i64::MAX.cast_unsigned(),
+        ) {
+            let direction = if sent { Direction::Transmit } else { Direction::Receive };
+            let frames = vec![CapturedFrame { direction, time, length, data }];
+            let captured = Captured { frames, lost };
+
+            prop_assert_eq!(round_trip(&captured), captured);
+        }
+
+        #[test]
+        fn any_text_is_a_call_or_none(text in ".{0,100}") {
+            let call = serde_json::from_str::<Call<'_>>(&text);
+
+            prop_assert!(call.is_err() || text.contains("method"));
+        }
+    }
+}

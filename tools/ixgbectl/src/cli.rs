@@ -15,12 +15,12 @@ EXAMPLES
   ixgbectl --json stats | jq '.counters[] | select(.value > 0)'
 
 WHICH SERVER
-  --control PATH, else the environment variable IXGBE_CONTROL, else the one control socket (PATH ends with .control)
-  of a vfio-user-ixgbe that runs on this machine, in this network namespace.
+  --control PATH, else the environment variable IXGBE_CONTROL, else the one control
+  socket (its name ends with .control) that is open in this network namespace.
 
 EXIT CODE
-  0 if everything was done, 1 if something failed (standard error says what and what to do), 2 for a wrong command
-  line.";
+  0 if everything was done, 1 if something failed (standard error says what and what
+  to do), 2 for a wrong command line.";
 
 /// Inject, capture and inspect on a running vfio-user-ixgbe, the Intel 82599 NIC in software.
 #[derive(Debug, Parser)]
@@ -41,18 +41,27 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Let frames arrive at the NIC as if from the cable.
+    ///
+    /// Frames have no FCS; those shorter than 60 bytes are padded with zeros. All input is read before the first frame is
+    /// injected. They arrive in order, as fast as the NIC takes them; the times in a capture do not matter.
     Inject(InjectArguments),
     /// Write the frames that pass, in both directions, to a pcapng file.
+    ///
+    /// Frames are captured as they lie on the cable: large TCP frames as the segments that they become, checksums
+    /// complete. The direction is in each frame's flags: outbound is what the NIC sent, inbound what it received. SIGINT
+    /// (Ctrl-C) and SIGTERM end the capture; the file is then complete. Traffic never waits for a capture: frames that it
+    /// is too slow for are missing, counted as lost, and their number stands at the end of the file.
     Capture(CaptureArguments),
     /// Show the counters: the card's own, the model's and the cable's.
     Stats(StatsArguments),
     /// Show the state of the cable, pull it or put it back.
+    ///
+    /// The NIC loses its carrier as if somebody had pulled the cable. Frames that are under way are lost.
     Link(LinkArguments),
     /// Show which server answers.
     Info,
 }
 
-/// Frames come without FCS; those shorter than 60 bytes are padded with zeros.
 #[derive(Debug, Args)]
 pub(crate) struct InjectArguments {
     /// Files of frames: pcap, pcapng, or a hex dump (plain digits, or as xxd, hexdump -C and tcpdump -xx write it).
@@ -73,9 +82,6 @@ pub(crate) struct InjectArguments {
     pub(crate) timeout: u32,
 }
 
-/// Frames are captured as they lie on the cable: large TCP frames as the segments they become, checksums complete. The
-/// direction is in each frame's flags: outbound is what the NIC sent, inbound what it received. SIGINT (Ctrl-C) and
-/// SIGTERM end the capture; the file is then complete.
 #[derive(Debug, Args)]
 pub(crate) struct CaptureArguments {
     /// File to write; an existing one is replaced. - is standard output.

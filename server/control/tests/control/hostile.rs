@@ -1,84 +1,9 @@
-//! Clients that do not keep to the protocol, and varlink's own interface.
-
-use std::{
-    io::{Read, Write},
-    os::unix::net::UnixStream,
-    time::Duration,
-};
+//! Clients that do not keep to the protocol.
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::worker::Running;
-
-struct Raw(UnixStream);
-
-impl Raw {
-    fn connect(running: &Running) -> Self {
-        let stream = UnixStream::connect(running.path()).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        Self(stream)
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        // The server may close before it has read everything.
-        let _ = self.0.write_all(bytes);
-    }
-
-    fn call(&mut self, call: &Value) -> Value {
-        self.send(format!("{call}\0").as_bytes());
-        self.reply()
-    }
-
-    fn reply(&mut self) -> Value {
-        let mut message = Vec::new();
-        let mut byte = [0];
-        loop {
-            self.0.read_exact(&mut byte).unwrap();
-            if byte == [0] {
-                return serde_json::from_slice(&message).unwrap();
-            }
-            message.push(byte[0]);
-        }
-    }
-
-    /// Everything until the server closes.
-    fn rest(&mut self) -> Vec<u8> {
-        let mut rest = Vec::new();
-        if let Err(error) = self.0.read_to_end(&mut rest) {
-            // The server closed before it had read everything.
-            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-        }
-        rest
-    }
-}
-
-#[test]
-fn get_info_lists_both_interfaces() {
-    let running = Running::start();
-
-    let reply = Raw::connect(&running).call(&json!({"method": "org.varlink.service.GetInfo"}));
-
-    assert_eq!(
-        reply["parameters"]["interfaces"],
-        json!(["org.varlink.service", "io.vfio-user-ixgbe.Control1"])
-    );
-    assert_eq!(reply["parameters"]["product"], "vfio-user-ixgbe");
-}
-
-#[test]
-fn the_description_of_an_interface_is_that_of_the_repository() {
-    let running = Running::start();
-
-    let reply = Raw::connect(&running).call(&json!({
-        "method": "org.varlink.service.GetInterfaceDescription",
-        "parameters": {"interface": "io.vfio-user-ixgbe.Control1"},
-    }));
-
-    assert_eq!(reply["parameters"]["description"], control::DESCRIPTION);
-}
+use crate::{raw::Raw, worker::Running};
 
 #[test]
 fn unknown_methods_interfaces_and_parameters_are_told_by_name() {
@@ -197,7 +122,7 @@ proptest! {
         let running = Running::start();
         let mut raw = Raw::connect(&running);
         raw.send(&bytes);
-        raw.0.shutdown(std::net::Shutdown::Write).unwrap();
+        raw.finish();
         raw.rest();
 
         prop_assert!(running.client().info().is_ok());

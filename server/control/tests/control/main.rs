@@ -1,7 +1,9 @@
 //! The control server over its socket, with a worker on a loopback wire.
 #![expect(clippy::unwrap_used, reason = "a test stops where a step fails")]
 
+mod description;
 mod hostile;
+mod raw;
 mod worker;
 
 use std::{

@@ -1,0 +1,143 @@
+//! The interface's description, as an independent parser of varlink's language reads it, against what the server does.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+use zlink_idl::Interface;
+
+use crate::{raw::Raw, worker::Running};
+
+#[test]
+fn get_info_lists_both_interfaces() {
+    let running = Running::start();
+
+    let reply = Raw::connect(&running).call(&json!({"method": "org.varlink.service.GetInfo"}));
+
+    assert_eq!(
+        reply["parameters"]["interfaces"],
+        json!(["org.varlink.service", "io.vfio-user-ixgbe.Control1"])
+    );
+    assert_eq!(reply["parameters"]["product"], "vfio-user-ixgbe");
+}
+
+#[test]
+fn the_description_of_an_interface_is_that_of_the_repository() {
+    let running = Running::start();
+
+    let reply = Raw::connect(&running).call(&json!({
+        "method": "org.varlink.service.GetInterfaceDescription",
+        "parameters": {"interface": "io.vfio-user-ixgbe.Control1"},
+    }));
+
+    assert_eq!(reply["parameters"]["description"], control::DESCRIPTION);
+}
+
+/// Keys of the reply's parameters.
+fn keys(reply: &Value) -> BTreeSet<&str> {
+    let parameters = reply["parameters"].as_object().unwrap();
+    parameters.keys().map(String::as_str).collect()
+}
+
+/// Names of a method's outputs.
+fn outputs<'a>(interface: &'a Interface<'_>, method: &str) -> BTreeSet<&'a str> {
+    let method = interface
+        .methods()
+        .find(|described| described.name().as_str() == method)
+        .unwrap();
+    method
+        .outputs()
+        .map(|field| field.name().as_str())
+        .collect()
+}
+
+/// Names of a type's fields.
+fn fields<'a>(interface: &'a Interface<'_>, name: &str) -> BTreeSet<&'a str> {
+    let described = interface
+        .custom_types()
+        .find(|described| described.name().as_str() == name)
+        .unwrap();
+    described
+        .as_object()
+        .unwrap()
+        .fields()
+        .map(|field| field.name().as_str())
+        .collect()
+}
+
+#[test]
+fn replies_have_the_fields_that_the_description_names() {
+    let running = Running::start();
+    let interface = Interface::try_from(control::DESCRIPTION).unwrap();
+    let mut raw = Raw::connect(&running);
+    let mut call = |method: &str, parameters: Value| {
+        raw.call(&json!({"method": format!("{}.{method}", control::INTERFACE), "parameters": parameters}))
+    };
+
+    let info = call("Info", json!({}));
+    let stats = call("Stats", json!({}));
+    let injected = call("Inject", json!({"frames": []}));
+    let set = call("SetLink", json!({"state": "up"}));
+    let refused = call("Inject", json!({"frames": ["AA=="]}));
+
+    assert_eq!(interface.name().as_str(), control::INTERFACE);
+    assert_eq!(keys(&info), outputs(&interface, "Info"));
+    assert_eq!(keys(&stats), outputs(&interface, "Stats"));
+    assert_eq!(keys(&injected), outputs(&interface, "Inject"));
+    assert_eq!(keys(&set), outputs(&interface, "SetLink"));
+    let counter: &Map<String, Value> = stats["parameters"]["counters"][0].as_object().unwrap();
+    assert_eq!(
+        counter.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        fields(&interface, "Counter")
+    );
+    let error = interface
+        .errors()
+        .find(|error| error.name().as_str() == "FrameLength")
+        .unwrap();
+    assert_eq!(refused["error"], "io.vfio-user-ixgbe.Control1.FrameLength");
+    assert_eq!(
+        keys(&refused),
+        error.fields().map(|field| field.name().as_str()).collect()
+    );
+}
+
+#[test]
+fn captured_frames_have_the_fields_that_the_description_names() {
+    let running = Running::start();
+    let interface = Interface::try_from(control::DESCRIPTION).unwrap();
+    let mut raw = Raw::connect(&running);
+
+    let started = raw.call(&json!({
+        "method": "io.vfio-user-ixgbe.Control1.Capture", "parameters": {"snapLength": 4}, "more": true,
+    }));
+    running.send(&[7; 60]);
+    let captured = raw.reply();
+
+    assert_eq!(started["continues"], true);
+    assert_eq!(keys(&captured), outputs(&interface, "Capture"));
+    let frame = captured["parameters"]["frames"][0].as_object().unwrap();
+    assert_eq!(
+        frame.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        fields(&interface, "CapturedFrame")
+    );
+    assert_eq!(
+        (frame["data"].as_str(), frame["length"].as_u64()),
+        (Some("BwcHBw=="), Some(60))
+    );
+}
+
+#[test]
+fn every_method_of_the_description_is_known_to_the_server() {
+    let running = Running::start();
+    let interface = Interface::try_from(control::DESCRIPTION).unwrap();
+
+    let unknown: Vec<_> = interface
+        .methods()
+        .map(|method| method.name().as_str())
+        .filter(|method| {
+            let call = json!({"method": format!("{}.{method}", control::INTERFACE)});
+            Raw::connect(&running).call(&call)["error"] == "org.varlink.service.MethodNotFound"
+        })
+        .collect();
+
+    assert_eq!(unknown, Vec::<&str>::new());
+}
