@@ -1,4 +1,4 @@
-#!/usr/bin/busybox sh
+#!/usr/bin/dash
 # Runs the commands that come in on the port $1. One request is a line `NUMBER SECONDS COMMAND`, the command in base64; its
 # answer is a line `done NUMBER STATUS OUT ERR` and then OUT bytes of standard output and ERR bytes of standard error.
 # `put NUMBER BLOCKS SIZE PATH`, followed by BLOCKS blocks of 4096 bytes, writes the first SIZE bytes of them to a file.

@@ -1,4 +1,4 @@
-#!/usr/bin/busybox sh
+#!/usr/bin/dash
 # What udhcpc runs when an address comes or goes.
 case $1 in
 deconfig)

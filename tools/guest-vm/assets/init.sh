@@ -1,6 +1,6 @@
-#!/usr/bin/busybox sh
-# First process of a guest: mounts, modules for the agent's port, then the agent. Asked for by `shell` on the kernel's
-# command line, it also gives a shell on the serial console.
+#!/usr/bin/dash
+# First process of a guest: mounts, modules for the agent's port, then the agent. With `shell` on the kernel's command
+# line it also gives a shell on the serial console, as soon as there is a file /run/console.
 export PATH=/usr/sbin:/usr/bin HOME=/root TERM=vt100
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -27,8 +27,11 @@ done
 agent </dev/null "/dev/$port" &
 
 if grep -qw shell /proc/cmdline; then
+    until [ -e /run/console ]; do
+        usleep 50000
+    done
     # The end of the shell is the end of the guest.
-    setsid -c sh -l </dev/ttyS0 >/dev/ttyS0 2>&1
+    setsid -c bash -l </dev/ttyS0 >/dev/ttyS0 2>&1
     poweroff -f
 fi
 while :; do

@@ -22,6 +22,8 @@ const DHCP: &str = include_str!("../assets/dhcp.sh");
 
 /// Programs in the guest, besides busybox' own.
 const PROGRAMS: &[&str] = &[
+    "bash",
+    "dash",
     "ethtool",
     "ip",
     "iperf3",
@@ -157,7 +159,7 @@ fn contents(userland: &Userland, kernel: &KernelFiles) -> Result<BTreeMap<String
     );
     files.insert(
         "etc/passwd".to_owned(),
-        Content::Script("root:x:0:0:root:/root:/bin/sh\n"),
+        Content::Script("root:x:0:0:root:/root:/bin/bash\n"),
     );
     files.insert("etc/group".to_owned(), Content::Script("root:x:0:\n"));
     files.insert(
@@ -180,6 +182,8 @@ fn contents(userland: &Userland, kernel: &KernelFiles) -> Result<BTreeMap<String
         }
         files.insert(format!("usr/bin/{name}"), Content::Copy(program));
     }
+    // busybox' own shell would prefer its small versions of `ip` and others to the real ones.
+    files.insert("usr/bin/sh".to_owned(), Content::Link("dash".to_owned()));
     for name in KMOD_LINKS {
         files.insert(format!("usr/bin/{name}"), Content::Link("kmod".to_owned()));
     }

@@ -14,7 +14,9 @@ const PACKAGES: PackageSet = PackageSet {
     name: "userland",
     suite: "trixie",
     packages: &[
+        "bash",
         "busybox-static",
+        "dash",
         "ethtool",
         "iperf3",
         "iproute2",
@@ -25,7 +27,9 @@ const PACKAGES: PackageSet = PackageSet {
     ],
     without: &[
         "adduser",
+        "base-files",
         "debconf",
+        "debianutils",
         "init-system-helpers",
         "libpam0g",
         "passwd",
@@ -104,7 +108,8 @@ impl Userland {
         let output = command
             .output()
             .map_err(|source| Error::Start { what, source })?;
-        // Lines are `NAME => PATH (ADDRESS)`. A static program has none, and the loader then reports an error.
+        // Lines are `NAME => PATH (ADDRESS)`; a NAME that is a path is the loader's. A static
+        // program has none, and the loader then reports an error.
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let pairs = text
             .lines()
@@ -112,7 +117,7 @@ impl Userland {
         let found = pairs.filter_map(|(name, rest)| {
             Some((name.to_owned(), PathBuf::from(rest.split(" (").next()?)))
         });
-        Ok(found.collect())
+        Ok(found.filter(|(name, _)| !name.contains('/')).collect())
     }
 }
 

@@ -305,11 +305,13 @@ impl Guest {
         self.qemu.cpu_time()
     }
 
-    /// Waits until QEMU ends, that is until the guest powers off. For a guest whose console a person uses.
+    /// Gives the console of a guest that was booted with [`ConsoleUse::Shell`] to the person at the terminal: starts the
+    /// shell there, and waits until it is left, which powers the guest off.
     ///
     /// # Errors
-    /// The guest's kernel fails.
-    pub fn wait_for_end(mut self) -> Result<()> {
+    /// As for [`Guest::run`].
+    pub fn give_console(mut self) -> Result<()> {
+        self.sh("touch /run/console")?;
         while self.qemu.ended().is_none() {
             if let Some(line) = self.console.fault() {
                 return Err(GuestError::KernelFault {

@@ -356,7 +356,7 @@ fn console(rig: Rig, cable: &Cable) -> Result<((), Seen)> {
         cable.host()
     );
     let Rig { guest, server } = rig;
-    let result = guest.wait_for_end();
+    let result = guest.give_console();
     drop(server);
     result?;
     Ok(((), Seen::new("left", Value::Null)))
