@@ -1,25 +1,15 @@
 //! The L2 address filter (7.1.1.1).
 
-use ixgbe_spec::register::Reg;
+use ixgbe_spec::register::{
+    Reg,
+    bits::{
+        fctrl::{BAM, MPE, UPE},
+        mcstctrl::{MFE, MO},
+        rah::{ADDRESS, AV},
+    },
+};
 
 use crate::regs::RegisterFile;
-
-/// Filter Control, promiscuous and broadcast bits (8.2.3.7.1).
-pub(crate) mod fctrl {
-    /// Store bad packets.
-    pub(crate) const SBP: u32 = 1 << 1;
-    /// Multicast promiscuous enable.
-    pub(crate) const MPE: u32 = 1 << 8;
-    /// Unicast promiscuous enable.
-    pub(crate) const UPE: u32 = 1 << 9;
-    /// Broadcast accept mode.
-    pub(crate) const BAM: u32 = 1 << 10;
-}
-
-/// RAH: address valid.
-const AV: u32 = 1 << 31;
-/// MCSTCTRL: multicast filter enable.
-const MFE: u32 = 1 << 2;
 
 /// An Ethernet address as a number, first byte in the low bits (the layout of RAL and RAH).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +25,7 @@ impl Mac {
     }
 
     const fn from_rar(low: u32, high: u32) -> Self {
-        Self((high as u64 & 0xFFFF) << 32 | low as u64)
+        Self(((high & ADDRESS) as u64) << 32 | low as u64)
     }
 
     /// What the address is a group of.
@@ -49,9 +39,9 @@ impl Mac {
         }
     }
 
-    /// Row and bit in MTA or PFUTA that the twelve address bits lead to which MCSTCTRL.MO selects (8.2.3.7.7).
+    /// Row and bit in MTA or PFUTA that the twelve address bits lead to which MCSTCTRL.MO selects (8.2.3.7).
     pub(crate) const fn hash(self, multicast_control: u32) -> (usize, u32) {
-        let lowest_bit = match multicast_control & 3 {
+        let lowest_bit = match multicast_control & MO {
             0 => 36,
             1 => 35,
             2 => 34,
@@ -112,14 +102,12 @@ impl AddressFilter {
             regs.get(table, row) >> bit & 1 == 1
         };
         match mac.kind() {
-            Kind::Broadcast => (control & (fctrl::BAM | fctrl::MPE) != 0).then_some(Match::Inexact),
-            Kind::Multicast => (control & fctrl::MPE != 0
+            Kind::Broadcast => (control & (BAM | MPE) != 0).then_some(Match::Inexact),
+            Kind::Multicast => (control & MPE != 0
                 || multicast & MFE != 0 && hit(Reg::MTA)
                 || self.is_exact(mac, regs))
             .then_some(Match::Inexact),
-            Kind::Unicast if control & fctrl::UPE != 0 || self.is_exact(mac, regs) => {
-                Some(Match::Exact)
-            }
+            Kind::Unicast if control & UPE != 0 || self.is_exact(mac, regs) => Some(Match::Exact),
             Kind::Unicast => hit(Reg::PFUTA).then_some(Match::Inexact),
         }
     }
@@ -206,21 +194,21 @@ mod tests {
     #[test]
     fn broadcast_passes_with_bam_or_multicast_promiscuous_only() {
         let mut regs = RegisterFile::default();
-        regs.set(Reg::FCTRL, 0, fctrl::UPE);
+        regs.set(Reg::FCTRL, 0, UPE);
         assert_eq!(accept(&regs, [0xFF; 6]), None);
-        regs.set(Reg::FCTRL, 0, fctrl::BAM);
+        regs.set(Reg::FCTRL, 0, BAM);
         assert_eq!(accept(&regs, [0xFF; 6]), Some(Match::Inexact));
-        regs.set(Reg::FCTRL, 0, fctrl::MPE);
+        regs.set(Reg::FCTRL, 0, MPE);
         assert_eq!(accept(&regs, [0xFF; 6]), Some(Match::Inexact));
     }
 
     #[test]
     fn promiscuous_modes_are_for_their_kind_of_address() {
         let mut regs = RegisterFile::default();
-        regs.set(Reg::FCTRL, 0, fctrl::UPE);
+        regs.set(Reg::FCTRL, 0, UPE);
         assert_eq!(accept(&regs, OWN), Some(Match::Exact));
         assert_eq!(accept(&regs, GROUP), None);
-        regs.set(Reg::FCTRL, 0, fctrl::MPE);
+        regs.set(Reg::FCTRL, 0, MPE);
         assert_eq!(accept(&regs, OWN), None);
         assert_eq!(accept(&regs, GROUP), Some(Match::Inexact));
     }

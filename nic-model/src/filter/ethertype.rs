@@ -1,19 +1,18 @@
 //! The L2 ethertype filters (7.1.2.3).
 
-use ixgbe_spec::{descriptor::rx::PacketType, register::Reg};
-
-use crate::{regs::RegisterFile, rx::header::Headers};
+use ixgbe_spec::{
+    descriptor::rx::PacketType,
+    register::{
+        Reg,
+        bits::{
+            etqf::{ETYPE, FILTER_EN, UP_EN, UP_SHIFT},
+            etqs::{LLI, QUEUE_EN, QUEUE_SHIFT},
+        },
+    },
+};
 
 use super::five_tuple::Route;
-
-/// ETQF: enable.
-const FILTER_EN: u32 = 1 << 31;
-/// ETQF: the user priority is compared.
-const PRIORITY_EN: u32 = 1 << 19;
-/// ETQS: the filter chooses the queue.
-const QUEUE_EN: u32 = 1 << 31;
-/// ETQS: low latency interrupt.
-const LLI: u32 = 1 << 29;
+use crate::{regs::RegisterFile, rx::header::Headers};
 
 /// The filter that matches a frame: the packet type that it gives, and the queue, if it chooses one.
 #[inline]
@@ -25,7 +24,7 @@ pub(crate) fn filter(
     let action = regs.get(Reg::ETQS, n);
     let index = PacketType::from_bits_retain(u16::try_from(n).unwrap_or(0) & 7);
     let route = (action & QUEUE_EN != 0).then_some(Route {
-        queue: (action >> 16 & 0x7F) as u8,
+        queue: (action >> QUEUE_SHIFT & 0x7F) as u8,
         immediate: action & LLI != 0,
     });
     Some((PacketType::L2 | index, route))
@@ -35,9 +34,9 @@ pub(crate) fn filter(
 fn matches(filter: u32, headers: &Headers) -> bool {
     filter & FILTER_EN != 0
         && headers.length.is_none()
-        && filter & 0xFFFF == u32::from(headers.ethertype)
-        && (filter & PRIORITY_EN == 0
-            || headers.tag.map(|tag| u32::from(tag.priority())) == Some(filter >> 16 & 7))
+        && filter & ETYPE == u32::from(headers.ethertype)
+        && (filter & UP_EN == 0
+            || headers.tag.map(|tag| u32::from(tag.priority())) == Some(filter >> UP_SHIFT & 7))
 }
 
 #[cfg(test)]
@@ -84,7 +83,7 @@ mod tests {
     #[test]
     fn a_filter_with_priority_wants_a_tag_with_it() {
         let mut regs = RegisterFile::default();
-        regs.set(Reg::ETQF, 0, FILTER_EN | PRIORITY_EN | 5 << 16 | 0x8906);
+        regs.set(Reg::ETQF, 0, FILTER_EN | UP_EN | 5 << 16 | 0x8906);
         let tagged = |tci| Headers {
             tag: Some(Tag { offset: 12, tci }),
             ..headers(0x8906)

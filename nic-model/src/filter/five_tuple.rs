@@ -1,26 +1,17 @@
-//! The SYN filter and the 5-tuple filters (7.1.2.4, 7.1.2.5).
+//! The SYN filter and the 5-tuple filters (7.1.2.5, 7.1.2.6).
 
-use ixgbe_spec::register::Reg;
+use ixgbe_spec::register::{
+    Reg,
+    bits::{ftqf, l34t_imir, synqf},
+};
 
 use crate::{
     regs::RegisterFile,
     rx::header::{Headers, L3, L4, protocol, word},
 };
 
-/// SYNQF: enable.
-const SYNQF_ENABLE: u32 = 1 << 0;
-/// SYNQF: stronger than a 5-tuple filter.
-const SYNQF_PRIORITY: u32 = 1 << 31;
 /// TCP flag SYN.
 const SYN: u8 = 1 << 1;
-
-/// FTQF (8.2.3.7.19).
-mod ftqf {
-    pub(super) const ENABLE: u32 = 1 << 31;
-    /// From here on a mask bit for each of source and destination address, source and destination port, protocol.
-    pub(super) const MASK_SHIFT: u32 = 25;
-    pub(super) const POOL_MASK: u32 = 1 << 30;
-}
 
 /// What a filter wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +52,7 @@ impl FiveTupleFilters {
         regs: &RegisterFile,
     ) -> Option<Route> {
         let syn = regs.get(Reg::SYNQF, 0);
-        if syn & SYNQF_ENABLE == 0 {
+        if syn & synqf::ENABLE == 0 {
             return self.five_tuple(window, headers, pool, regs);
         }
         let is_syn = headers.l4 == L4::Tcp
@@ -69,10 +60,10 @@ impl FiveTupleFilters {
                 .get(usize::from(headers.l4_offset) + 13)
                 .is_some_and(|flags| flags & SYN != 0);
         let by_syn = is_syn.then_some(Route {
-            queue: (syn >> 1 & 0x7F) as u8,
+            queue: (syn >> synqf::QUEUE_SHIFT & 0x7F) as u8,
             immediate: false,
         });
-        if syn & SYNQF_PRIORITY != 0 {
+        if syn & synqf::PRIORITY != 0 {
             by_syn.or_else(|| self.five_tuple(window, headers, pool, regs))
         } else {
             self.five_tuple(window, headers, pool, regs).or(by_syn)
@@ -99,8 +90,8 @@ impl FiveTupleFilters {
             .find(|n| matches(*n, window, headers, pool, regs))?;
         let action = regs.get(Reg::L34T_IMIR, n);
         Some(Route {
-            queue: (action >> 21 & 0x7F) as u8,
-            immediate: action & 1 << 20 != 0,
+            queue: (action >> l34t_imir::QUEUE_SHIFT & 0x7F) as u8,
+            immediate: action & l34t_imir::LLI != 0,
         })
     }
 
@@ -110,8 +101,9 @@ impl FiveTupleFilters {
             .filter(|n| regs.get(Reg::FTQF, *n) & ftqf::ENABLE != 0)
             .collect();
         // Of equal priorities the filter with the lower index wins: the sort is stable.
-        self.enabled
-            .sort_by_key(|n| std::cmp::Reverse(regs.get(Reg::FTQF, *n) >> 2 & 7));
+        self.enabled.sort_by_key(|n| {
+            std::cmp::Reverse(regs.get(Reg::FTQF, *n) >> ftqf::PRIORITY_SHIFT & 7)
+        });
     }
 }
 
@@ -126,13 +118,13 @@ fn matches(n: usize, window: &[u8], headers: &Headers, pool: u8, regs: &Register
             && word(window, l4 + offset).map(u16::swap_bytes) == Some((value & 0xFFFF) as u16)
     };
     let compared = |field: u32| filter >> (ftqf::MASK_SHIFT + field) & 1 == 0;
-    let is_protocol = match filter & 3 {
+    let is_protocol = match filter & ftqf::PROTOCOL {
         0 => headers.ip_protocol == protocol::TCP,
         1 => headers.ip_protocol == protocol::UDP,
         2 => headers.ip_protocol == protocol::SCTP,
         _ => headers.l4 == L4::None,
     };
-    (filter & ftqf::POOL_MASK != 0 || (filter >> 8 & 0x3F) as u8 == pool)
+    (filter & ftqf::POOL_MASK != 0 || (filter >> ftqf::POOL_SHIFT & 0x3F) as u8 == pool)
         && (!compared(0) || source == regs.get(Reg::SAQF, n).to_le_bytes())
         && (!compared(1) || destination == regs.get(Reg::DAQF, n).to_le_bytes())
         && (!compared(2) || port(0, ports))

@@ -12,7 +12,7 @@ use ixgbe_spec::{
     register::Reg,
 };
 
-pub(crate) use address::{Kind, Mac, Match, fctrl};
+pub(crate) use address::{Kind, Mac, Match};
 
 use address::AddressFilter;
 use five_tuple::FiveTupleFilters;

@@ -1,24 +1,17 @@
-//! Receive side scaling: the Toeplitz hash, and the queue by MRQC (7.1.2.8, 8.2.3.7.12).
+//! Receive side scaling: the Toeplitz hash, and the queue by MRQC (7.1.2.8).
 
-use ixgbe_spec::{descriptor::rx::RssType, register::Reg};
+use ixgbe_spec::{
+    descriptor::rx::RssType,
+    register::{
+        Reg,
+        bits::{mrqc as field, psrtype},
+    },
+};
 
 use crate::{
     regs::RegisterFile,
     rx::header::{Headers, L3, L4},
 };
-
-/// MRQC: the fields that are hashed.
-mod field {
-    pub(super) const TCP_IPV4: u32 = 1 << 16;
-    pub(super) const IPV4: u32 = 1 << 17;
-    pub(super) const TCP_IPV6_EX: u32 = 1 << 18;
-    pub(super) const IPV6_EX: u32 = 1 << 19;
-    pub(super) const IPV6: u32 = 1 << 20;
-    pub(super) const TCP_IPV6: u32 = 1 << 21;
-    pub(super) const UDP_IPV4: u32 = 1 << 22;
-    pub(super) const UDP_IPV6: u32 = 1 << 23;
-    pub(super) const UDP_IPV6_EX: u32 = 1 << 24;
-}
 
 /// How MRQC.MRQE composes a queue index from pool, traffic class and RSS index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +35,7 @@ enum Group {
 
 impl Mode {
     const fn new(mrqc: u32) -> Self {
-        let (group, by, rss, classes) = match mrqc & 0xF {
+        let (group, by, rss, classes) = match mrqc & field::MRQE {
             0x1 => (0, Group::None, 0xF, 1),
             0x2 => (16, Group::TrafficClass, 0, 8),
             0x3 => (32, Group::TrafficClass, 0, 4),
@@ -133,13 +126,20 @@ impl Rss {
         let index = (hash & 0x7F) as usize;
         let entry = regs.get(Reg::RETA, index / 4) >> (8 * (index % 4));
         let mut rss = (entry & 0xF) as u8;
-        if mode.by == Group::Pool {
-            let queues = regs.get(Reg::PSRTYPE, usize::from(pool)) >> 29;
-            rss &= match queues {
-                0 => 0,
-                1 => 1,
-                _ => 3,
-            };
+        match mode.by {
+            Group::None => {}
+            Group::TrafficClass => {
+                let bits = regs.get(Reg::RQTC, 0) >> (4 * u32::from(class)) & 7;
+                rss &= (1u8 << bits).wrapping_sub(1);
+            }
+            Group::Pool => {
+                let queues = regs.get(Reg::PSRTYPE, usize::from(pool)) >> psrtype::RQPL_SHIFT;
+                rss &= match queues {
+                    0 => 0,
+                    1 => 1,
+                    _ => 3,
+                };
+            }
         }
         Choice {
             queue: mode.queue(pool, class, rss),

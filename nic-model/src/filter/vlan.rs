@@ -1,15 +1,11 @@
 //! The VLAN filter (7.1.1.2).
 
-use ixgbe_spec::register::Reg;
+use ixgbe_spec::register::{
+    Reg,
+    bits::vlnctrl::{CFI, CFIEN, VFE},
+};
 
 use crate::{regs::RegisterFile, rx::header::Tag};
-
-/// VLNCTRL: canonical form indicator that is compared.
-const CFI: u32 = 1 << 28;
-/// VLNCTRL: CFI is compared.
-const CFIEN: u32 = 1 << 29;
-/// VLNCTRL: VLAN filter enable.
-const VFE: u32 = 1 << 30;
 
 /// Whether a frame with this tag passes.
 pub(crate) fn accepts(tag: Option<Tag>, regs: &RegisterFile) -> bool {

@@ -1,4 +1,4 @@
-//! The receive packet buffer: frames that wait for descriptors (3.7.7.3, 7.1.3).
+//! The receive packet buffer: frames that wait for descriptors (7.1.4).
 //!
 //! One first-in first-out memory for each traffic class. As on the card the frame at its head holds up those behind it,
 //! whatever their queue; a queue that must not do that has SRRCTL.DROP_EN.

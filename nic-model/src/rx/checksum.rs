@@ -1,10 +1,13 @@
-//! Verification of checksums on the way in (7.1.11).
+//! Verification of checksums on the way in (7.1.11, 7.1.12).
 
-use std::{net::Ipv4Addr, net::Ipv6Addr, ops::Range};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    ops::Range,
+};
 
 use ixgbe_spec::{
     descriptor::rx::{Fragment, Status},
-    register::Reg,
+    register::{Reg, bits::rfctl::IPV6_XSUM_DIS},
 };
 
 use super::header::{Headers, L3, L4, protocol, word};
@@ -13,9 +16,6 @@ use crate::{
     regs::RegisterFile,
     wire::{L4Checksum, RxFrame},
 };
-
-/// RFCTL: no L4 checksum over IPv6.
-const IPV6_XSUM_DIS: u32 = 1 << 11;
 
 /// Place of the UDP checksum in its header.
 const UDP_CHECKSUM: usize = 6;
@@ -145,7 +145,7 @@ fn sctp_is_right(frame: &RxFrame<'_>, range: Range<usize>) -> bool {
 }
 
 /// For a descriptor without RSS hash: identification, and for a fragment that carries UDP the sum over its payload,
-/// with [`Status::UDPV`] if it holds the UDP header and that has a checksum (7.1.2.8.1, 7.1.11).
+/// with [`Status::UDPV`] if it holds the UDP header and that has a checksum (7.1.13).
 pub(crate) fn fragment(
     frame: &RxFrame<'_>,
     window: &[u8],

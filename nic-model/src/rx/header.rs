@@ -3,7 +3,7 @@
 //! It looks at a window of the first [`WINDOW`] bytes only. What lies beyond is not recognised, as with headers that
 //! are too long for the card's own parser.
 
-use ixgbe_spec::descriptor::rx::PacketType;
+use ixgbe_spec::{descriptor::rx::PacketType, register::bits::rfctl};
 
 /// Bytes of a frame that the parser looks at.
 pub(crate) const WINDOW: usize = 192;
@@ -48,21 +48,7 @@ pub(crate) struct Settings {
     /// Ethertype of the outer tag if there are two (EXVET with CTRL_EXT.EXTENDED_VLAN).
     pub(crate) outer_vlan_type: Option<u16>,
     /// RFCTL.
-    pub(crate) filter_control: FilterControl,
-}
-
-/// The parts of Receive Filter Control (8.2.3.7.2) that concern parsing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FilterControl(pub(crate) u32);
-
-impl FilterControl {
-    const IPV6_DIS: u32 = 1 << 10;
-    const IPV6_EX_DIS: u32 = 1 << 16;
-    const NFSW_DIS: u32 = 1 << 6;
-
-    const fn has(self, bits: u32) -> bool {
-        self.0 & bits != 0
-    }
+    pub(crate) rfctl: u32,
 }
 
 /// A VLAN tag.
@@ -240,7 +226,7 @@ impl Parser<'_> {
         self.headers.ethertype = ethertype;
         match ethertype {
             0x0800 => self.ipv4(at),
-            0x86DD if !self.settings.filter_control.has(FilterControl::IPV6_DIS) => self.ipv6(at),
+            0x86DD if self.settings.rfctl & rfctl::IPV6_DIS == 0 => self.ipv6(at),
             _ => None,
         }
     }
@@ -286,7 +272,7 @@ impl Parser<'_> {
                 | protocol::DESTINATION_OPTIONS
         ) {
             self.headers.packet_type |= PacketType::IPV6_EXTENSIONS;
-            if self.settings.filter_control.has(FilterControl::IPV6_EX_DIS) {
+            if self.settings.rfctl & rfctl::IPV6_EX_DIS != 0 {
                 return self.transport_unknown(next, at, end);
             }
             let Some(len) = self.byte(at + 1) else {
@@ -357,7 +343,7 @@ impl Parser<'_> {
         const CALL: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 0x86, 0xA3];
         let rpc = if l4 == L4::Tcp { payload + 4 } else { payload };
         self.word(usize::from(self.headers.l4_offset) + 2) == Some(PORT)
-            && !self.settings.filter_control.has(FilterControl::NFSW_DIS)
+            && self.settings.rfctl & rfctl::NFSW_DIS == 0
             && self.window.get(rpc + 4..rpc + 4 + CALL.len()) == Some(&CALL[..])
     }
 }
@@ -372,7 +358,7 @@ mod tests {
     const SETTINGS: Settings = Settings {
         vlan_type: 0x8100,
         outer_vlan_type: None,
-        filter_control: FilterControl(0),
+        rfctl: 0,
     };
     const DOUBLE: Settings = Settings {
         outer_vlan_type: Some(0x88A8),

@@ -1,13 +1,16 @@
 //! What the MAC lets in: lengths, FCS, flow control; and what it counts (7.1.1, 8.2.3.22.8, 8.2.3.23).
 
-use ixgbe_spec::register::Reg;
+use ixgbe_spec::register::{
+    Reg,
+    bits::{fctrl, hlreg0, mflcn},
+};
 
 use super::{
     DropReason,
     header::{ETHERNET_LEN, Headers, Tag, word},
 };
 use crate::{
-    filter::{Kind, fctrl},
+    filter::Kind,
     regs::RegisterFile,
     wire::{Fcs, RxFrame},
 };
@@ -22,24 +25,6 @@ const STANDARD_LEN: usize = 1518;
 pub(crate) const LONGEST_LEN: usize = 15_872;
 /// Shortest payload of an Ethernet frame; shorter ones are padded.
 const MIN_PAYLOAD: usize = 46;
-
-/// HLREG0 (8.2.3.22.8).
-pub(crate) mod hlreg0 {
-    /// The FCS is not delivered.
-    pub(crate) const RXCRCSTRP: u32 = 1 << 1;
-    /// Frames up to MAXFRS pass.
-    pub(crate) const JUMBOEN: u32 = 1 << 2;
-    /// A length field that contradicts the frame is an error.
-    pub(crate) const RXLNGTHERREN: u32 = 1 << 27;
-}
-
-/// MFLCN (8.2.3.22.35).
-mod mflcn {
-    pub(super) const PMCF: u32 = 1 << 0;
-    pub(super) const DPF: u32 = 1 << 1;
-    pub(super) const RPFCE: u32 = 1 << 2;
-    pub(super) const RFCE: u32 = 1 << 3;
-}
 
 /// Ethertype of MAC control frames (IEEE 802.3, 31).
 const MAC_CONTROL: u16 = 0x8808;
@@ -136,7 +121,7 @@ pub(crate) fn count_good(kind: Kind, len: usize, regs: &mut RegisterFile) {
     }
 }
 
-/// What becomes of a frame with regard to flow control (3.7.7.1).
+/// What becomes of a frame with regard to flow control (3.7.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     /// No MAC control frame.

@@ -1,4 +1,13 @@
 //! Receive: from the wire's frame to the ring's descriptors (7.1).
+//!
+//! # What is not implemented
+//! - VM pools and replication (7.10): all frames belong to pool 0.
+//! - Receive side coalescing (7.11): RSCCTL holds what is written, and each packet has descriptors of its own.
+//! - Header replication (SRRCTL.DESCTYPE 4); a queue with it, or with a reserved type, drops.
+//! - FCoE offloads (7.13), LinkSec and IPsec (7.8, 7.12), time stamps (7.9).
+//! - The RSS functions for IPv6 extension headers hash the addresses of the IPv6 header, and what a tunnel carries is
+//!   not looked at. NFS replies are not recognised.
+//! - PAUSE frames of its own: a wire is asked to wait instead ([`Port::has_room`](crate::Port::has_room)).
 
 mod buffer;
 mod checksum;
@@ -6,19 +15,25 @@ pub(crate) mod header;
 mod mac;
 mod payload;
 mod ring;
+mod split;
 #[cfg(test)]
 mod tests;
+mod write_back;
 
 use ixgbe_spec::{
     descriptor::rx::{Fragment, Info, RssType, Status},
-    register::Reg,
+    register::{
+        Reg,
+        bits::{ctrl_ext, eicr, qde, rxcsum, rxctrl, rxdstatctrl, vlnctrl},
+    },
 };
 
 use buffer::{PacketBuffer, Waiting};
-use header::{FilterControl, Headers, Settings, Tag, WINDOW};
+use header::{Headers, Settings, Tag, WINDOW};
 use mac::{Control, FCS_LEN, Health};
 use payload::Payload;
-use ring::{Outcome, Progress, Queue, Stop, Supply};
+use ring::{Progress, Queue, Stop, Supply};
+use write_back::Outcome;
 
 use crate::{
     filter::{Destination, Filters, Mac, Match},
@@ -32,15 +47,6 @@ use crate::{
 const QUEUES: u8 = 128;
 /// Number of traffic classes, each with a packet buffer.
 const CLASSES: usize = 8;
-
-/// RXCTRL: receive enable.
-const RXEN: u32 = 1 << 0;
-/// RXCSUM: sum over the IP payload of fragments.
-const IPPCSE: u32 = 1 << 12;
-/// RXCSUM: the RSS hash takes the place of the packet checksum.
-const PCSD: u32 = 1 << 13;
-/// EICR: a packet buffer ran over.
-const EICR_RX_MISS: u32 = 1 << 17;
 
 /// What became of a frame that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,13 +153,10 @@ impl Receive {
         }
     }
 
-    /// QDE: reads or writes the bits of the queue that it names (8.2.3.8.9).
+    /// QDE: reads or writes the bits of the queue that it names (8.2.3.8).
     fn queue_drop_enable(&mut self, value: u32, regs: &mut RegisterFile) {
-        const ENABLE: u32 = 1 << 0;
-        const HIDE_VLAN: u32 = 1 << 1;
-        const WRITE: u32 = 1 << 16;
-        const READ: u32 = 1 << 17;
-        let Some(queue) = self.queues.get_mut((value >> 8 & 0x7F) as usize) else {
+        use qde::{ENABLE, HIDE_VLAN, QUEUE_SHIFT, READ, WRITE};
+        let Some(queue) = self.queues.get_mut((value >> QUEUE_SHIFT & 0x7F) as usize) else {
             return;
         };
         if value & WRITE != 0 {
@@ -205,7 +208,7 @@ impl Receive {
             return Verdict::Buffered;
         }
         hw.regs.count(Reg::MPC, class, 1);
-        hw.irq.other(hw.regs, EICR_RX_MISS);
+        hw.irq.other(hw.regs, eicr::RX_MISS);
         Verdict::Dropped(DropReason::PacketBuffer)
     }
 
@@ -235,7 +238,7 @@ impl Receive {
         if health == Health::Good && control == Control::No {
             mac::count_good(mac.kind(), frame.len(), hw.regs);
         }
-        if hw.regs.get(Reg::RXCTRL, 0) & RXEN == 0 {
+        if hw.regs.get(Reg::RXCTRL, 0) & rxctrl::RXEN == 0 {
             return Err(DropReason::Disabled);
         }
         let class = traffic_class(&headers, hw.regs);
@@ -284,7 +287,7 @@ impl Receive {
         false
     }
 
-    /// Until when transmit has to be silent, because of a PAUSE frame (3.7.7.1).
+    /// Until when transmit has to be silent, because of a PAUSE frame (3.7.7).
     pub(crate) fn paused_until(&mut self, now: Time) -> Option<Time> {
         self.paused_until = self.paused_until.filter(|until| *until > now);
         self.paused_until
@@ -320,12 +323,11 @@ fn window<'a>(frame: &RxFrame<'a>, copy: &'a mut [u8; WINDOW]) -> &'a [u8] {
 /// What registers say about parsing.
 #[inline]
 fn settings(regs: &RegisterFile) -> Settings {
-    const EXTENDED_VLAN: u32 = 1 << 26;
-    let outer = regs.get(Reg::CTRL_EXT, 0) & EXTENDED_VLAN != 0;
+    let outer = regs.get(Reg::CTRL_EXT, 0) & ctrl_ext::EXTENDED_VLAN != 0;
     Settings {
-        vlan_type: (regs.get(Reg::VLNCTRL, 0) & 0xFFFF) as u16,
+        vlan_type: (regs.get(Reg::VLNCTRL, 0) & vlnctrl::VET) as u16,
         outer_vlan_type: outer.then(|| (regs.get(Reg::EXVET, 0) >> 16) as u16),
-        filter_control: FilterControl(regs.get(Reg::RFCTL, 0)),
+        rfctl: regs.get(Reg::RFCTL, 0),
     }
 }
 
@@ -352,7 +354,7 @@ fn outcome(
     destination: &Destination,
     regs: &mut RegisterFile,
 ) -> Outcome {
-    let rxcsum = regs.get(Reg::RXCSUM, 0);
+    let settings = regs.get(Reg::RXCSUM, 0);
     let mut status = destination.status | checksum::verify(frame, window, headers, regs);
     status.set(Status::VEXT, headers.outer_tag);
     status.set(Status::LLINT, destination.immediate);
@@ -362,12 +364,16 @@ fn outcome(
         fragment: Fragment::new(),
         status,
         vlan: headers.tag.map(|tag| tag.tci),
+        boundary: split::boundary(
+            headers,
+            regs.get(Reg::PSRTYPE, usize::from(destination.pool)),
+        ),
     };
-    if rxcsum & PCSD != 0 || destination.rss_type == RssType::FlowDirector {
+    if settings & rxcsum::PCSD != 0 || destination.rss_type == RssType::FlowDirector {
         outcome.info.set_rss_type(destination.rss_type);
         outcome.hash = destination.hash;
     } else {
-        let payload_sum = rxcsum & IPPCSE != 0;
+        let payload_sum = settings & rxcsum::IPPCSE != 0;
         let (fragment, valid) = checksum::fragment(frame, window, headers, payload_sum);
         outcome.fragment = fragment;
         outcome.hash = fragment.into_bits();
@@ -414,12 +420,11 @@ fn deliver(
 /// Counts a packet that is in its ring.
 #[inline]
 fn count_delivered(statistics: usize, len: usize, regs: &mut RegisterFile) {
-    const ALL_QUEUES: u32 = 0x10;
     let len = len as u64;
     regs.count(Reg::QPRC, statistics, 1);
     regs.count36(Reg::QBRC_L, Reg::QBRC_H, statistics, len);
-    let counted = regs.get(Reg::RXDSTATCTRL, 0) & 0x1F;
-    if counted & ALL_QUEUES != 0 || counted as usize == statistics {
+    let counted = regs.get(Reg::RXDSTATCTRL, 0) & rxdstatctrl::QSEL;
+    if counted & rxdstatctrl::ALL != 0 || counted as usize == statistics {
         regs.count(Reg::RXDGPC, 0, 1);
         regs.count36(Reg::RXDGBCL, Reg::RXDGBCH, 0, len);
     }

@@ -1,15 +1,23 @@
 //! A receive queue: its ring, the descriptors fetched from it, and the way of a packet into it (7.1.4 to 7.1.7).
 
+use std::ops::Range;
+
 use ixgbe_spec::{
-    descriptor::{
-        SIZE,
-        rx::{Fragment, Info, Legacy, LegacyErrors, Read, Status, WriteBack},
+    descriptor::{SIZE, rx::Read},
+    register::{
+        Reg,
+        bits::{eicr, hlreg0::RXCRCSTRP, rxdctl, srrctl},
     },
-    register::Reg,
 };
 use zerocopy::IntoBytes;
 
-use super::{DropReason, mac::hlreg0::RXCRCSTRP, payload::Payload};
+use super::{
+    DropReason,
+    header::Tag,
+    payload::Payload,
+    split::Head,
+    write_back::{Format, Outcome, Piece},
+};
 use crate::{
     bus::{DmaError, Iova, Requester},
     hw::Hw,
@@ -18,42 +26,6 @@ use crate::{
 
 /// Descriptors that are fetched at once, at most.
 const BATCH: u16 = 32;
-
-/// RXDCTL (8.2.3.8.6).
-mod rxdctl {
-    pub(super) const RLPML: u32 = 0x3FFF;
-    pub(super) const RLPML_EN: u32 = 1 << 15;
-    pub(super) const ENABLE: u32 = 1 << 25;
-    pub(super) const VME: u32 = 1 << 30;
-}
-
-/// SRRCTL.DROP_EN (8.2.3.8.7).
-const DROP_EN: u32 = 1 << 28;
-
-/// EICR: a PCIe request of the card failed.
-const EICR_PCI: u32 = 1 << 18;
-
-/// SRRCTL.DESCTYPE (8.2.3.8.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Legacy,
-    OneBuffer,
-}
-
-/// What goes into the descriptors of a packet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Outcome {
-    /// Packet type and RSS type.
-    pub(crate) info: Info,
-    /// RSS hash, filter id or [`Fragment`].
-    pub(crate) hash: u32,
-    /// What a legacy descriptor has for `hash`.
-    pub(crate) fragment: Fragment,
-    /// Status of the last descriptor, without DD, EOP and VP.
-    pub(crate) status: Status,
-    /// Tag control information, if the frame has a tag.
-    pub(crate) vlan: Option<u16>,
-}
 
 /// How far a packet has come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,6 +75,7 @@ pub(crate) struct Queue {
     tail: u16,
     format: Format,
     buffer_len: usize,
+    header_len: usize,
     /// Posted descriptors below which the driver is to be told at once (SRRCTL.RDMTS).
     low_water: u16,
     drop_en: bool,
@@ -132,6 +105,7 @@ impl Queue {
             tail: 0,
             format: Format::Legacy,
             buffer_len: 0,
+            header_len: 0,
             low_water: 0,
             drop_en: false,
             drop_by_qde: false,
@@ -200,14 +174,11 @@ impl Queue {
         self.max_len =
             (control & rxdctl::RLPML_EN != 0).then_some((control & rxdctl::RLPML) as usize);
         let split = get(Reg::SRRCTL);
-        self.drop_en = split & DROP_EN != 0;
-        self.buffer_len = (split & 0x1F) as usize * 1024;
-        self.low_water = 64 * low_word(split >> 22 & 7);
-        let format = match split >> 25 & 7 {
-            0 => Some(Format::Legacy),
-            1 => Some(Format::OneBuffer),
-            _ => None,
-        };
+        self.drop_en = split & srrctl::DROP_EN != 0;
+        self.buffer_len = (split & srrctl::BSIZEPACKET) as usize * 1024;
+        self.header_len = (split >> srrctl::BSIZEHEADER_SHIFT & 0x3F) as usize * 64;
+        self.low_water = 64 * low_word(split >> srrctl::RDMTS_SHIFT & 7);
+        let format = Format::new(split >> srrctl::DESCTYPE_SHIFT & 7);
         self.format = format.unwrap_or(Format::OneBuffer);
         let was_valid = self.valid;
         self.valid = self.count > 0 && self.buffer_len > 0 && format.is_some();
@@ -275,20 +246,23 @@ impl Queue {
         loop {
             let descriptor = self.next_descriptor(hw)?;
             let start = progress.done;
-            let end = payload.len().min(start + self.buffer_len);
-            // Bit 0 is the no-snoop hint, not part of the address.
-            let buffer = Iova(descriptor.packet_address.get() & !1);
-            // A write that nobody claims is lost without a trace on the bus: the card goes on.
-            if payload
-                .copy(start..end, hw.bus, self.requester(), buffer)
-                .is_err()
-            {
-                hw.faults.buffer_dma += 1;
+            let head = self.head(payload.len(), outcome, progress);
+            let split = start + head.len;
+            let end = payload.len().min(split + self.buffer_len);
+            if head.len > 0 {
+                self.copy(payload, start..split, descriptor.header_address.get(), hw);
             }
+            self.copy(payload, split..end, descriptor.packet_address.get(), hw);
             let place = self.base.wrapping_add(u64::from(self.head) * SIZE as u64);
             self.advance();
             let last = end == payload.len();
-            let (low, high) = self.write_back(&descriptor, outcome, end - start, last);
+            let piece = Piece {
+                head,
+                len: end - split,
+                next: (!last).then_some(self.head),
+                vlan: outcome.vlan.filter(|_| !self.hide_vlan),
+            };
+            let (low, high) = piece.write_back(self.format, &descriptor, outcome);
             progress.done = end;
             hw.regs
                 .set(Reg::RDH, self.index.into(), u32::from(self.head));
@@ -299,6 +273,39 @@ impl Queue {
                 let low = before >= self.low_water && self.posted() < self.low_water;
                 return Ok(if low { Supply::Low } else { Supply::Enough });
             }
+        }
+    }
+
+    /// Copies a piece of a packet into a buffer.
+    #[inline]
+    fn copy(&self, payload: &Payload<'_>, range: Range<usize>, address: u64, hw: &mut Hw<'_>) {
+        // Bit 0 is the no-snoop hint or DD, not part of the address.
+        let buffer = Iova(address & !1);
+        // A write that nobody claims is lost without a trace on the bus: the card goes on.
+        if payload
+            .copy(range, hw.bus, self.requester(), buffer)
+            .is_err()
+        {
+            hw.faults.buffer_dma += 1;
+        }
+    }
+
+    /// What of the packet goes into the header buffer of the next descriptor.
+    #[inline]
+    fn head(&self, len: usize, outcome: &Outcome, progress: &Progress) -> Head {
+        let whole = Head {
+            info: outcome.info,
+            ..Head::default()
+        };
+        match self.format {
+            Format::Split(split) if progress.done == 0 => {
+                let stripped =
+                    progress.strip_vlan && outcome.vlan.is_some() && outcome.boundary > 0;
+                let tag = if stripped { Tag::LEN } else { 0 };
+                let boundary = usize::from(outcome.boundary).saturating_sub(tag);
+                Head::new(split, len, boundary, self.header_len, outcome.info)
+            }
+            _ => whole,
         }
     }
 
@@ -330,7 +337,7 @@ impl Queue {
                 hw.faults.ring_dma += 1;
                 self.halted = true;
                 self.forget();
-                hw.irq.other(hw.regs, EICR_PCI);
+                hw.irq.other(hw.regs, eicr::PCI);
                 self.lost(DropReason::Dma, hw.regs)
             }
         }
@@ -379,42 +386,6 @@ impl Queue {
         self.head += 1;
         if self.head >= self.count {
             self.head = 0;
-        }
-    }
-
-    /// The descriptor for `len` bytes of the packet, after [`Queue::advance`].
-    #[inline]
-    fn write_back(&self, read: &Read, outcome: &Outcome, len: usize, last: bool) -> (u64, u64) {
-        let length = u16::try_from(len).unwrap_or(u16::MAX);
-        let vlan = outcome.vlan.filter(|_| !self.hide_vlan);
-        let mut status = Status::DD;
-        if last {
-            status |= Status::EOP | outcome.status;
-            status.set(Status::VP, vlan.is_some());
-        } else {
-            status |= Status::next_descriptor(self.head);
-        }
-        match self.format {
-            Format::OneBuffer => WriteBack {
-                info: outcome.info.into_bits().into(),
-                hash: outcome.hash.into(),
-                status: status.bits().into(),
-                length: length.into(),
-                vlan: vlan.unwrap_or(0).into(),
-            }
-            .to_words(),
-            Format::Legacy => {
-                let status = if last { status } else { Status::DD };
-                Legacy {
-                    address: read.packet_address,
-                    length: length.into(),
-                    checksum: outcome.fragment.checksum().into(),
-                    status: (status.difference(Status::FLM).bits() & 0xFF) as u8,
-                    errors: LegacyErrors::from_status(status).bits(),
-                    vlan: vlan.unwrap_or(0).into(),
-                }
-                .to_words()
-            }
         }
     }
 

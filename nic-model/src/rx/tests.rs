@@ -7,6 +7,7 @@ mod flow_director;
 mod hostile;
 mod mac;
 mod rings;
+mod splitting;
 
 use etherparse::PacketBuilder;
 use ixgbe_spec::descriptor::rx::WriteBack;
@@ -50,7 +51,7 @@ impl Bench {
         bench.write(Reg::RAL, 0, u32::from_le_bytes([2, 0, 0, 0]));
         bench.write(Reg::RAH, 0, 1 << 31 | 0x0100);
         bench.write(Reg::FCTRL, 0, 1 << 10);
-        bench.write(Reg::RXCTRL, 0, RXEN);
+        bench.write(Reg::RXCTRL, 0, rxctrl::RXEN);
         bench
     }
 

@@ -1,4 +1,8 @@
-//! Bits of the registers that the port's own chapters act on, one module per register.
+//! Bits of the registers that the model acts on, one module per register.
+
+mod receive;
+
+pub use receive::*;
 
 /// Device Control (8.2.3.1.1).
 pub mod ctrl {
@@ -178,8 +182,14 @@ pub mod tcptimer {
 
 /// MAC Core Control 0 (8.2.3.22.8).
 pub mod hlreg0 {
+    /// The FCS is not delivered.
+    pub const RXCRCSTRP: u32 = 1 << 1;
+    /// Frames up to MAXFRS pass.
+    pub const JUMBOEN: u32 = 1 << 2;
     /// Transmit goes to receive, not to the wire.
     pub const LPBK: u32 = 1 << 15;
+    /// A length field that contradicts the frame is an error.
+    pub const RXLNGTHERREN: u32 = 1 << 27;
 }
 
 /// Auto-Negotiation Control (8.2.3.22).

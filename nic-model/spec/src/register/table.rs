@@ -444,7 +444,7 @@ registers! {
     /// Receive Address High: bytes 4 and 5 (15:0), valid (31).
     RAH Filter ReadWrite Works at [0x0A204 + 8 * 128] alias [0x05404 + 8 * 16] write 0x8000_FFFF;
     /// MAC Pool Select: pools 31:0 and 63:32 for each receive address.
-    MPSAR Filter ReadWrite Works at [0x0A600 + 4 * 256];
+    MPSAR Filter ReadWrite Stored at [0x0A600 + 4 * 256];
     /// VLAN Filter Table: a bit for each VLAN id.
     VFTA Filter ReadWrite Works at [0x0A000 + 4 * 128];
     /// Unicast Table Array.
@@ -524,7 +524,7 @@ registers! {
     /// Queue Drop Enable: enable (0), hide VLAN (1), queue (14:8), write (16), read (17).
     QDE Receive Effect Works at [0x02F04];
     /// RSC Data Buffer Control: small disable (6:0), ACK disable (7).
-    RSCDBU Receive ReadWrite Works at [0x03028];
+    RSCDBU Receive ReadWrite Stored at [0x03028];
     /// Receive Packet Buffer Size in KB (19:10).
     RXPBSIZE Receive ReadWrite Works at [0x03C00 + 4 * 8] reset 0x0008_0000 write 0x000F_FC00;
     /// Drop Enable Control.
@@ -552,7 +552,7 @@ registers! {
     /// Receive Descriptor Control: long packets (15, 13:0), enable (25), VLAN strip (30). A software flush (26) has nothing to do.
     RXDCTL Receive ReadWrite Works at [0x01028 + 0x40 * 64, 0x0D028 + 0x40 * 64] write 0xFBFF_FFFF;
     /// RSC Control: enable (0), descriptors (3:2).
-    RSCCTL Receive ReadWrite Works at [0x0102C + 0x40 * 64, 0x0D02C + 0x40 * 64];
+    RSCCTL Receive ReadWrite Stored at [0x0102C + 0x40 * 64, 0x0D02C + 0x40 * 64];
 
     // Transmit DMA (8.2.3.9). The predecessor's DTXCTL (0x7E00), TDSTAT (0x7C00), TDHMPN (0x7F08), TIC_DW (0x7F10) and
     // TDPROBE (0x7F20), which register dumps still read, lie in the blocks of queues 112, 120 and 124 and are not there.
@@ -927,9 +927,9 @@ registers! {
     /// Receive No Buffers Count of the predecessor.
     RNBC Statistics ReadClear Stored at [0x03FC0 + 4 * 8];
     /// Priority XON Received Count; 16 bits.
-    PXONRXCNT Statistics ReadClear Stored at [0x04140 + 4 * 8];
+    PXONRXCNT Statistics ReadClear Works at [0x04140 + 4 * 8];
     /// Priority XOFF Received Count; 16 bits.
-    PXOFFRXCNT Statistics ReadClear Stored at [0x04160 + 4 * 8];
+    PXOFFRXCNT Statistics ReadClear Works at [0x04160 + 4 * 8];
     /// Priority XON Transmitted Count; 16 bits.
     PXONTXC Statistics ReadClear Stored at [0x03F00 + 4 * 8];
     /// Priority XOFF Transmitted Count; 16 bits.
@@ -959,7 +959,7 @@ registers! {
     /// Good Rx Non-Filtered Byte Count High (3:0).
     RXNFGBCH Statistics ReadClear Works at [0x041B8];
     /// DMA Rx Statistics Control: the queue that is counted (3:0), all queues (4).
-    RXDSTATCTRL Statistics ReadWrite Stored at [0x02F40];
+    RXDSTATCTRL Statistics ReadWrite Works at [0x02F40];
     /// DMA Good Rx Packet Count.
     RXDGPC Statistics ReadClear Works at [0x02F50];
     /// DMA Good Rx Byte Count Low.

@@ -1,4 +1,4 @@
-//! The hash of the Flow Director (7.1.2.7.3): what a frame's fields say about its bucket and its signature.
+//! The hash of the Flow Director (7.1.2.7): what a frame's fields say about its bucket and its signature.
 
 /// The fields that are hashed and compared, after masking. Masked and absent fields are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

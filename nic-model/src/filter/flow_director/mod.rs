@@ -6,7 +6,13 @@
 mod hash;
 mod table;
 
-use ixgbe_spec::{descriptor::rx::Status, register::Reg};
+use ixgbe_spec::{
+    descriptor::rx::Status,
+    register::{
+        Reg,
+        bits::{eicr, fdircmd as command, fdirctrl as control, fdirhash, fdirm as mask},
+    },
+};
 
 use hash::{Hasher, Hashes, Tuple};
 use table::{Addition, Filter, Table};
@@ -17,49 +23,13 @@ use crate::{
     rx::header::{Headers, L3, L4, word},
 };
 
-/// FDIRCTRL (8.2.3.21.1).
-mod control {
-    pub(super) const PBALLOC: u32 = 3;
-    pub(super) const INIT_DONE: u32 = 1 << 3;
-    pub(super) const PERFECT_MATCH: u32 = 1 << 4;
-    pub(super) const REPORT_STATUS: u32 = 1 << 5;
-    pub(super) const REPORT_STATUS_ALWAYS: u32 = 1 << 7;
-}
-
-/// FDIRCMD (8.2.3.21.22).
-mod command {
-    pub(super) const CMD: u32 = 3;
-    pub(super) const ADD: u32 = 1;
-    pub(super) const REMOVE: u32 = 2;
-    pub(super) const QUERY: u32 = 3;
-    pub(super) const FILTER_VALID: u32 = 1 << 2;
-    pub(super) const FILTER_UPDATE: u32 = 1 << 3;
-    pub(super) const FLOW_TYPE_SHIFT: u32 = 5;
-    pub(super) const CLEARHT: u32 = 1 << 8;
-    pub(super) const DROP: u32 = 1 << 9;
-    pub(super) const INT: u32 = 1 << 10;
-    pub(super) const COLLISION: u32 = 1 << 12;
-    pub(super) const QUEUE_EN: u32 = 1 << 15;
-    /// The fields that say what becomes of a frame, and to whom it belongs.
-    pub(super) const ACTION: u32 = 0x7F7F_86E0;
-}
-
-/// FDIRHASH: the bucket is not empty.
-const BUCKET_VALID: u32 = 1 << 15;
-
-/// FDIRM: what is masked (8.2.3.21.20).
-mod mask {
-    pub(super) const VLAN_ID: u32 = 1 << 0;
-    pub(super) const VLAN_PRIORITY: u32 = 1 << 1;
-    pub(super) const POOL: u32 = 1 << 2;
-    pub(super) const L4_PROTOCOL: u32 = 1 << 3;
-    pub(super) const FLEX: u32 = 1 << 4;
-    pub(super) const DESTINATION_IPV6: u32 = 1 << 5;
-    pub(super) const L3_PROTOCOL: u32 = 1 << 6;
-}
-
-/// EICR: filter table full or nearly, or a filter to remove that is not there.
-const EICR_FLOW_DIR: u32 = 1 << 16;
+/// FDIRCMD: the fields that say what becomes of a packet, and whose it is.
+const ACTION: u32 = 7 << command::FLOW_TYPE_SHIFT
+    | command::DROP
+    | command::INT
+    | command::QUEUE_EN
+    | 0x7F << command::QUEUE_SHIFT
+    | 0x7F << command::POOL_SHIFT;
 
 /// Flow types: L4 protocol and IPv6 flag.
 const UDP: u8 = 1;
@@ -154,9 +124,9 @@ impl FlowDirector {
                 enabled.table.clear();
             }
             match cmd {
-                command::ADD => enabled.add(new, hw),
-                command::REMOVE => enabled.remove(hw),
-                command::QUERY => result |= enabled.query(hw.regs),
+                command::CMD_ADD => enabled.add(new, hw),
+                command::CMD_REMOVE => enabled.remove(hw),
+                command::CMD_QUERY => result |= enabled.query(hw.regs),
                 _ => {}
             }
             let free = u32::from(enabled.table.free());
@@ -210,9 +180,9 @@ impl Enabled {
             return self.miss(settings, bucket, hashes);
         };
         regs.count(Reg::FDIRMATCH, 0, 1);
-        let queue = (filter.command >> 16 & 0x7F) as u8;
+        let queue = (filter.command >> command::QUEUE_SHIFT & 0x7F) as u8;
         let action = if filter.command & command::DROP != 0 {
-            Action::Drop((settings >> 8 & 0x7F) as u8)
+            Action::Drop((settings >> control::DROP_Q_SHIFT & 0x7F) as u8)
         } else if filter.command & command::QUEUE_EN != 0 {
             Action::Queue(queue)
         } else {
@@ -221,9 +191,10 @@ impl Enabled {
         let mut status = Status::FLM;
         status.set(Status::FDIR_DROP, filter.command & command::DROP != 0);
         status.set(Status::FDIR_COLLISION, filter.collision);
+        let max_length = settings >> control::MAX_LENGTH_SHIFT & 0xF;
         status.set(
             Status::FDIR_LENGTH,
-            length > 2 * (settings >> 24 & 0xF) && settings >> 24 & 0xF != 0,
+            max_length != 0 && length > 2 * max_length,
         );
         Some(Outcome {
             action,
@@ -261,7 +232,7 @@ impl Enabled {
         };
         let filter = Filter {
             id,
-            command: new & command::ACTION,
+            command: new & ACTION,
             tuple,
             collision: false,
         };
@@ -277,13 +248,13 @@ impl Enabled {
             Addition::Full => {
                 let value = count_low(hw.regs.get(Reg::FDIRFSTAT, 0), 0xFF);
                 hw.regs.set(Reg::FDIRFSTAT, 0, value);
-                hw.irq.other(hw.regs, EICR_FLOW_DIR);
+                hw.irq.other(hw.regs, eicr::FLOW_DIR);
             }
         }
-        let threshold = 16 * (hw.regs.get(Reg::FDIRCTRL, 0) >> 28);
+        let threshold = 16 * (hw.regs.get(Reg::FDIRCTRL, 0) >> control::FULL_THRESH_SHIFT);
         let free = u32::from(self.table.free());
         if free < threshold && u32::from(before) >= threshold {
-            hw.irq.other(hw.regs, EICR_FLOW_DIR);
+            hw.irq.other(hw.regs, eicr::FLOW_DIR);
         }
         let length = u32::try_from(self.table.chain(bucket).count()).unwrap_or(u32::MAX);
         if length.min(0x3F) > hw.regs.get(Reg::FDIRLEN, 0) & 0x3F {
@@ -300,19 +271,19 @@ impl Enabled {
         } else {
             let value = count_high(hw.regs.get(Reg::FDIRFSTAT, 0), 8, 0xFF);
             hw.regs.set(Reg::FDIRFSTAT, 0, value);
-            hw.irq.other(hw.regs, EICR_FLOW_DIR);
+            hw.irq.other(hw.regs, eicr::FLOW_DIR);
         }
     }
 
     /// Bits to add to FDIRCMD: those of the filter, if it is there.
     fn query(&self, regs: &mut RegisterFile) -> u32 {
         let (bucket, id) = self.named(regs);
-        let hash = regs.get(Reg::FDIRHASH, 0) & !BUCKET_VALID;
+        let hash = regs.get(Reg::FDIRHASH, 0) & !fdirhash::BUCKET_VALID;
         let valid = self.table.chain(bucket).next().is_some();
         regs.set(
             Reg::FDIRHASH,
             0,
-            hash | if valid { BUCKET_VALID } else { 0 },
+            hash | if valid { fdirhash::BUCKET_VALID } else { 0 },
         );
         self.table.get(bucket, id).map_or(0, |filter| {
             let collision = if filter.collision {
@@ -335,7 +306,7 @@ fn count_high(value: u32, shift: u32, max: u32) -> u32 {
     value & !(max << shift) | count_low(value >> shift & max, max) << shift
 }
 
-/// The masks, as what to keep of each field (8.2.3.21.8 to 8.2.3.21.21).
+/// The masks, as what to keep of each field (8.2.3.21).
 #[derive(Clone, Copy, Debug)]
 struct Masks {
     fields: u32,
@@ -383,7 +354,7 @@ impl Masks {
                 if self.ipv6 >> n & 1 == 0 {
                     tuple.source[n] = 0;
                 }
-                if self.ipv6 >> (16 + n) & 1 == 0 || self.masks(mask::DESTINATION_IPV6) {
+                if self.ipv6 >> (16 + n) & 1 == 0 || self.masks(mask::DIPV6) {
                     tuple.destination[n] = 0;
                 }
             }
@@ -391,6 +362,8 @@ impl Masks {
         let ports = match tuple.flow_type & 3 {
             TCP => self.tcp,
             UDP => self.udp,
+            // SCTP has no mask of its own.
+            _ if self.masks(mask::L4P) => 0,
             _ => u32::MAX,
         };
         tuple.source_port &= (ports & 0xFFFF) as u16;
@@ -409,10 +382,10 @@ impl Masks {
         if self.masks(mask::FLEX) {
             tuple.flex = 0;
         }
-        if self.masks(mask::L4_PROTOCOL) {
+        if self.masks(mask::L4P) {
             tuple.flow_type &= !3;
         }
-        if self.masks(mask::L3_PROTOCOL) {
+        if self.masks(mask::L3P) {
             tuple.flow_type &= !IPV6;
         }
         tuple
@@ -431,7 +404,7 @@ impl Masks {
             L4::Tcp => TCP,
             L4::Udp => UDP,
             L4::Sctp => SCTP,
-            L4::None if self.masks(mask::L4_PROTOCOL) => 0,
+            L4::None if self.masks(mask::L4P) => 0,
             L4::None => return None,
         };
         if headers.fragment {
@@ -455,7 +428,7 @@ impl Masks {
             tuple.source_port = word(window, l4)?;
             tuple.destination_port = word(window, l4 + 2)?;
         }
-        let flex = (regs.get(Reg::FDIRCTRL, 0) >> 16 & 0x1F) as usize;
+        let flex = (regs.get(Reg::FDIRCTRL, 0) >> control::FLEX_SHIFT & 0x1F) as usize;
         tuple.flex = word(window, 2 * flex).unwrap_or(0);
         Some(self.apply(tuple))
     }
@@ -472,7 +445,7 @@ impl Masks {
             destination_port: (ports >> 16) as u16,
             vlan: (vlan & 0xFFFF) as u16,
             flex: ((vlan >> 16) as u16).swap_bytes(),
-            pool: (new >> 24 & 0x7F) as u8,
+            pool: (new >> command::POOL_SHIFT & 0x7F) as u8,
             flow_type: (new >> command::FLOW_TYPE_SHIFT & 7) as u8,
             ..Tuple::default()
         };

@@ -1,4 +1,4 @@
-//! The filter table of the Flow Director: buckets of chained filters (7.1.2.7.1).
+//! The filter table of the Flow Director: buckets of chained filters (7.1.2.7).
 
 use super::hash::Tuple;
 
