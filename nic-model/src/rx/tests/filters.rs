@@ -211,6 +211,19 @@ fn with_traffic_classes_the_priority_selects_the_block_of_queues() {
 }
 
 #[test]
+fn rqtc_bounds_the_queues_of_a_traffic_class() {
+    let mut bench = Bench::with_all_queues();
+    bench.write(Reg::RTRUP2TC, 0, 0o76_543_210);
+    bench.rss(4, 0xF);
+    let frame = tagged(tcp(&[0; 10]), 2 << 13 | 1);
+
+    bench.write(Reg::RQTC, 0, 0x4444_4244);
+    assert_eq!(bench.queue_of(&frame), 16 * 2 + 3);
+    bench.write(Reg::RQTC, 0, 0x4444_4044);
+    assert_eq!(bench.queue_of(&frame), 16 * 2);
+}
+
+#[test]
 fn in_pools_psrtype_limits_the_queues() {
     let mut bench = Bench::with_all_queues();
     bench.rss(0xA, 0xF);
