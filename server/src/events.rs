@@ -104,7 +104,7 @@ impl Events {
     ///
     /// # Errors
     /// What the system says.
-    pub fn poll(&self) -> nix::Result<Ready> {
+    pub fn poll(&mut self) -> nix::Result<Ready> {
         self.wait(EpollTimeout::ZERO)
     }
 
@@ -114,15 +114,7 @@ impl Events {
     /// What the system says.
     pub fn sleep(&mut self, now: Time, deadline: Option<Time>) -> nix::Result<Ready> {
         self.arm(now, deadline)?;
-        let ready = self.wait(EpollTimeout::NONE)?;
-        if ready.has(Source::Timer) {
-            self.armed = None;
-            match self.timer.wait() {
-                Ok(()) | Err(Errno::EAGAIN) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(ready)
+        self.wait(EpollTimeout::NONE)
     }
 
     fn arm(&mut self, now: Time, deadline: Option<Time>) -> nix::Result<()> {
@@ -143,7 +135,7 @@ impl Events {
         }
     }
 
-    fn wait(&self, timeout: EpollTimeout) -> nix::Result<Ready> {
+    fn wait(&mut self, timeout: EpollTimeout) -> nix::Result<Ready> {
         let mut events = [EpollEvent::empty(); SOURCES.len()];
         let count = match self.epoll.wait(&mut events, timeout) {
             Ok(count) => count,
@@ -158,6 +150,11 @@ impl Events {
             if let Some(source) = source {
                 ready.insert(*source);
             }
+        }
+        if ready.has(Source::Timer) {
+            // Takes note of it, or it would be ready for ever.
+            self.armed = None;
+            self.timer.unset()?;
         }
         Ok(ready)
     }
@@ -238,5 +235,38 @@ impl<F: AsFd> Drop for Watched<F> {
         if let Err(errno) = self.epoll.delete(&self.fd) {
             tracing::debug!(%errno, source = ?self.source, "descriptor was not in the epoll set");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timer_is_ready_once_for_each_deadline() {
+        let mut events = Events::new().unwrap();
+
+        let first = events.sleep(Time::ZERO, Some(Time::from_nanos(1000)));
+        let then = events.poll().unwrap();
+        let second = events.sleep(Time::ZERO, Some(Time::from_nanos(1000)));
+
+        assert!(first.unwrap().has(Source::Timer));
+        assert!(then.is_empty());
+        assert!(second.unwrap().has(Source::Timer));
+    }
+
+    #[test]
+    fn a_timer_that_ran_out_while_polling_is_ready_once() {
+        let mut events = Events::new().unwrap();
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        nix::unistd::write(&writer, b"x").unwrap();
+        let wire = events.registry().watch(reader, Source::Wire).unwrap();
+        // The wire is ready, so this arms the timer and returns at once.
+        events.sleep(Time::ZERO, Some(Time::from_nanos(1))).unwrap();
+        drop(wire);
+
+        while !events.poll().unwrap().has(Source::Timer) && events.armed.is_some() {}
+
+        assert!(events.poll().unwrap().is_empty());
     }
 }
