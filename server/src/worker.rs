@@ -316,8 +316,11 @@ impl Worker {
         });
     }
 
-    /// Does not wait for frames that the port could not take.
+    /// Does not wait for frames that the port could not take, nor for those of a wire that has gone.
     fn heed_wire(&mut self) -> anyhow::Result<()> {
+        if self.wire.poll_fd().is_none() {
+            self.wire_events = None;
+        }
         let wanted = self.port.has_room() && !self.bus.is_congested();
         match &mut self.wire_events {
             Some(events) => events

@@ -17,7 +17,8 @@ pub trait Backend: Wire {
     fn describe(&self) -> String;
 
     /// A descriptor that becomes readable when frames arrive from outside the process, or `None` for a wire that
-    /// lives in this process alone.
+    /// lives in this process alone. It turns `None` when what is behind it is gone; whoever waits for it has to stop
+    /// then, since a dead descriptor is always ready.
     fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
 
     /// Whether [`Wire::receive`] would hand out a frame that no event on [`Backend::poll_fd`] announces (again).

@@ -83,8 +83,8 @@ pub struct Tap {
     up: bool,
     next_look: Time,
     now: Time,
-    /// When a refused frame is worth another try.
-    retry: Option<Time>,
+    /// When another turn is worth it: a refused frame to be tried again, or a lost carrier to be noticed.
+    again: Option<Time>,
     counters: Counters,
 }
 
@@ -111,7 +111,7 @@ impl Tap {
             up: false,
             next_look: Time::ZERO,
             now: Time::ZERO,
-            retry: None,
+            again: None,
             counters: Counters::default(),
         };
         tap.look();
@@ -148,6 +148,7 @@ impl Tap {
         tracing::warn!(tap = self.name, %errno, "the tap device is gone; the link goes down");
         self.fd = None;
         self.up = false;
+        self.again = Some(Time::ZERO);
     }
 
     /// What the first `len` bytes of the buffer are; `None` for nothing that the port could receive.
@@ -283,7 +284,7 @@ impl Wire for Tap {
     fn transmit(&mut self, frame: &TxFrame<'_>) -> Result<(), WireBusy> {
         match self.write(vnet_header(frame), frame) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.retry = Some(self.now + RETRY);
+                self.again = Some(self.now + RETRY);
                 return Err(WireBusy);
             }
             // The interface is down or gone, or the kernel refuses the frame.
@@ -365,17 +366,14 @@ impl Backend for Tap {
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.fd.as_ref()?;
-        Some(
-            self.retry
-                .map_or(self.next_look, |at| at.min(self.next_look)),
-        )
+        let look = self.fd.is_some().then_some(self.next_look);
+        look.into_iter().chain(self.again).min()
     }
 
     fn advance(&mut self, now: Time) {
         self.now = now;
-        if self.retry.is_some_and(|at| at <= now) {
-            self.retry = None;
+        if self.again.is_some_and(|at| at <= now) {
+            self.again = None;
         }
         if self.next_look <= now {
             self.next_look = now + LOOK_INTERVAL;

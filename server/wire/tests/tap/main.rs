@@ -404,6 +404,8 @@ fn a_deleted_tap_has_no_carrier_and_nothing_to_wait_for() {
             assert_eq!((received, sent), (0, Ok::<(), WireBusy>(())));
             assert!(!tap.carrier());
             assert!(tap.poll_fd().is_none());
+            assert_eq!(tap.deadline(), Some(Time::ZERO));
+            tap.advance(Time::from_nanos(1));
             assert_eq!(tap.deadline(), None);
         },
     );
