@@ -66,8 +66,8 @@ fn sr_identity() -> [u8; 256] {
     put(&mut page, 64, &[0x00, 0x1A]);
     put(&mut page, 68, b"MODEL0000000001 ");
     put(&mut page, 84, b"260101  ");
-    // Diagnostics: there, internally calibrated, average power. Revision 10.2 of the specification.
-    put(&mut page, 92, &[0x68, 0x00, 0x05]);
+    // Diagnostics: there, internally calibrated, average power; alarm and warning flags; revision 10.2.
+    put(&mut page, 92, &[0x68, 0x80, 0x05]);
     page[95] = sum(&page[64..95]);
     page
 }
