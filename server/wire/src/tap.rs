@@ -115,6 +115,9 @@ impl Tap {
             counters: Counters::default(),
         };
         tap.look();
+        if !tap.up {
+            tracing::warn!("{name} is down, so the NIC has no link; ip link set {name} up");
+        }
         Ok(tap)
     }
 

@@ -22,7 +22,8 @@ pub enum HexError {
     },
     /// An offset does not continue the frame.
     #[error(
-        "line {line}: offset {offset:#x} follows {len} bytes; a dump has all lines and at most 16 bytes on each"
+        "line {line}: offset {offset:#x} follows {len} bytes; a dump needs all its lines (hexdump -v) and at most 16 bytes \
+         on each"
     )]
     Offset {
         /// From 1.
@@ -47,7 +48,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Vec<u8>>, HexError> {
             frames.push(std::mem::take(frame));
         }
     };
-    let mut in_dump = false;
+    let is_dump = text
+        .lines()
+        .any(|line| matches!(offset(line.trim(), 0), Some((0, _))));
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
         let content = line.trim();
@@ -55,15 +58,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<Vec<u8>>, HexError> {
             continue;
         }
         if content.is_empty() {
-            // Between the lines of a dump only an offset 0 starts a frame.
-            if !in_dump {
+            // In a dump only an offset 0 starts a frame.
+            if !is_dump {
                 end_frame(&mut frame);
             }
             continue;
         }
-        match offset(content, frame.len()) {
+        match offset(content, frame.len()).filter(|_| is_dump) {
             Some((offset, bytes)) => {
-                in_dump = true;
                 if offset == 0 {
                     end_frame(&mut frame);
                 } else if offset != frame.len() {
@@ -76,7 +78,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Vec<u8>>, HexError> {
                 dump_line(bytes, &mut frame);
             }
             // What `tcpdump` says about a packet, or the end of `od`.
-            None if in_dump => {}
+            None if is_dump => {}
             None => plain_line(content, number, &mut frame)?,
         }
     }
@@ -209,7 +211,6 @@ mod tests {
                     \t0x0010:  6768 696a\n\
                     12:00:00.100000 IP 10.0.0.2 > 10.0.0.1: ICMP echo reply\n\
                     \t0x0000:  ffff\n";
-        let dump = dump.split_once('\n').unwrap().1;
 
         assert_eq!(parse(dump), Ok(vec![FRAME.to_vec(), vec![0xff, 0xff]]));
     }

@@ -4,18 +4,20 @@
 //! tests say so and pass, unless the environment variable `CI` is set.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod cable;
 mod namespace;
 mod stack;
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
+use cable::Cable;
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TcpSlice, TransportSlice};
 use namespace::in_a_namespace;
 use nic_model::{
@@ -27,7 +29,7 @@ use nic_model::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use stack::Stack;
 use vm_memory::VolatileSlice;
-use wire::{Backend, Kind, Tap};
+use wire::{Backend, Host, HostConfig, Kind, Tap};
 
 /// tap0 with 10.9.8.1/24, up.
 const ONE_TAP: &str = "ip tuntap add dev tap0 mode tap && ip link set tap0 addrgenmode none \
@@ -361,6 +363,65 @@ fn a_frame_in_more_pieces_than_a_system_call_takes_arrives() {
             assert!(received[..1200].iter().all(|&byte| byte == 0x5a));
         },
     );
+}
+
+#[test]
+fn the_kernel_talks_to_the_embedded_host() {
+    in_a_namespace(
+        "the_kernel_talks_to_the_embedded_host",
+        "ip tuntap add dev tap0 mode tap && ip address add 10.0.2.15/24 dev tap0 && ip link set tap0 mtu 9000 up",
+        || {
+            let cable =
+                Cable::between(Tap::open("tap0").unwrap(), Host::new(HostConfig::default()));
+            let sent: Vec<u8> = (0..1_000_000_u32)
+                .map(|n| (n / 3).to_le_bytes()[0])
+                .collect();
+
+            let v4 = echo("10.0.2.2:7".parse().unwrap(), &sent);
+            // The kernel has an address of its own only some time after the router's advertisement.
+            let v6 = echo("[fd00:8259::2]:7".parse().unwrap(), &sent);
+            let datagram = echo_datagram("10.0.2.2:7".parse().unwrap(), &sent[..20_000]);
+
+            assert!(v4 == sent && v6 == sent);
+            assert_eq!(datagram, sent[..20_000]);
+            let counters = cable.pull();
+            assert_eq!((counters.tx_dropped, counters.rx_dropped), (0, 0));
+        },
+    );
+}
+
+/// What a TCP echo server sends back. The connection is tried until there is a route.
+fn echo(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let connected = std::iter::repeat_with(|| {
+        // Nothing tells when the kernel has convinced itself that its address is nobody else's.
+        poll(&mut [], PollTimeout::from(20_u8)).unwrap();
+        TcpStream::connect_timeout(&to, Duration::from_secs(5))
+    })
+    .find(|attempt| attempt.is_ok() || Instant::now() > deadline);
+    let mut stream = connected.unwrap().unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    let bytes = bytes.to_vec();
+    let writing = thread::spawn(move || {
+        writer.write_all(&bytes).unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).unwrap();
+    writing.join().unwrap();
+    received
+}
+
+fn echo_datagram(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let socket = UdpSocket::bind("10.0.2.15:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    socket.send_to(bytes, to).unwrap();
+    let mut received = vec![0; 65_536];
+    let len = socket.recv(&mut received).unwrap();
+    received.truncate(len);
+    received
 }
 
 #[test]
