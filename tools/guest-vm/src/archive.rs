@@ -66,7 +66,6 @@ pub(crate) struct PackageRoot {
 
 /// Environment variable with another mirror of Debian's archive.
 const MIRROR: &str = "XTASK_DEBIAN_MIRROR";
-const DEFAULT_MIRROR: &str = "http://mirror.example/debian";
 const KEYS: &str = include_str!("../assets/debian-archive-keys.asc");
 const SUITES: [&str; 3] = ["bookworm", "trixie", "trixie-backports"];
 /// After this time the archive's lists are asked for again before something is fetched.
@@ -149,7 +148,7 @@ impl<'a> Apt<'a> {
              Acquire::PDiffs \"false\";\nAcquire::ForceHash \"SHA256\";\nBinary::apt-get::APT::Keep-Downloaded-Packages \"true\";\n"
         );
         conf.push_str(&host_proxies());
-        let mirror = env::var(MIRROR).unwrap_or_else(|_| DEFAULT_MIRROR.to_owned());
+        let mirror = mirror()?;
         let sources: String = SUITES
             .iter()
             .map(|suite| format!("deb [signed-by={home}/etc/keys.asc] {mirror} {suite} main\n"))
@@ -229,8 +228,8 @@ impl<'a> Apt<'a> {
         command.args(["update", "--quiet", "--error-on=any"]);
         self.run(command, &step).map_err(|error| {
             Error::Archive(format!(
-                "{error}\nThe package archive cannot be read. Is the network up? {MIRROR} names another mirror than \
-                 {DEFAULT_MIRROR}; a proxy is taken from http_proxy or from the host's apt."
+                "{error}\nThe package archive cannot be read. Is the network up? {MIRROR} names another mirror; a \
+                 proxy is taken from http_proxy or from the host's apt."
             ))
         })?;
         File::create(&stamp).map_err(Error::path("create", &stamp))?;
@@ -364,6 +363,39 @@ fn start_error(what: &str, source: io::Error) -> Error {
     }
 }
 
+/// The mirror of Debian's archive: the one that is named, or the one that the host's own apt uses.
+fn mirror() -> Result<String> {
+    if let Ok(mirror) = env::var(MIRROR) {
+        return Ok(mirror);
+    }
+    let sites = Command::new("apt-get")
+        .args([
+            "indextargets",
+            "--format",
+            "$(REPO_URI)",
+            "Created-By: Packages",
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
+    debian_mirror(&sites).ok_or_else(|| {
+        Error::Archive(format!(
+            "The host's apt knows no mirror of Debian's archive, as on Ubuntu. Name one in {MIRROR}: its URL, which ends \
+             in /debian. {GET_APT}."
+        ))
+    })
+}
+
+/// The first of the repositories, a line each, that is a Debian archive.
+fn debian_mirror(sites: &str) -> Option<String> {
+    sites
+        .lines()
+        .map(|site| site.trim_end_matches('/'))
+        .find(|site| site.ends_with("/debian"))
+        .map(str::to_owned)
+}
+
 /// The host's own proxy settings for apt: the archive may be reachable by no other way.
 fn host_proxies() -> String {
     let dump = Command::new("apt-config")
@@ -487,6 +519,18 @@ mod tests {
     fn other_lines_of_print_uris_are_no_packages() {
         assert_eq!(parse_uri_line("Need to get 70.3 MB of archives."), None);
         assert_eq!(parse_uri_line("'http://x/y' y"), None);
+    }
+
+    #[test]
+    fn the_mirror_is_the_hosts_debian_archive_and_not_its_security_archive() {
+        let sites = "http://mirror.example/ubuntu/\nhttp://mirror.example/debian-security/\n\
+                     http://mirror.example/debian/\n";
+
+        assert_eq!(
+            debian_mirror(sites).as_deref(),
+            Some("http://mirror.example/debian")
+        );
+        assert_eq!(debian_mirror("http://mirror.example/ubuntu/\n"), None);
     }
 
     #[test]

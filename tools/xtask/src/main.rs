@@ -31,7 +31,7 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 ENVIRONMENT
-  XTASK_DEBIAN_MIRROR  Mirror of Debian's package archive (default http://mirror.example/debian)
+  XTASK_DEBIAN_MIRROR  Mirror of Debian's package archive (default: the one that the host's apt uses)
   XTASK_CACHE          Another folder for what is fetched and made
   XTASK_ACCEL          kvm or tcg (default: KVM where a guest comes up under it)";
 
