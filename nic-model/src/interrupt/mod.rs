@@ -1,6 +1,6 @@
 //! Interrupts: causes, masks, moderation, and the signals that come of them (7.3).
 //!
-//! A cause is recorded whatever the masks say. [`Interrupts::deliver`], which the port calls at the end of each of its
+//! A cause is recorded whatever the masks say. `Interrupts::deliver`, which the port calls at the end of each of its
 //! calls, compares causes with masks and moderation and signals, at most once per vector.
 //!
 //! Two views of one state: EICR, EIMS, ... hold the queue causes in bits 15:0 and all other causes above;

@@ -1,6 +1,6 @@
 //! Transmit: from descriptors to frames (7.2).
 //!
-//! A doorbell (TDT) only marks its queue; [`Transmit::step`] serves the marked queues in turns. The way of a packet:
+//! A doorbell (TDT) only marks its queue; `Transmit::step` serves the marked queues in turns. The way of a packet:
 //! descriptors are fetched in batches and packets found in them (`queue`), what a packet asks for is checked (`plan`),
 //! its buffers are gathered without a copy (`cursor`), headers are edited on a copy and frames leave (`frame`), and are
 //! counted (`counters`); then the queue reports.

@@ -4,6 +4,7 @@ mod access;
 mod loopback;
 mod receive;
 mod reset;
+mod security;
 mod self_test;
 mod timers;
 pub(crate) mod world;

@@ -140,3 +140,19 @@ fn power_states_that_are_not_there_are_not_entered() {
     world.config_write16(0x44, 0x0002);
     assert_eq!(world.config_read16(0x44) & 0x103, 0x3);
 }
+
+#[test]
+fn in_d3hot_nothing_is_signalled_and_no_frame_gets_in() {
+    let mut world = World::enabled();
+    world.set(Reg::EIMS, 0x1);
+    world.set(Reg::EICS, 0x1);
+    assert_eq!(world.signals(), [Signal::IntxAssert]);
+    world.config_write16(0x44, 0x0003);
+    assert_eq!(world.signals(), [Signal::IntxDeassert]);
+    world.receive(&[0xFF; 60]);
+    world.step();
+    world.carrier(false);
+    assert_eq!(world.signals(), []);
+    assert_eq!(world.bus.take_reads(), []);
+    assert_eq!(world.bus.take_writes(), []);
+}
