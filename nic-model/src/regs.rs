@@ -8,12 +8,15 @@ use ixgbe_spec::register::{Access, Reg, SLOTS};
 #[derive(Clone, Debug)]
 pub struct RegisterFile {
     values: Box<[u32]>,
+    /// What left the counters that a read clears, by a read or a reset.
+    left: Box<[u64]>,
 }
 
 impl Default for RegisterFile {
     fn default() -> Self {
         let mut file = Self {
             values: vec![0; SLOTS].into_boxed_slice(),
+            left: vec![0; SLOTS].into_boxed_slice(),
         };
         Reg::ALL.iter().for_each(|reg| file.reset(*reg));
         file
@@ -49,9 +52,25 @@ impl RegisterFile {
     pub fn read(&mut self, reg: Reg, index: usize) -> u32 {
         let value = self.get(reg, index);
         if reg.row().access == Access::ReadClear {
+            self.keep(reg, index);
             self.set(reg, index, 0);
         }
         value
+    }
+
+    /// What a counter that a read clears has counted in all: what stands in it, and what reads and resets took out.
+    #[must_use]
+    pub fn total(&self, counter: Reg, index: usize) -> u64 {
+        let left = self.left.get(counter.first_slot() + index).copied();
+        left.unwrap_or(0)
+            .wrapping_add(self.get(counter, index).into())
+    }
+
+    fn keep(&mut self, counter: Reg, index: usize) {
+        let value = self.get(counter, index);
+        if let Some(left) = self.left.get_mut(counter.first_slot() + index) {
+            *left = left.wrapping_add(value.into());
+        }
     }
 
     /// Stores what software writes as far as access kind and write mask allow; returns the value after it.
@@ -71,6 +90,9 @@ impl RegisterFile {
 
     /// Puts all elements of a register back to the table's reset value.
     pub fn reset(&mut self, reg: Reg) {
+        if reg.row().access == Access::ReadClear {
+            (0..reg.count()).for_each(|index| self.keep(reg, index));
+        }
         let first = reg.first_slot();
         if let Some(values) = self.values.get_mut(first..first + reg.count()) {
             values.fill(reg.row().reset);
@@ -106,6 +128,19 @@ mod tests {
         assert_eq!(file.write(Reg::RDLEN, 3, u32::MAX), 0x000F_FF80);
         assert_eq!(file.read(Reg::RDLEN, 3), 0x000F_FF80);
         assert_eq!(file.read(Reg::RDLEN, 2), 0);
+    }
+
+    #[test]
+    fn the_total_of_a_counter_goes_on_over_reads_and_resets() {
+        let mut file = RegisterFile::default();
+        file.count(Reg::GPTC, 0, 3);
+        assert_eq!(file.read(Reg::GPTC, 0), 3);
+        file.count(Reg::GPTC, 0, 4);
+        file.reset(Reg::GPTC);
+        file.count(Reg::GPTC, 0, 5);
+
+        assert_eq!(file.get(Reg::GPTC, 0), 5);
+        assert_eq!(file.total(Reg::GPTC, 0), 12);
     }
 
     #[test]

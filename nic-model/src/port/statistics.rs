@@ -8,8 +8,9 @@ use super::Port;
 use crate::{faults::GuestFaults, regs::RegisterFile};
 
 impl Port {
-    /// All counters with their hardware names and without clearing them, those of an array as `NAME[n]`, the two halves
-    /// of a 36-bit counter as one under their common name; after them what only the model counts, under `model.`.
+    /// All counters since the port was made, with their hardware names; what software reads, and so clears, stays in
+    /// them. Those of an array as `NAME[n]`, the two halves of a 36-bit counter as one under their common name; after
+    /// them what only the model counts, under `model.`.
     pub fn statistics(&self) -> impl Iterator<Item = (Cow<'static, str>, u64)> {
         let hardware = Reg::ALL
             .iter()
@@ -31,8 +32,8 @@ fn counters(reg: Reg, regs: &RegisterFile) -> impl Iterator<Item = (Cow<'static,
     };
     name.into_iter().flat_map(move |name| {
         (0..reg.count()).map(move |index| {
-            let high = high.map_or(0, |high| regs.get(high, index));
-            let value = u64::from(high) << 32 | u64::from(regs.get(reg, index));
+            let high = high.map_or(0, |high| regs.total(high, index));
+            let value = (high << 32).wrapping_add(regs.total(reg, index));
             let name = if reg.count() == 1 {
                 Cow::Borrowed(name)
             } else {

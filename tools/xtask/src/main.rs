@@ -33,7 +33,10 @@ const AFTER_HELP: &str = "\
 ENVIRONMENT
   XTASK_DEBIAN_MIRROR  Mirror of Debian's package archive (default: the one that the host's apt uses)
   XTASK_CACHE          Another folder for what is fetched and made
-  XTASK_ACCEL          kvm or tcg (default: KVM where a guest comes up under it)";
+  XTASK_ACCEL          kvm or tcg (default: KVM where a guest comes up under it)
+
+What is fetched stays until its folder is deleted: then the next command fetches what the archive has by then. The
+versions of all packages are in the folder's files PACKAGES.json, RECORD.json and IMAGE.json, and in `demo --json`.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::GuestError;
@@ -117,6 +118,11 @@ impl Agent {
     fn fill(&mut self) -> Result<()> {
         let mut buffer = [0; 65536];
         match self.stream.read(&mut buffer) {
+            // QEMU has closed its end and is about to go, which the caller sees for itself.
+            Ok(0) => {
+                thread::sleep(LOOK);
+                Ok(())
+            }
             Ok(count) => {
                 self.received
                     .extend_from_slice(buffer.get(..count).unwrap_or_default());
