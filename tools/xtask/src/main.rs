@@ -82,6 +82,10 @@ struct BenchGuestArguments {
     #[arg(long, value_delimiter = ',')]
     figure: Vec<String>,
 
+    /// One short run, to see that it works: `--runs 1 --seconds 1`
+    #[arg(long, conflicts_with_all = ["runs", "seconds"])]
+    quick: bool,
+
     /// How often each is measured
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
@@ -154,8 +158,12 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 qemu: arguments.qemu.as_deref().map(Qemu::at).transpose()?,
                 nics: arguments.nic,
                 figures: arguments.figure,
-                runs: arguments.runs,
-                time: Duration::from_secs(arguments.seconds),
+                runs: if arguments.quick { 1 } else { arguments.runs },
+                time: Duration::from_secs(if arguments.quick {
+                    1
+                } else {
+                    arguments.seconds
+                }),
             })
         }
         Command::Test(arguments) => {

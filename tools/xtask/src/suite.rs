@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use guest_vm::{Cache, Kernel, Lab, Qemu, TestExtent, TestSetting};
 
-use crate::binaries::{self, Binaries};
+use crate::binaries;
 
 /// Kernels that the tests boot.
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -43,38 +43,23 @@ pub fn run(extent: TestExtent, qemu: Option<&Path>) -> Result<ExitCode> {
                 .env("RUSTDOCFLAGS", "--deny warnings"),
         )?);
     }
-    // First of all tests, those that need nothing.
-    count.add(cargo_test(
-        "unit, property and socket tests",
-        &["--workspace", "--exclude", "guest-tests"],
-        &[],
-    )?);
-    match prepare(extent, qemu) {
-        Ok((binaries, mut variables)) => {
-            variables.push((TestSetting::SERVER, binaries.server.display().to_string()));
-            variables.push((
-                TestSetting::IXGBECTL,
-                binaries.ixgbectl.display().to_string(),
-            ));
-            let name = match extent {
-                TestExtent::Quick => "scenarios",
-                TestExtent::Full => "scenarios, also in virtual machines",
-            };
-            count.add(cargo_test(name, &["--package", "guest-tests"], &variables)?);
-            if extent == TestExtent::Full {
-                let mut demo =
-                    Command::new(env::current_exe().context("cannot find this executable")?);
-                count.add(check(
-                    "demo",
-                    demo.arg("demo")
-                        .envs(variables.iter().map(|(name, value)| (name, value))),
-                )?);
-            }
-        }
+    // One call for all packages: cargo would build some dependencies anew for a selection of them.
+    let (variables, prepared) = match prepare(extent, qemu) {
+        Ok(variables) => (variables, true),
         Err(error) => {
-            println!("scenarios cannot run: {error:#}");
+            println!("tests that need QEMU cannot run: {error:#}");
             count.ignored += 1;
+            (Vec::new(), false)
         }
+    };
+    count.add(cargo_test(&variables)?);
+    if extent == TestExtent::Full && prepared {
+        let mut demo = Command::new(env::current_exe().context("cannot find this executable")?);
+        count.add(check(
+            "demo",
+            demo.arg("demo")
+                .envs(variables.iter().map(|(name, value)| (name, value))),
+        )?);
     }
     if count.ignored > 0 {
         let verdict = if in_ci() {
@@ -123,10 +108,7 @@ fn in_ci() -> bool {
 }
 
 /// Fetches and builds what the scenarios need, and gives the variables that tell them.
-fn prepare(
-    extent: TestExtent,
-    qemu: Option<&Path>,
-) -> Result<(Binaries, Vec<(&'static str, String)>)> {
+fn prepare(extent: TestExtent, qemu: Option<&Path>) -> Result<Vec<(&'static str, String)>> {
     let mut variables = Vec::new();
     let cache = Cache::open()?;
     variables.push((Cache::PLACE, cache.path("").display().to_string()));
@@ -150,7 +132,13 @@ fn prepare(
         }
     };
     variables.push((TestSetting::EXTENT, extent.to_owned()));
-    Ok((binaries::build()?, variables))
+    let binaries = binaries::build()?;
+    variables.push((TestSetting::SERVER, binaries.server.display().to_string()));
+    variables.push((
+        TestSetting::IXGBECTL,
+        binaries.ixgbectl.display().to_string(),
+    ));
+    Ok(variables)
 }
 
 /// Runs one command as a test.
@@ -182,16 +170,13 @@ fn check(name: &str, command: &mut Command) -> Result<Count> {
     Ok(count)
 }
 
-/// Runs `cargo test` with these arguments and counts what its test programs say.
-fn cargo_test(
-    name: &str,
-    arguments: &[&str],
-    variables: &[(&'static str, String)],
-) -> Result<Count> {
+/// Runs `cargo test` with these variables and counts what its test programs say.
+fn cargo_test(variables: &[(&'static str, String)]) -> Result<Count> {
+    let name = "tests";
     begin(name);
     let begun = Instant::now();
     let mut command = binaries::cargo();
-    command.args(["test", "--no-fail-fast"]).args(arguments);
+    command.args(["test", "--workspace", "--no-fail-fast"]);
     command
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped());
