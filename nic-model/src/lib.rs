@@ -5,6 +5,22 @@
 //! is one function of the card with its registers, rings and statistics.
 //!
 //! The way of the data is told in ARCHITECTURE.md.
+//!
+//! # What is not implemented
+//!
+//! Registers whose row in the table says [`Coverage::Stored`] hold what is written, and nothing follows from it. Not there
+//! at all are:
+//! - virtual functions: the SR-IOV capability, pools, mailboxes;
+//! - firmware: the host interface is off (HICR.EN is 0), manageability and wake-up do nothing;
+//! - `LinkSec`, `IPsec` (announced as off in SECTXSTAT and SECRXSTAT) and `FCoE` (announced as off in the NVM);
+//! - timestamps, and the slower tick of SYSTIM at 1 Gbit/s;
+//! - the flash behind BAR0 and the expansion ROM;
+//! - training: the link is up as soon as its conditions hold, and the laser (SDP3) does not matter to it;
+//! - the credits of low latency interrupts.
+//!
+//! The modules [`rx`] and [`tx`] say what they leave out.
+//!
+//! [`Coverage::Stored`]: ixgbe_spec::register::Coverage::Stored
 #![forbid(unsafe_code)]
 
 pub mod bus;

@@ -1,6 +1,6 @@
 //! Timers: the free running one, the TCP timer, and the system time of IEEE 1588 (8.2.3.14, 8.2.3.16).
 //!
-//! Not implemented: time adjustment, target times, timestamps.
+//! Not implemented: time adjustment, target times, timestamps, the slower tick at 1 Gbit/s.
 
 use ixgbe_spec::register::{
     Reg,
