@@ -59,7 +59,7 @@ pub enum ConfigError {
         "no socket to listen on; give --socket PATH, or socket = \"PATH\" in the file of --config"
     )]
     NoSocket,
-    /// The polling time is longer than [`BUSY_POLL_LIMIT`].
+    /// The polling time is longer than `BUSY_POLL_LIMIT`.
     #[error("busy-poll {given} is too long; give 0 to {BUSY_POLL_LIMIT} microseconds")]
     BusyPoll {
         /// What was asked for.

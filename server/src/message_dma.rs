@@ -8,7 +8,7 @@
 //! a turn, until it can be retired. So an answer is kept until
 //! - the step that has used it is retired; an unfinished step's answers stay for its repetition;
 //! - or a turn passes that does not use it, although an earlier one did: the model needs it no more;
-//! - or nobody has used it for [`KEPT_FOR`]: the step that asked for it may never come again.
+//! - or nobody has used it for `KEPT_FOR`: the step that asked for it may never come again.
 //!
 //! The client may change the memory behind an answer, so none is kept longer than that.
 //!
