@@ -107,7 +107,7 @@ impl Queue {
 
     /// Whether there may be work.
     pub fn is_runnable(&self) -> bool {
-        self.enabled && !self.stalled && (self.len == 0 || self.head != self.tail)
+        self.enabled && !self.stalled && self.head != self.tail
     }
 
     /// Takes over TDT, the doorbell.

@@ -49,6 +49,18 @@ fn a_ring_of_length_0_stands_still() {
 }
 
 #[test]
+fn a_queue_that_is_enabled_before_it_has_a_ring_waits_for_it() {
+    let mut world = World::new();
+    world.write(Reg::TXDCTL, 0, 1 << 25);
+    world.run();
+    world.enable(0, 8);
+    world.send(0, &frame(60));
+    world.run();
+    assert_eq!(world.sent(), [frame(60)]);
+    assert_eq!(world.faults, GuestFaults::default());
+}
+
+#[test]
 fn a_tail_past_the_end_wraps() {
     let mut world = World::with_ring(8);
     world.send(0, &frame(60));
