@@ -12,7 +12,7 @@ while read -r number limit command size path <&3; do
         : >/run/agent.out
     else
         printf %s "$command" | base64 -d >/run/agent.command
-        setsid timeout -k 2 "$limit" sh /run/agent.command </dev/null >/run/agent.out 2>/run/agent.err 3>&- &
+        setsid timeout -k 2 "$limit" /usr/bin/dash /run/agent.command </dev/null >/run/agent.out 2>/run/agent.err 3>&- &
         group=$!
         wait "$group"
         status=$?

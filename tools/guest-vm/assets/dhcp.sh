@@ -2,7 +2,7 @@
 # What udhcpc runs when an address comes or goes.
 case $1 in
 deconfig)
-    ip address flush dev "$interface"
+    ip -4 address flush dev "$interface"
     ip link set "$interface" up
     ;;
 bound | renew)

@@ -34,6 +34,7 @@ const PROGRAMS: &[&str] = &[
     "ss",
     "tc",
     "tcpdump",
+    "tcpreplay",
 ];
 const KMOD_LINKS: &[&str] = &["depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod"];
 /// Files that programs look for while they run; libgcc to end a thread.

@@ -24,6 +24,7 @@ const PACKAGES: PackageSet = PackageSet {
         "netperf",
         "pciutils",
         "tcpdump",
+        "tcpreplay",
     ],
     without: &[
         "adduser",
