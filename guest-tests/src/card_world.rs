@@ -184,6 +184,24 @@ impl CardWorld {
         }
     }
 
+    /// Waits until the card has completed `count` more packets of transmit queue `queue`.
+    ///
+    /// # Errors
+    /// It completes fewer, or cannot be reached.
+    pub fn completed(&mut self, queue: usize, count: usize) -> Result<()> {
+        let mut left = PATIENCE;
+        let mut done = 0;
+        loop {
+            done += self.driver()?.tx(queue).0.reclaim();
+            if done >= count {
+                return Ok(());
+            }
+            ensure!(!left.is_zero(), "{done} of {count} packets are completed");
+            let step = left.min(Duration::from_millis(1));
+            left = left.saturating_sub(self.driver()?.device().pass(step)?);
+        }
+    }
+
     /// Frames on the cable until there are `count`.
     ///
     /// # Errors

@@ -76,6 +76,40 @@ pub fn padded(frame: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Whether these are the frames that should be.
+///
+/// # Errors
+/// They are not; the error tells of the first that differs.
+pub fn same(are: &[Vec<u8>], should_be: &[Vec<u8>]) -> Result<()> {
+    let differs = (0..are.len().max(should_be.len())).find(|at| are.get(*at) != should_be.get(*at));
+    let Some(at) = differs else {
+        return Ok(());
+    };
+    let (is, expected) = (are.get(at), should_be.get(at));
+    let place = is.zip(expected).and_then(|(is, expected)| {
+        let pairs = is.iter().zip(expected);
+        let place = pairs.enumerate().find(|(_, (a, b))| a != b)?.0;
+        Some(format!(", from byte {place} on"))
+    });
+    bail!(
+        "{} frames instead of {}; frame {at} is {} instead of {}{}",
+        are.len(),
+        should_be.len(),
+        summary(is),
+        summary(expected),
+        place.unwrap_or_default()
+    );
+}
+
+fn summary(frame: Option<&Vec<u8>>) -> String {
+    let Some(frame) = frame else {
+        return "missing".to_owned();
+    };
+    let head = frame.get(..ETHERNET + 4).unwrap_or(frame);
+    let label = label_of(frame).unwrap_or_default();
+    format!("{} bytes {head:02x?} {label}", frame.len())
+}
+
 /// The two ends of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
@@ -281,6 +315,18 @@ mod tests {
         assert_eq!(label_of(&frame), Some(label(42)));
         assert_eq!(label_of(&tagged(&frame, 5)), Some(label(42)));
         assert_eq!(label_of(&flow().udp(PEER, BROADCAST, b"x").unwrap()), None);
+    }
+
+    #[test]
+    fn the_first_frame_that_differs_is_told() {
+        let frames = [numbered(BROADCAST, 1, 60), numbered(BROADCAST, 2, 60)];
+        let swapped = [frames[1].clone(), frames[0].clone()];
+
+        assert!(same(&frames, &frames).is_ok());
+        let text = same(&frames, &swapped).unwrap_err().to_string();
+        assert!(text.contains("<frame 000001> instead of"), "{text}");
+        let text = same(&frames, &frames[..1]).unwrap_err().to_string();
+        assert!(text.contains("2 frames instead of 1"), "{text}");
     }
 
     #[test]

@@ -10,12 +10,16 @@
 pub mod cable;
 pub mod card_world;
 pub mod frames;
+pub mod linux_world;
 pub mod offload;
 pub mod rss;
+pub mod runner;
 pub mod scenario;
 pub mod scenarios;
+pub mod server;
 pub mod world;
 
 pub use card_world::CardWorld;
+pub use linux_world::LinuxWorld;
 pub use scenario::{Run, Scenario};
 pub use world::World;

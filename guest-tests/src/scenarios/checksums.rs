@@ -6,7 +6,7 @@ use nic_driver::{Config, L4};
 
 use crate::{
     card_world::CardWorld,
-    frames::{BROADCAST, Checked, ETHERNET, Flow, PEER, numbered, padded},
+    frames::{BROADCAST, Checked, ETHERNET, Flow, PEER, numbered, padded, same},
     offload,
     scenario::{Scenario, scenarios},
     world::{Counter, Setup, World},
@@ -61,18 +61,19 @@ fn wrong_checksums_are_counted_and_right_ones_are_not(world: &mut dyn World) -> 
         numbered(mac, 1, 60),
     ];
     let received = world.arrive(&right)?;
-    ensure!(received == right, "received {received:02x?}");
+    same(&received, &right)?;
     let bad = world.counter(Counter::BadChecksums)?;
     ensure!(bad == 0, "{bad} right checksums are called wrong");
+    // Linux does not believe the card about checksums of UDP, but it does about headers.
     let wrong = [
         spoiled(flow_v4().tcp(PEER, mac, &payload)?),
         spoiled(flow_v6().tcp(PEER, mac, &payload)?),
         spoiled_header(flow_v4().tcp(PEER, mac, &payload)?),
-        spoiled(flow_v6().udp(PEER, mac, &payload)?),
+        spoiled_header(flow_v4().udp(PEER, mac, &payload)?),
         numbered(mac, 2, 60),
     ];
     let received = world.arrive(&wrong)?;
-    ensure!(received == wrong, "received {received:02x?}");
+    same(&received, &wrong)?;
     let bad = world.counter(Counter::BadChecksums)?;
     ensure!(bad == 4, "{bad} wrong checksums instead of 4");
     Ok(())
@@ -132,7 +133,7 @@ fn checksums_are_inserted_on_request(world: &mut CardWorld) -> Result<()> {
         }
     }
     let sent = world.sent(expected.len())?;
-    ensure!(sent == expected, "sent {sent:02x?}");
+    same(&sent, &expected)?;
     for frame in &sent {
         Checked::new(frame)?;
     }

@@ -1,7 +1,7 @@
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::{
-    frames::{BROADCAST, Mac, numbered},
+    frames::{BROADCAST, Mac, numbered, same},
     scenario::{Scenario, scenarios},
     world::{Setup, World},
 };
@@ -30,10 +30,7 @@ fn frames_for_other_addresses_are_not_received(world: &mut dyn World) -> Result<
         numbered(BROADCAST, 5, 60),
     ];
     let received = world.arrive(&frames)?;
-    ensure!(
-        received == [frames[2].clone(), frames[4].clone()],
-        "received {received:02x?}"
-    );
+    same(&received, &[frames[2].clone(), frames[4].clone()])?;
     Ok(())
 }
 
@@ -50,10 +47,7 @@ fn only_multicasts_that_were_asked_for_are_received(world: &mut dyn World) -> Re
         numbered(mac, 4, 60),
     ];
     let received = world.arrive(&frames)?;
-    ensure!(
-        received == [frames[1].clone(), frames[3].clone()],
-        "received {received:02x?}"
-    );
+    same(&received, &[frames[1].clone(), frames[3].clone()])?;
     Ok(())
 }
 
@@ -69,6 +63,6 @@ fn a_promiscuous_nic_receives_everything(world: &mut dyn World) -> Result<()> {
         numbered(STRANGER, 4, 60),
     ];
     let received = world.arrive(&frames)?;
-    ensure!(received == frames, "received {received:02x?}");
+    same(&received, &frames)?;
     Ok(())
 }

@@ -1,9 +1,9 @@
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nic_driver::{Config, Packet};
 
 use crate::{
     card_world::CardWorld,
-    frames::{BROADCAST, ETHERNET, from, numbered, tagged},
+    frames::{BROADCAST, ETHERNET, from, numbered, same, tagged},
     scenario::{Scenario, scenarios},
     world::{Counter, Setup, World},
 };
@@ -31,18 +31,14 @@ fn jumbo_frames_pass_both_ways(world: &mut dyn World) -> Result<()> {
             numbered(mac, 5, 60),
         ];
         let received = world.arrive(&arriving)?;
-        ensure!(
-            received == arriving,
-            "with MTU {mtu} {} came",
-            received.len()
-        );
+        same(&received, &arriving).with_context(|| format!("with MTU {mtu}"))?;
         let leaving = [
             from(mac, BROADCAST, 6, longest),
             from(mac, BROADCAST, 7, 4096),
             from(mac, BROADCAST, 8, 60),
         ];
         let sent = world.send(&leaving)?;
-        ensure!(sent == leaving, "with MTU {mtu} {} left", sent.len());
+        same(&sent, &leaving).with_context(|| format!("with MTU {mtu}"))?;
     }
     Ok(())
 }
@@ -60,7 +56,7 @@ fn frames_longer_than_the_limit_are_dropped_and_counted(world: &mut dyn World) -
     ];
     let received = world.arrive(&frames)?;
     let expected = [frames[0].clone(), frames[2].clone(), frames[5].clone()];
-    ensure!(received == expected, "{} frames came", received.len());
+    same(&received, &expected)?;
     let too_long = world.counter(Counter::TooLong)?;
     ensure!(too_long == 3, "{too_long} counted as too long instead of 3");
     Ok(())
@@ -109,7 +105,7 @@ fn a_packet_is_sent_from_as_many_descriptors_as_it_has(world: &mut CardWorld) ->
             world.send_packet(0, &Packet::plain(frame))?;
         }
         let sent = world.sent(frames.len())?;
-        ensure!(sent == frames, "sent {sent:02x?}");
+        same(&sent, &frames)?;
     }
     Ok(())
 }

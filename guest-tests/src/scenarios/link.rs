@@ -2,7 +2,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     cable::Plug,
-    frames::{BROADCAST, from, numbered},
+    frames::{BROADCAST, from, numbered, same},
     scenario::{Scenario, scenarios},
     world::{Setup, World},
 };
@@ -38,9 +38,9 @@ fn both_ways(world: &mut dyn World) -> Result<()> {
     let mac = world.mac()?;
     let arriving = vec![numbered(mac, 1, 100), numbered(BROADCAST, 2, 60)];
     let received = world.arrive(&arriving)?;
-    ensure!(received == arriving, "received {received:02x?}");
+    same(&received, &arriving)?;
     let leaving = vec![from(mac, BROADCAST, 3, 60), from(mac, BROADCAST, 4, 1514)];
     let sent = world.send(&leaving)?;
-    ensure!(sent == leaving, "sent {sent:02x?}");
+    same(&sent, &leaving)?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use nic_driver::Config;
 
 use crate::{
     card_world::CardWorld,
-    frames::{BROADCAST, FCS, Mac, from, numbered, tagged},
+    frames::{BROADCAST, FCS, Mac, from, numbered, same, tagged},
     scenario::{Scenario, scenarios},
     world::{Counter, Setup, World},
 };
@@ -50,7 +50,7 @@ fn statistics_of_received_frames_add_up_to_the_packet(world: &mut dyn World) -> 
     frames.insert(100, numbered(stranger, 500, 60));
     frames.insert(50, numbered(mac, 501, 2000));
     let received = world.arrive(&frames)?;
-    ensure!(received == wanted, "{} frames came", received.len());
+    same(&received, &wanted)?;
     expect(world, Counter::ReceivedFrames, 200)?;
     expect(world, Counter::ReceivedBytes, bytes(&wanted))?;
     expect(world, Counter::ReceivedBroadcasts, 20)?;
@@ -71,7 +71,7 @@ fn statistics_of_sent_frames_add_up_to_the_packet(world: &mut dyn World) -> Resu
         })
         .collect();
     let sent = world.send(&frames)?;
-    ensure!(sent == frames, "{} frames left", sent.len());
+    same(&sent, &frames)?;
     expect(world, Counter::SentFrames, 150)?;
     expect(world, Counter::SentBytes, bytes(&frames))?;
     expect(world, Counter::ReceivedFrames, 0)

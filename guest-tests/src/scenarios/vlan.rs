@@ -3,7 +3,7 @@ use nic_driver::{Config, Packet};
 
 use crate::{
     card_world::CardWorld,
-    frames::{BROADCAST, from, numbered, tagged},
+    frames::{BROADCAST, from, numbered, same, tagged},
     scenario::{Scenario, scenarios},
     world::{Setup, World},
 };
@@ -34,7 +34,7 @@ fn frames_of_vlans_that_are_filtered_out_are_not_received(world: &mut dyn World)
     ];
     let received = world.arrive(&frames)?;
     let expected = [frames[0].clone(), frames[3].clone(), frames[4].clone()];
-    ensure!(received == expected, "received {received:02x?}");
+    same(&received, &expected)?;
     Ok(())
 }
 
@@ -48,7 +48,7 @@ fn without_a_vlan_filter_every_tag_is_received(world: &mut dyn World) -> Result<
         numbered(mac, 4, 60),
     ];
     let received = world.arrive(&frames)?;
-    ensure!(received == frames, "received {received:02x?}");
+    same(&received, &frames)?;
     Ok(())
 }
 
@@ -60,7 +60,7 @@ fn a_tagged_frame_is_sent_as_it_is(world: &mut dyn World) -> Result<()> {
         tagged(&from(mac, BROADCAST, 2, 1514), PRIORITY_5 | 8),
     ];
     let sent = world.send(&frames)?;
-    ensure!(sent == frames, "sent {sent:02x?}");
+    same(&sent, &frames)?;
     Ok(())
 }
 
@@ -96,9 +96,6 @@ fn the_card_inserts_a_tag_on_request(world: &mut CardWorld) -> Result<()> {
     world.send_packet(0, &packet)?;
     world.send_packet(0, &Packet::plain(&frame))?;
     let sent = world.sent(2)?;
-    ensure!(
-        sent == [tagged(&frame, PRIORITY_5 | 10), frame],
-        "sent {sent:02x?}"
-    );
+    same(&sent, &[tagged(&frame, PRIORITY_5 | 10), frame])?;
     Ok(())
 }

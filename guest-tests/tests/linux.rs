@@ -1,0 +1,84 @@
+//! Linux's own driver in virtual machines: the scenarios, and the life of a NIC under it.
+
+mod linux {
+    pub mod life;
+    pub mod machine;
+    pub mod tap;
+}
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use guest_tests::{Run, runner, scenarios};
+use guest_vm::{Kernel, TestExtent, TestSetting};
+use libtest_mimic::{Arguments, Trial};
+use linux::{life, machine::Machine, tap};
+
+const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // A guest takes all processors there are, and one test's traffic would be another's.
+    arguments.test_threads = Some(1);
+    let trials = match TestSetting::from_env().map(|setting| setting.extent) {
+        Some(TestExtent::Quick) => Vec::new(),
+        extent => {
+            let list = KERNELS.into_iter().flat_map(tests_of);
+            list.map(|(name, test)| match extent {
+                Some(_) => runner::test(name, test),
+                None => runner::cannot_run(
+                    name,
+                    "run by cargo xtask test, which makes the virtual machines",
+                ),
+            })
+            .collect::<Vec<Trial>>()
+        }
+    };
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+type Test = Box<dyn FnOnce() -> anyhow::Result<()> + Send>;
+
+fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
+    let machine = Arc::new(Mutex::new(Machine::new(kernel)));
+    let mut tests: Vec<(String, Test)> = Vec::new();
+    for (name, run) in life::FIRST {
+        tests.push(on_machine(kernel, name, &machine, *run));
+    }
+    for scenario in scenarios::all() {
+        if let Run::Anywhere(run) = scenario.run {
+            let name = scenario.name;
+            tests.push(on_machine(kernel, name, &machine, move |machine| {
+                run(machine.quiet_world()?)
+            }));
+        }
+    }
+    for (name, run) in life::THEN {
+        tests.push(on_machine(kernel, name, &machine, *run));
+    }
+    for (name, run) in tap::TESTS {
+        let run = *run;
+        tests.push((
+            format!("{}::{name}", kernel.name()),
+            Box::new(move || run(kernel)),
+        ));
+    }
+    tests
+}
+
+/// A test that shares the kernel's machine with others.
+fn on_machine(
+    kernel: Kernel,
+    name: &str,
+    machine: &Arc<Mutex<Machine>>,
+    run: impl FnOnce(&mut Machine) -> anyhow::Result<()> + Send + 'static,
+) -> (String, Test) {
+    let machine = Arc::clone(machine);
+    let full_name = format!("{}::{name}", kernel.name());
+    let name = name.to_owned();
+    let test = move || {
+        // A panic in another test leaves a machine behind that is as good as any.
+        let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+        machine.test(&name, run)
+    };
+    (full_name, Box::new(test))
+}

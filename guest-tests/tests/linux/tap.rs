@@ -1,0 +1,202 @@
+//! A guest whose cable leads to a tap device in a network namespace, with iperf3 behind it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use control::Group;
+use guest_tests::{
+    LinuxWorld,
+    linux_world::INTERFACE,
+    runner::CannotRun,
+    server::{Far, Server},
+};
+use guest_vm::{CablePeer, Kernel, Lab, Userland};
+use serde_json::Value;
+
+use super::machine::{self, LIMIT};
+
+/// A test.
+pub type Test = (&'static str, fn(Kernel) -> Result<()>);
+
+pub const TESTS: &[Test] = &[(
+    "iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees",
+    iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees,
+)];
+
+fn iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees(kernel: Kernel) -> Result<()> {
+    let lab = Lab::open(kernel)?;
+    let userland = Userland::prepare(&lab.cache)?;
+    let logs = lab.cache.log_folder("test-cable")?;
+    // No namespace or no tap for us here: not the NIC's fault.
+    let peer = CablePeer::start(&userland, &logs).map_err(|error| CannotRun(error.to_string()))?;
+    // The host says nothing of itself over IPv6.
+    let quiet = ["link", "set", "dev", CablePeer::TAP, "addrgenmode", "none"];
+    peer.namespace().ip(&quiet)?;
+    let server = Server::start(Far::Tap(&peer))?;
+    let config = lab
+        .guest(&format!("test-tap-{}", kernel.name()))?
+        .with_boot_limit(machine::BOOT_LIMIT)
+        .with_vfio_user(0, &server.socket());
+    let guest = lab.boot(&config)?;
+    let mut world = LinuxWorld::new(guest, server)?;
+    // The guest is to send and receive nothing but what this test makes it.
+    world
+        .guest()
+        .sh("echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6")?;
+    machine::load(&mut world)?;
+    world.guest().sh(&format!(
+        "udhcpc -i {INTERFACE} -f -n -q -t 8 -T 1 -s /etc/udhcpc/default.script 2>&1"
+    ))?;
+
+    for (arguments, offload) in [
+        ("", "on"),
+        ("--reverse", "on"),
+        ("", "off"),
+        ("--reverse", "off"),
+    ] {
+        world.guest().sh(&format!(
+            "ethtool -K {INTERFACE} tso {offload} gso {offload} gro {offload}"
+        ))?;
+        let before = Seen::of(&mut world, &peer)?;
+        let moved = iperf3(&mut world, arguments)?;
+        ensure!(moved > 10_000_000, "{moved} bytes in a second");
+        let after = settled(&mut world, &peer)?;
+        after
+            .agrees_since(&before, offload == "off")
+            .with_context(|| format!("iperf3 {arguments} with segmentation {offload}"))?;
+    }
+    Ok(())
+}
+
+fn iperf3(world: &mut LinuxWorld, arguments: &str) -> Result<u64> {
+    let command = format!(
+        "iperf3 --client {} --json --time 1 {arguments}",
+        CablePeer::ADDRESS
+    );
+    let output = world.guest().run(&command, LIMIT)?;
+    let result: Value = serde_json::from_str(&output.stdout)
+        .with_context(|| format!("iperf3 said {:?} {:?}", output.stdout, output.stderr))?;
+    let bytes = result.pointer("/end/sum_received/bytes");
+    bytes
+        .and_then(Value::as_u64)
+        .with_context(|| format!("iperf3 said {result}"))
+}
+
+/// What the parties have counted: frames that the guest sent and received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    /// The guest's kernel, by its rings.
+    rings: [u64; 2],
+    /// The guest's driver, by the card's counters.
+    card: [u64; 2],
+    /// Bytes by the card's counters.
+    card_bytes: [u64; 2],
+    /// Bytes by the guest's kernel.
+    ring_bytes: [u64; 2],
+    /// The server, by what went over its wire.
+    wire: [u64; 2],
+    /// The host's kernel, by what went through the tap.
+    tap: [u64; 2],
+}
+
+impl Seen {
+    fn of(world: &mut LinuxWorld, peer: &CablePeer) -> Result<Self> {
+        let guest = world.statistics()?;
+        let of = |name: &str| {
+            guest
+                .get(name)
+                .copied()
+                .with_context(|| format!("no {name}"))
+        };
+        let mut control = control::Client::connect(&world.server().nic().control())?;
+        let wire: BTreeMap<_, _> = control
+            .stats()?
+            .counters
+            .into_iter()
+            .filter(|counter| counter.group == Group::Wire)
+            .map(|counter| (counter.name.into_owned(), counter.value))
+            .collect();
+        let wire = |name: &str| {
+            wire.get(name)
+                .copied()
+                .with_context(|| format!("no {name}"))
+        };
+        let links = peer.namespace().ip(&[
+            "-json",
+            "-statistics",
+            "link",
+            "show",
+            "dev",
+            CablePeer::TAP,
+        ])?;
+        let links: Value = serde_json::from_str(&links)?;
+        let tap = |pointer: &str| {
+            let count = links.pointer(pointer).and_then(Value::as_u64);
+            count.with_context(|| format!("no {pointer} in {links}"))
+        };
+        Ok(Self {
+            rings: [of("tx_packets")?, of("rx_packets")?],
+            card: [of("tx_pkts_nic")?, of("rx_pkts_nic")?],
+            card_bytes: [of("tx_bytes_nic")?, of("rx_bytes_nic")?],
+            ring_bytes: [of("tx_bytes")?, of("rx_bytes")?],
+            wire: [wire("tx_frames")?, wire("rx_frames")?],
+            // What the guest sends, the tap receives.
+            tap: [tap("/0/stats64/rx/packets")?, tap("/0/stats64/tx/packets")?],
+        })
+    }
+
+    /// Whether all have counted the same since `before`. Where a kernel leaves segmentation to its NIC, the tap counts large
+    /// frames: the host's ones are cut by the wire; the guest's ones are left to the tap by the card.
+    fn agrees_since(&self, before: &Self, guest_segments: bool) -> Result<()> {
+        let grown = |of: fn(&Self) -> [u64; 2]| {
+            let ([a, b], [c, d]) = (of(self), of(before));
+            [a - c, b - d]
+        };
+        let (rings, card) = (grown(|seen| seen.rings), grown(|seen| seen.card));
+        let (wire, tap) = (grown(|seen| seen.wire), grown(|seen| seen.tap));
+        ensure!(
+            rings == card && card[0] > 100 && card[1] > 100,
+            "packets [sent, received]: the driver's rings have seen {rings:?}, the card {card:?}"
+        );
+        // Short frames are padded, and the card counts the FCS.
+        let ring_bytes = grown(|seen| seen.ring_bytes);
+        let card_bytes = grown(|seen| seen.card_bytes);
+        for way in 0..2 {
+            let least = ring_bytes[way] + 4 * card[way];
+            ensure!(
+                (least..=least + 20 * card[way]).contains(&card_bytes[way]),
+                "bytes [sent, received]: the driver's rings have seen {ring_bytes:?}, the card {card_bytes:?}"
+            );
+        }
+        ensure!(
+            wire[0] == tap[0] && (wire[0] == card[0] || !guest_segments && wire[0] < card[0]),
+            "sent: the card {}, the wire {}, the tap {}",
+            card[0],
+            wire[0],
+            tap[0]
+        );
+        ensure!(
+            wire[1] == card[1] && tap[1] <= wire[1],
+            "received: the tap {}, the wire {}, the card {}",
+            tap[1],
+            wire[1],
+            card[1]
+        );
+        Ok(())
+    }
+}
+
+/// What all have counted once nothing passes any more.
+fn settled(world: &mut LinuxWorld, peer: &CablePeer) -> Result<Seen> {
+    let mut last = Seen::of(world, peer)?;
+    for _ in 0..20 {
+        // Time for what is still under way, without traffic of ours.
+        world.guest().run("usleep 100000", Duration::from_secs(5))?;
+        let now = Seen::of(world, peer)?;
+        if now == last {
+            return Ok(now);
+        }
+        last = now;
+    }
+    Ok(last)
+}
