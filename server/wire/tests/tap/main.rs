@@ -44,8 +44,13 @@ const TWO_TAPS: &str = "for n in 0 1; do p=$((n + 1)); ip tuntap add dev tap$n m
     && ip neighbour add fd0$p::2 lladdr 02:00:00:00:00:02 dev tap$n || exit 1; done \
     && echo 1 > /proc/sys/net/ipv4/ip_forward && echo 1 > /proc/sys/net/ipv6/conf/all/forwarding";
 
-/// The next frames, one at a time, until `wanted` finds its; what is known of its L4 checksum beside it.
-fn receive_until(tap: &mut Tap, wanted: impl Fn(&[u8]) -> bool) -> (Vec<u8>, L4Checksum) {
+/// The next frames, one at a time, until `wanted` finds its; what is known of its L4 checksum beside it. What `send`
+/// sends is sent again while nothing comes: the kernel drops it until it has noticed the new carrier.
+fn receive_until(
+    tap: &mut Tap,
+    send: impl Fn(),
+    wanted: impl Fn(&[u8]) -> bool,
+) -> (Vec<u8>, L4Checksum) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let mut seen = None;
@@ -56,7 +61,10 @@ fn receive_until(tap: &mut Tap, wanted: impl Fn(&[u8]) -> bool) -> (Vec<u8>, L4C
         match seen {
             Some(seen) if wanted(&seen.0) => return seen,
             Some(_) => {}
-            None => wait_for(tap),
+            None => {
+                send();
+                wait_for(tap);
+            }
         }
         assert!(Instant::now() < deadline, "no such frame");
     }
@@ -160,8 +168,10 @@ fn a_datagram_of_the_kernel_has_its_checksum() {
             let mut tap = Tap::open("tap0").unwrap();
             let socket = UdpSocket::bind("10.9.1.1:5000").unwrap();
 
-            socket.send_to(b"an odd number", "10.9.1.2:6000").unwrap();
-            let (frame, known) = receive_until(&mut tap, |frame| frame.get(23) == Some(&17));
+            let send = || {
+                socket.send_to(b"an odd number", "10.9.1.2:6000").unwrap();
+            };
+            let (frame, known) = receive_until(&mut tap, send, |frame| frame.get(23) == Some(&17));
 
             let packet = SlicedPacket::from_ethernet(&frame).unwrap();
             let (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Udp(udp))) =
