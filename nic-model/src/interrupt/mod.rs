@@ -9,6 +9,7 @@
 mod moderation;
 #[cfg(test)]
 mod tests;
+mod write_backs;
 
 use ixgbe_spec::register::{
     Reg,
@@ -17,6 +18,7 @@ use ixgbe_spec::register::{
 
 use crate::{bus::Bus, pci, pci::Delivery, regs::RegisterFile, time::Time};
 use moderation::Moderation;
+use write_backs::WriteBacks;
 
 /// Interrupt state of a port.
 #[derive(Debug, Default)]
@@ -40,6 +42,7 @@ pub struct Interrupts {
     /// Vectors whose next message is not moderated.
     unmoderated: u64,
     moderation: Moderation,
+    write_backs: WriteBacks,
     deadline: Option<Time>,
 }
 
@@ -66,6 +69,7 @@ impl Interrupts {
             single_sent,
             unmoderated,
             moderation,
+            write_backs,
             deadline,
         } = self;
         *vectors = 0;
@@ -79,18 +83,21 @@ impl Interrupts {
         *single_sent = false;
         *unmoderated = 0;
         moderation.reset();
+        write_backs.reset();
         *deadline = None;
     }
 
     /// Receive queue `queue` has written back a packet's last descriptor (7.3.1).
     pub(crate) fn rx_queue(&mut self, regs: &mut RegisterFile, queue: usize) {
         let vector = Self::queue_vector(regs, queue, Direction::Receive);
+        self.write_backs.urge(vector);
         self.raise_vectors(regs, vector);
     }
 
     /// As [`Interrupts::rx_queue`], as a low latency interrupt: not moderated, unless EITR says so (7.3.2.3).
     pub(crate) fn rx_queue_low_latency(&mut self, regs: &mut RegisterFile, queue: usize) {
         let vector = Self::queue_vector(regs, queue, Direction::Receive);
+        self.write_backs.urge(vector);
         self.raise_vectors(regs, vector);
         let eitr = match vector {
             0 => return,
@@ -102,9 +109,11 @@ impl Interrupts {
         }
     }
 
-    /// Transmit queue `queue` has written back a descriptor or its head (7.3.1).
-    pub(crate) fn tx_queue(&mut self, regs: &mut RegisterFile, queue: usize) {
+    /// Transmit queue `queue` has written back its head or some of `descriptors` that are done (7.3.1).
+    pub(crate) fn tx_queue(&mut self, regs: &mut RegisterFile, queue: usize, descriptors: usize) {
         let vector = Self::queue_vector(regs, queue, Direction::Transmit);
+        self.write_backs
+            .add(vector, self.vectors, queue, descriptors, regs);
         self.raise_vectors(regs, vector);
     }
 
@@ -237,6 +246,7 @@ impl Interrupts {
     /// Software sets causes; by EIAM that enables them as well.
     fn set_causes(&mut self, regs: &RegisterFile, vectors: u64, other: u32) {
         let other = other & !eicr::OTHER;
+        self.write_backs.urge(vectors);
         self.vectors |= vectors;
         self.other |= other;
         self.vector_mask |= vectors & self.vector_auto_mask;
@@ -338,9 +348,11 @@ impl Interrupts {
             let bit = 1 << vector;
             ready &= !bit;
             let index = vector as usize;
-            if self.unmoderated & bit == 0
-                && let Some(until) = self.moderation.holds(index, now, regs)
-            {
+            let alone = (timer | other) & bit == 0;
+            let company = self.write_backs.holds(index, now).filter(|_| alone);
+            let moderation = self.moderation.holds(index, now, regs);
+            let moderation = moderation.filter(|_| self.unmoderated & bit == 0);
+            if let Some(until) = company.max(moderation) {
                 self.deadline = earlier(self.deadline, until);
                 continue;
             }
