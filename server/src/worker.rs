@@ -78,10 +78,12 @@ impl Worker {
     /// What cannot be opened, why, and what to do.
     pub fn new(config: &Config, signals: SignalFd) -> anyhow::Result<Self> {
         let wire = config.wire.open()?;
-        let listener = Listener::bind(&config.socket)?;
+        let reserved = Listener::reserve(&config.socket)?;
         let (handle, inbox) =
             control::channel().context("cannot make a way for control requests")?;
         let control = control::Server::start(&config.control, handle)?;
+        // Last: whoever can connect to the vfio-user socket may count on the control socket.
+        let listener = reserved.listen()?;
         let events = Events::new().context("cannot create the epoll set or its timer")?;
         let registry = events.registry();
         let watch = "cannot add a descriptor to the epoll set";

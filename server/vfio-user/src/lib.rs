@@ -32,4 +32,4 @@ mod outbox;
 mod socket;
 
 pub use errno::Errno;
-pub use listener::{ListenError, Listener};
+pub use listener::{ListenError, Listener, Reservation};

@@ -31,6 +31,17 @@ pub struct Listener {
     file: (u64, u64),
 }
 
+/// A socket path that is taken, but that nobody can connect to yet.
+///
+/// For a server that has something to get ready in between, within milliseconds: other processes of this crate wait for
+/// about 100 ms before they take the path for a stale one, and no client comes too early. The path is removed on drop.
+#[derive(Debug)]
+pub struct Reservation {
+    listener: Listener,
+    /// Of the folder: until somebody listens, others would take the socket for a stale one.
+    _lock: Option<OwnedFd>,
+}
+
 /// Why a path cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -103,6 +114,15 @@ impl Listener {
     ///
     /// When the path is unusable or taken. The text names the next step.
     pub fn bind(path: impl AsRef<Path>) -> Result<Self, ListenError> {
+        Self::reserve(path)?.listen()
+    }
+
+    /// Does all of [`Listener::bind`] but to listen.
+    ///
+    /// # Errors
+    ///
+    /// See [`Listener::bind`].
+    pub fn reserve(path: impl AsRef<Path>) -> Result<Reservation, ListenError> {
         let path = path.as_ref().to_path_buf();
         if path.as_os_str().len() > LONGEST_PATH {
             return Err(ListenError::TooLong { path });
@@ -119,7 +139,7 @@ impl Listener {
             }
         };
         // Held to the end, so that of two processes the second one sees the first one's socket.
-        let _lock = lock_folder(&path)?;
+        let lock = lock_folder(&path)?;
         remove_stale(&path)?;
 
         let address = SocketAddrUnix::new(&path).map_err(system("name"))?;
@@ -150,8 +170,10 @@ impl Listener {
             rustix::fs::AtFlags::empty(),
         )
         .map_err(system("set the mode of"))?;
-        rustix::net::listen(&listener.socket, BACKLOG).map_err(system("listen on"))?;
-        Ok(listener)
+        Ok(Reservation {
+            listener,
+            _lock: lock,
+        })
     }
 
     /// The next client; `None` when nobody waits.
@@ -177,6 +199,25 @@ impl Listener {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Reservation {
+    /// Lets clients connect.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn listen(self) -> Result<Listener, ListenError> {
+        let Self { listener, _lock } = self;
+        match rustix::net::listen(&listener.socket, BACKLOG) {
+            Ok(()) => Ok(listener),
+            Err(error) => Err(ListenError::System {
+                doing: "listen on",
+                path: listener.path.clone(),
+                source: error.into(),
+            }),
+        }
     }
 }
 

@@ -89,7 +89,7 @@ pub enum Plug {
 /// What was done to a cable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TappedCounters {
-    /// Injected frames that the port received.
+    /// Frames that were accepted for injection.
     pub injected: u64,
     /// Frames that were to be injected and found no room.
     pub inject_refused: u64,
@@ -175,6 +175,7 @@ impl<B: Backend> Tapped<B> {
             bytes.copy_from_slice(frame);
             padding.fill(0);
         });
+        self.counters.injected = self.counters.injected.wrapping_add(1);
         Ok(())
     }
 
@@ -294,7 +295,6 @@ impl<B: Backend> Wire for Tapped<B> {
             };
             let flow = watched(&RxFrame::new(frame));
             self.injected.pop();
-            self.counters.injected = self.counters.injected.wrapping_add(1);
             received += 1;
             if flow == Flow::Stop {
                 break;

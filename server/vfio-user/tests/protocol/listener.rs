@@ -116,3 +116,25 @@ fn a_folder_is_no_socket() {
     let error = Listener::bind(folder.path()).unwrap_err();
     assert!(matches!(error, ListenError::NotASocket { .. }));
 }
+
+#[test]
+fn a_reserved_path_is_taken_but_nobody_can_connect() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+
+    let reservation = Listener::reserve(&path).unwrap();
+    let early = UnixStream::connect(&path);
+    let rival = std::thread::spawn({
+        let path = path.clone();
+        move || Listener::bind(path)
+    });
+    let _listener = reservation.listen().unwrap();
+    let client = UnixStream::connect(&path);
+
+    assert!(early.is_err());
+    assert!(matches!(
+        rival.join().unwrap(),
+        Err(ListenError::InUse { .. })
+    ));
+    client.unwrap();
+}
