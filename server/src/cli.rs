@@ -40,7 +40,7 @@ CONFIGURATION FILE
     wire = \"tap:tap0\"
     log = \"info\"
     control = \"/run/nic/nic.sock.control\"
-    busy-poll = 50
+    busy-poll = 200
 
 SIGNALS
   SIGTERM and SIGINT end the server and remove its sockets.";
@@ -80,7 +80,7 @@ pub struct Arguments {
 
     /// Longest time in microseconds, 0 to 1000, that the server polls before it sleeps, after traffic has shown
     /// that polling pays off. An idle NIC always sleeps. More may shorten round trips where cores are free; 0 never
-    /// polls. Default: 50.
+    /// polls. Default: 200, as KVM polls for a halted processor.
     #[arg(long, value_name = "MICROSECONDS")]
     pub busy_poll: Option<u16>,
 }

@@ -108,7 +108,7 @@ impl Config {
         if control == socket {
             return Err(ConfigError::SameSocket { path: socket });
         }
-        let busy_poll = arguments.busy_poll.or(file.busy_poll).unwrap_or(50);
+        let busy_poll = arguments.busy_poll.or(file.busy_poll).unwrap_or(200);
         if busy_poll > BUSY_POLL_LIMIT {
             return Err(ConfigError::BusyPoll { given: busy_poll });
         }

@@ -7,6 +7,7 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    thread,
     time::Duration,
 };
 
@@ -156,6 +157,8 @@ impl Worker {
             if now.since(start) >= self.polling.get() {
                 break;
             }
+            // Whom this thread waits for may wait for this core.
+            thread::yield_now();
             now = self.clock.now();
         }
         let ready = self.events.sleep(now, deadline)?;

@@ -9,7 +9,6 @@
 mod moderation;
 #[cfg(test)]
 mod tests;
-mod write_backs;
 
 use ixgbe_spec::register::{
     Reg,
@@ -18,7 +17,6 @@ use ixgbe_spec::register::{
 
 use crate::{bus::Bus, pci, pci::Delivery, regs::RegisterFile, time::Time};
 use moderation::Moderation;
-use write_backs::WriteBacks;
 
 /// Interrupt state of a port.
 #[derive(Debug, Default)]
@@ -42,7 +40,6 @@ pub struct Interrupts {
     /// Vectors whose next message is not moderated.
     unmoderated: u64,
     moderation: Moderation,
-    write_backs: WriteBacks,
     deadline: Option<Time>,
 }
 
@@ -69,7 +66,6 @@ impl Interrupts {
             single_sent,
             unmoderated,
             moderation,
-            write_backs,
             deadline,
         } = self;
         *vectors = 0;
@@ -83,21 +79,18 @@ impl Interrupts {
         *single_sent = false;
         *unmoderated = 0;
         moderation.reset();
-        write_backs.reset();
         *deadline = None;
     }
 
     /// Receive queue `queue` has written back a packet's last descriptor (7.3.1).
     pub(crate) fn rx_queue(&mut self, regs: &mut RegisterFile, queue: usize) {
         let vector = Self::queue_vector(regs, queue, Direction::Receive);
-        self.write_backs.urge(vector);
         self.raise_vectors(regs, vector);
     }
 
     /// As [`Interrupts::rx_queue`], as a low latency interrupt: not moderated, unless EITR says so (7.3.2.3).
     pub(crate) fn rx_queue_low_latency(&mut self, regs: &mut RegisterFile, queue: usize) {
         let vector = Self::queue_vector(regs, queue, Direction::Receive);
-        self.write_backs.urge(vector);
         self.raise_vectors(regs, vector);
         let eitr = match vector {
             0 => return,
@@ -109,11 +102,9 @@ impl Interrupts {
         }
     }
 
-    /// Transmit queue `queue` has written back its head or some of `descriptors` that are done (7.3.1).
-    pub(crate) fn tx_queue(&mut self, regs: &mut RegisterFile, queue: usize, descriptors: usize) {
+    /// Transmit queue `queue` has written back a descriptor or its head (7.3.1).
+    pub(crate) fn tx_queue(&mut self, regs: &mut RegisterFile, queue: usize) {
         let vector = Self::queue_vector(regs, queue, Direction::Transmit);
-        self.write_backs
-            .add(vector, self.vectors, queue, descriptors, regs);
         self.raise_vectors(regs, vector);
     }
 
@@ -203,8 +194,8 @@ impl Interrupts {
             Reg::EICR => self.clear_causes(regs, value),
             Reg::EICS => self.set_causes(regs, low, high),
             Reg::EICS_EX => self.set_causes(regs, wide, 0),
-            Reg::EIMS => self.unmask(regs, low, high, pci),
-            Reg::EIMS_EX => self.unmask(regs, wide, 0, pci),
+            Reg::EIMS => self.unmask(low, high, now, regs, pci),
+            Reg::EIMS_EX => self.unmask(wide, 0, now, regs, pci),
             Reg::EIMC => {
                 self.vector_mask &= !low;
                 self.other_mask &= !high;
@@ -246,7 +237,6 @@ impl Interrupts {
     /// Software sets causes; by EIAM that enables them as well.
     fn set_causes(&mut self, regs: &RegisterFile, vectors: u64, other: u32) {
         let other = other & !eicr::OTHER;
-        self.write_backs.urge(vectors);
         self.vectors |= vectors;
         self.other |= other;
         self.vector_mask |= vectors & self.vector_auto_mask;
@@ -266,7 +256,23 @@ impl Interrupts {
     }
 
     /// Enables causes. Those that are still pending signal again.
-    fn unmask(&mut self, regs: &RegisterFile, vectors: u64, other: u32, pci: &mut pci::Function) {
+    fn unmask(
+        &mut self,
+        vectors: u64,
+        other: u32,
+        now: Time,
+        regs: &RegisterFile,
+        pci: &mut pci::Function,
+    ) {
+        let mut served = match vectors & !self.vector_mask {
+            again if multiple_msix(regs) => again,
+            again => u64::from(again != 0 || other & !self.other_mask != 0),
+        };
+        while served != 0 {
+            self.moderation
+                .served(served.trailing_zeros() as usize, now, regs);
+            served &= served - 1;
+        }
         self.vector_mask |= vectors;
         self.other_mask |= other;
         self.vectors_sent &= !vectors;
@@ -348,11 +354,9 @@ impl Interrupts {
             let bit = 1 << vector;
             ready &= !bit;
             let index = vector as usize;
-            let alone = (timer | other) & bit == 0;
-            let company = self.write_backs.holds(index, now).filter(|_| alone);
-            let moderation = self.moderation.holds(index, now, regs);
-            let moderation = moderation.filter(|_| self.unmoderated & bit == 0);
-            if let Some(until) = company.max(moderation) {
+            if self.unmoderated & bit == 0
+                && let Some(until) = self.moderation.holds(index, now, regs)
+            {
                 self.deadline = earlier(self.deadline, until);
                 continue;
             }

@@ -1,49 +1,87 @@
 //! Interrupt moderation by EITR (7.3.2.1).
+//!
+//! The interval is time for the driver to do something else in, and drivers choose it for a processor that serves an
+//! interrupt in a fraction of it. An emulated processor takes many times as long: the interval is over before the
+//! driver has enabled the vector again, and the next interrupt would come at once, always. So a vector that is enabled
+//! again rests for twice as long as the driver took, so that no more than a third of the time goes into interrupts, and
+//! for twice the interval at most. A fast driver sees the interval alone.
 
 use ixgbe_spec::register::{Reg, bits::eitr};
 
 use crate::{regs::RegisterFile, time::Time};
 
-/// When each vector's counter reaches zero.
+/// One vector's state for each of EITR 0 to 63, those of the PF; the further ones are of VFs.
 #[derive(Debug)]
 pub(super) struct Moderation {
-    expiry: [Time; Self::COUNTERS],
+    vectors: [Vector; Self::COUNTERS],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Vector {
+    /// When the counter reaches zero.
+    expiry: Time,
+    /// When the interrupt went out that the driver has not served yet.
+    fired: Option<Time>,
+    /// Until when a slow driver is left alone.
+    rest: Time,
+}
+
+impl Vector {
+    const IDLE: Self = Self {
+        expiry: Time::ZERO,
+        fired: None,
+        rest: Time::ZERO,
+    };
 }
 
 impl Default for Moderation {
     fn default() -> Self {
         Self {
-            expiry: [Time::ZERO; Self::COUNTERS],
+            vectors: [Vector::IDLE; Self::COUNTERS],
         }
     }
 }
 
 impl Moderation {
-    /// EITR 0 to 63 are those of the PF's vectors; the further ones are of VFs.
     const COUNTERS: usize = 64;
+    /// How much longer than the driver served the last interrupt it is left alone, and how much longer than the interval
+    /// at most.
+    const REST: u64 = 2;
 
     pub(super) fn reset(&mut self) {
-        let Self { expiry } = self;
-        expiry.fill(Time::ZERO);
+        *self = Self::default();
     }
 
     /// Until when a signal of `vector` has to wait, if at all.
     pub(super) fn holds(&self, vector: usize, now: Time, regs: &RegisterFile) -> Option<Time> {
-        let expiry = *self.expiry.get(vector)?;
-        (expiry > now && interval(vector, regs) != 0).then_some(expiry)
+        let Vector { expiry, rest, .. } = *self.vectors.get(vector)?;
+        let until = expiry.max(rest);
+        (until > now && interval(vector, regs) != 0).then_some(until)
     }
 
     /// `vector` has signalled: its counter starts from the interval.
     pub(super) fn fired(&mut self, vector: usize, now: Time, regs: &RegisterFile) {
-        if let Some(expiry) = self.expiry.get_mut(vector) {
-            *expiry = now.plus_nanos(interval(vector, regs) * eitr::UNIT_NANOS);
+        if let Some(state) = self.vectors.get_mut(vector) {
+            state.expiry = now.plus_nanos(interval(vector, regs));
+            state.fired = Some(now);
+        }
+    }
+
+    /// The driver has enabled `vector` again, which it does when it has served its interrupt.
+    pub(super) fn served(&mut self, vector: usize, now: Time, regs: &RegisterFile) {
+        if let Some(state) = self.vectors.get_mut(vector)
+            && let Some(fired) = state.fired.take()
+        {
+            let took = now.as_nanos().saturating_sub(fired.as_nanos());
+            state.rest = now.plus_nanos(Self::REST * took.min(interval(vector, regs)));
         }
     }
 
     /// The counter of `vector` in its place in EITR (the 7 most significant of its 9 bits).
     pub(super) fn counter(&self, vector: usize, now: Time) -> u32 {
-        let left = self.expiry.get(vector).map_or(0, |expiry| {
-            expiry
+        let left = self.vectors.get(vector).map_or(0, |state| {
+            state
+                .expiry
                 .since(now)
                 .as_nanos()
                 .div_ceil(u128::from(eitr::UNIT_NANOS))
@@ -62,15 +100,17 @@ impl Moderation {
     ) {
         regs.set(Reg::EITR, vector, value & eitr::STORED);
         if value & eitr::CNT_WDIS == 0
-            && let Some(expiry) = self.expiry.get_mut(vector)
+            && let Some(state) = self.vectors.get_mut(vector)
         {
             let counter = u64::from(value >> eitr::COUNTER_SHIFT & eitr::COUNTER_MASK) << 2;
-            *expiry = now.plus_nanos(counter * eitr::UNIT_NANOS);
+            state.expiry = now.plus_nanos(counter * eitr::UNIT_NANOS);
+            state.rest = now;
         }
     }
 }
 
-/// The interval of `vector` in units of 2.048 us; 0 is no moderation.
+/// The interval of `vector` in ns; 0 is no moderation.
 fn interval(vector: usize, regs: &RegisterFile) -> u64 {
-    u64::from(regs.get(Reg::EITR, vector) >> eitr::INTERVAL_SHIFT & eitr::INTERVAL_MASK)
+    let units = regs.get(Reg::EITR, vector) >> eitr::INTERVAL_SHIFT & eitr::INTERVAL_MASK;
+    u64::from(units) * eitr::UNIT_NANOS
 }

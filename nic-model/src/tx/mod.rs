@@ -6,8 +6,7 @@
 //! counted (`counters`); then the queue reports.
 //!
 //! Choices where the datasheet leaves one, and where the model differs:
-//! - Descriptors are written back at once; what waits for TXDCTL.WTHRESH of them is the interrupt. PTHRESH and HTHRESH
-//!   mean nothing.
+//! - Descriptors are written back at once, whatever TXDCTL.WTHRESH says; PTHRESH and HTHRESH mean nothing either.
 //! - RS counts in every descriptor of a packet, not only in the last.
 //! - A packet with more than 256 descriptors or with descriptors of mixed kinds, a frame longer than 15.5 KB, and a packet
 //!   with an offload that contradicts it are passed: reported, but not sent. A buffer that cannot be read is the same.

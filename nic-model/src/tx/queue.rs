@@ -268,7 +268,7 @@ impl Queue {
                 hw.faults.ring_dma += 1;
                 self.stalled = true;
             }
-            hw.irq.tx_queue(hw.regs, index, packet.descriptors);
+            hw.irq.tx_queue(hw.regs, index);
         }
         self.next += packet.descriptors;
         if self.next >= self.fetched.len() {

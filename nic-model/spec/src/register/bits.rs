@@ -138,14 +138,6 @@ pub mod gpie {
     pub const PBA_SUPPORT: u32 = 1 << 31;
 }
 
-/// Transmit Descriptor Control (8.2.3.9.10).
-pub mod txdctl {
-    /// Place of the write-back threshold.
-    pub const WTHRESH_SHIFT: u32 = 16;
-    /// Write-back threshold after the shift, in descriptors.
-    pub const WTHRESH_MASK: u32 = 0x7F;
-}
-
 /// Extended Interrupt Throttle (8.2.3.5).
 pub mod eitr {
     /// Place of the interval.

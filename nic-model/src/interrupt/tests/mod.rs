@@ -4,7 +4,6 @@ mod causes;
 mod moderation;
 mod msix;
 mod single;
-mod write_backs;
 
 use ixgbe_spec::register::Reg;
 
@@ -41,7 +40,7 @@ fn receive_event(world: &mut World, queue: usize) {
 /// A transmit queue has written back a descriptor.
 fn transmit_event(world: &mut World, queue: usize) {
     world.call(|port, context| {
-        port.with_interrupts(context, |irq, regs| irq.tx_queue(regs, queue, 1));
+        port.with_interrupts(context, |irq, regs| irq.tx_queue(regs, queue));
     });
 }
 

@@ -143,6 +143,56 @@ fn eimen_lets_software_interrupt_at_once() {
 }
 
 #[test]
+fn a_driver_that_was_slow_is_left_alone_for_twice_as_long() {
+    let mut world = linux_msix();
+    world.set_at(Reg::EITR, 1, EITR_20K);
+    world.set_at(Reg::EIMS_EX, 0, 0x2);
+    receive_event(&mut world, 1);
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+    receive_event(&mut world, 1);
+    let took = INTERVAL - 1000;
+    world.pass_nanos(took);
+
+    world.set_at(Reg::EIMS_EX, 0, 0x2);
+
+    let rest = world.now.plus_nanos(2 * took);
+    assert_eq!(world.signals(), []);
+    assert_eq!(world.port.deadline(), Some(rest));
+    world.pass_nanos(2 * took);
+    world.step();
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+}
+
+#[test]
+fn a_slow_driver_is_left_alone_for_twice_the_interval_at_most() {
+    let mut world = linux_msix();
+    world.set_at(Reg::EITR, 1, EITR_20K);
+    world.set_at(Reg::EIMS_EX, 0, 0x2);
+    receive_event(&mut world, 1);
+    receive_event(&mut world, 1);
+    world.pass_nanos(1_000 * INTERVAL);
+
+    world.set_at(Reg::EIMS_EX, 0, 0x2);
+
+    let rest = world.now.plus_nanos(2 * INTERVAL);
+    assert_eq!(world.port.deadline(), Some(rest));
+}
+
+#[test]
+fn a_slow_driver_without_moderation_is_interrupted_at_once() {
+    let mut world = linux_msix();
+    world.set_at(Reg::EIMS_EX, 0, 0x2);
+    receive_event(&mut world, 1);
+    receive_event(&mut world, 1);
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+    world.pass_nanos(INTERVAL);
+
+    world.set_at(Reg::EIMS_EX, 0, 0x2);
+
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+}
+
+#[test]
 fn intx_is_moderated_by_the_first_register() {
     let mut world = World::enabled();
     world.set(Reg::EITR, EITR_20K);

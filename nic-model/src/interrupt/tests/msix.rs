@@ -126,7 +126,7 @@ fn one_call_signals_a_vector_once() {
     world.call(|port, context| {
         port.with_interrupts(context, |irq, regs| {
             irq.rx_queue(regs, 0);
-            irq.tx_queue(regs, 0, 1);
+            irq.tx_queue(regs, 0);
             irq.rx_queue(regs, 1);
         });
     });
