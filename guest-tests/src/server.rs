@@ -111,12 +111,18 @@ impl Server {
         self.nic.socket()
     }
 
+    /// The control socket.
+    #[must_use]
+    pub fn control(&self) -> PathBuf {
+        self.nic.control()
+    }
+
     /// The far end of its cable.
     ///
     /// # Errors
     /// It has no control socket.
     pub fn cable(&self) -> Result<ControlCable> {
-        ControlCable::connect(&self.nic.control())
+        ControlCable::connect(&self.control())
     }
 
     /// The process.

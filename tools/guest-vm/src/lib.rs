@@ -35,6 +35,7 @@ mod qmp;
 mod qtest;
 mod server;
 mod test_setting;
+mod tshark;
 mod userland;
 
 pub use crate::archive::{FetchedPackage, Versions};
@@ -53,4 +54,5 @@ pub use crate::qmp::Qmp;
 pub use crate::qtest::{EnabledNic, PciAddress, Qtest};
 pub use crate::server::NicServer;
 pub use crate::test_setting::{TestExtent, TestSetting};
+pub use crate::tshark::tshark;
 pub use crate::userland::Userland;
