@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    time::Duration,
 };
 
 use guest_memory::{AccessError, IovaTable};
@@ -19,12 +20,17 @@ use crate::{
     message_dma::{Command, MessageDma, Serial},
 };
 
+/// How long files that no range uses any more stay mapped, for clients that map them again at once.
+const IDLE_FILES: Duration = Duration::from_secs(1);
+
 /// Memory and interrupts of one client at a time.
 ///
 /// All functions share them: a client is one IOMMU domain.
 #[derive(Debug)]
 pub struct ClientBus {
     memory: IovaTable,
+    /// When files that no range uses are unmapped.
+    release: Option<Time>,
     messages: RefCell<MessageDma>,
     irqs: RefCell<Irqs>,
     refused: Cell<u64>,
@@ -46,6 +52,7 @@ impl ClientBus {
     pub fn new(registry: Registry) -> Self {
         Self {
             memory: IovaTable::default(),
+            release: None,
             messages: RefCell::default(),
             irqs: RefCell::new(Irqs::new(registry)),
             refused: Cell::new(0),
@@ -73,6 +80,23 @@ impl ClientBus {
     /// Tells the time.
     pub fn advance(&mut self, now: Time) {
         self.messages.get_mut().advance(now);
+        if self.release.is_some_and(|time| time <= now) {
+            self.release = None;
+            self.memory.release_idle();
+        }
+    }
+
+    /// Memory was taken back. Files that it leaves without use are unmapped a second after the last time.
+    pub fn unmapped(&mut self, now: Time) {
+        self.forget_answers();
+        let nanos = u64::try_from(IDLE_FILES.as_nanos()).unwrap_or(u64::MAX);
+        self.release = Some(now.plus_nanos(nanos));
+    }
+
+    /// When [`ClientBus::advance`] has something to do.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Time> {
+        self.release
     }
 
     /// The model has done its step of this turn.
@@ -120,8 +144,8 @@ impl ClientBus {
         }
     }
 
-    /// Drops all that was read by messages, since the client takes memory back.
-    pub fn forget_answers(&mut self) {
+    /// Drops all that was read by messages.
+    fn forget_answers(&mut self) {
         self.messages.get_mut().forget_answers();
     }
 
@@ -347,5 +371,57 @@ fn first_refusal(
     match next {
         Err(DmaError::Refused { .. }) => next.map(Ok),
         _ => Ok(so_far.and(next)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, os::fd::OwnedFd};
+
+    use guest_memory::Backing;
+    use nix::{
+        sys::memfd::{MFdFlags, memfd_create},
+        unistd::ftruncate,
+    };
+
+    use super::*;
+    use crate::events::Events;
+
+    const PAGE: u64 = 4096;
+
+    fn memory(name: &str) -> OwnedFd {
+        let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC).unwrap();
+        ftruncate(&fd, PAGE.cast_signed()).unwrap();
+        fd
+    }
+
+    fn is_mapped(name: &str) -> bool {
+        let maps = std::io::read_to_string(File::open("/proc/self/maps").unwrap()).unwrap();
+        maps.contains(name)
+    }
+
+    #[test]
+    fn a_file_that_nothing_uses_is_unmapped_after_a_second() {
+        let name = "bus-release-test";
+        let mut bus = ClientBus::new(Events::new().unwrap().registry());
+        let backing = Backing::File {
+            fd: memory(name),
+            offset: 0,
+        };
+        bus.memory()
+            .map(0, PAGE, Permissions::ReadWrite, backing)
+            .unwrap();
+        bus.memory().unmap(0, PAGE).unwrap();
+
+        bus.unmapped(Time::ZERO);
+        let due = bus.deadline().unwrap();
+        bus.advance(Time::from_nanos(due.as_nanos() - 1));
+        let kept = is_mapped(name);
+        bus.advance(due);
+        let released = !is_mapped(name);
+
+        assert!(kept && released, "kept {kept}, released {released}");
+        assert_eq!(due, Time::from_nanos(1_000_000_000));
+        assert_eq!(bus.deadline(), None);
     }
 }

@@ -152,7 +152,7 @@ impl Device for Served<'_, '_> {
 
     fn dma_unmap(&mut self, range: DmaRange) -> Result<(), Errno> {
         let bus = &mut self.card.bus;
-        bus.forget_answers();
+        bus.unmapped(self.card.now);
         match range {
             DmaRange::All => bus.memory().unmap_all(),
             DmaRange::Range(range) => bus

@@ -180,10 +180,15 @@ impl Worker {
         } else {
             self.port.deadline()
         };
-        [port, self.wire.deadline(), self.accept_again]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            port,
+            self.bus.deadline(),
+            self.wire.deadline(),
+            self.accept_again,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn turn(&mut self, ready: Ready) -> anyhow::Result<()> {

@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::OFlags;
 use zerocopy::FromBytes;
 use zerocopy::little_endian::I32;
 
@@ -119,7 +118,7 @@ fn eventfds(places: usize, data: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<Option<
         return Err(Errno::INVAL);
     }
     for fd in &fds {
-        prepare_eventfd(fd)?;
+        check_eventfd(fd)?;
     }
     let mut fds = fds.into_iter();
     if data.is_empty() {
@@ -142,18 +141,15 @@ fn eventfds(places: usize, data: &[u8], fds: Vec<OwnedFd>) -> Result<Vec<Option<
     }
 }
 
-/// Makes sure that a write to it never blocks and never grows a file.
-fn prepare_eventfd(fd: &OwnedFd) -> Result<(), Errno> {
+/// Makes sure that a write to it never grows a file. Whether one blocks is the client's choice, who may want to wait in
+/// `read`: the flag belongs to both.
+fn check_eventfd(fd: &OwnedFd) -> Result<(), Errno> {
     let stat = rustix::fs::fstat(fd).map_err(|_| Errno::INVAL)?;
     // Eventfds belong to the kernel's anonymous inode, which is no kind of file at all.
     // A pipe, socket or regular file is one.
     const FILE_TYPE: u32 = 0o170_000;
     if stat.st_mode & FILE_TYPE != 0 {
         return Err(Errno::INVAL);
-    }
-    let flags = rustix::fs::fcntl_getfl(fd).map_err(|_| Errno::INVAL)?;
-    if !flags.contains(OFlags::NONBLOCK) {
-        rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK).map_err(|_| Errno::INVAL)?;
     }
     Ok(())
 }

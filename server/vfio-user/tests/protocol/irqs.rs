@@ -286,7 +286,7 @@ fn kvms_resample_eventfd_is_assigned_to_unmask() {
 }
 
 #[test]
-fn an_eventfd_that_blocks_is_made_not_to() {
+fn an_eventfd_that_blocks_is_left_as_it_is() {
     let (_server, mut client) = Server::with_client();
     let blocking = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
     let ours = blocking.try_clone().unwrap();
@@ -300,7 +300,7 @@ fn an_eventfd_that_blocks_is_made_not_to() {
     );
 
     let flags = rustix::fs::fcntl_getfl(&ours).unwrap();
-    assert!(flags.contains(rustix::fs::OFlags::NONBLOCK));
+    assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
 }
 
 /// Every way in which the fields can contradict each other or the device.
