@@ -1,6 +1,9 @@
 //! What the data path works with during one call.
 
-use crate::{bus::Bus, faults::GuestFaults, interrupt::Interrupts, regs::RegisterFile, time::Time};
+use crate::{
+    bus::Bus, faults::GuestFaults, interrupt::Interrupts, regs::RegisterFile, time::Time,
+    timesync::TimeSync,
+};
 
 /// The parts of a port that receive and transmit share.
 pub(crate) struct Hw<'a> {
@@ -12,6 +15,8 @@ pub(crate) struct Hw<'a> {
     pub(crate) regs: &'a mut RegisterFile,
     /// Where causes are reported.
     pub(crate) irq: &'a mut Interrupts,
+    /// The system time, which stamps frames.
+    pub(crate) timesync: &'a TimeSync,
     /// What the guest did wrong.
     pub(crate) faults: &'a mut GuestFaults,
 }

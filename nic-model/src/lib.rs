@@ -13,7 +13,6 @@
 //! - virtual functions: the SR-IOV capability, pools, mailboxes;
 //! - firmware: the host interface is off (HICR.EN is 0), manageability and wake-up do nothing;
 //! - `LinkSec`, `IPsec` (announced as off in SECTXSTAT and SECRXSTAT) and `FCoE` (announced as off in the NVM);
-//! - timestamps, and the slower tick of SYSTIM at 1 Gbit/s;
 //! - the flash behind BAR0 and the expansion ROM;
 //! - training: the link is up as soon as its conditions hold, and the laser (SDP3) does not matter to it;
 //! - the credits of low latency interrupts.
@@ -40,6 +39,7 @@ pub mod rx;
 pub mod testing;
 pub mod time;
 mod timer;
+mod timesync;
 pub mod tx;
 pub mod wire;
 

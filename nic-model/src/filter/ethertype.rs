@@ -5,7 +5,7 @@ use ixgbe_spec::{
     register::{
         Reg,
         bits::{
-            etqf::{ETYPE, FILTER_EN, UP_EN, UP_SHIFT},
+            etqf::{ETYPE, FILTER_EN, IEEE_1588, UP_EN, UP_SHIFT},
             etqs::{LLI, QUEUE_EN, QUEUE_SHIFT},
         },
     },
@@ -20,7 +20,7 @@ pub(crate) fn filter(
     headers: &Headers,
     regs: &RegisterFile,
 ) -> Option<(PacketType, Option<Route>)> {
-    let n = (0..Reg::ETQF.count()).find(|n| matches(regs.get(Reg::ETQF, *n), headers))?;
+    let n = matching(headers, regs)?;
     let action = regs.get(Reg::ETQS, n);
     let index = PacketType::from_bits_retain(u16::try_from(n).unwrap_or(0) & 7);
     let route = (action & QUEUE_EN != 0).then_some(Route {
@@ -28,6 +28,16 @@ pub(crate) fn filter(
         immediate: action & LLI != 0,
     });
     Some((PacketType::L2 | index, route))
+}
+
+/// Whether the filter that matches a frame says that it is one of IEEE 1588.
+pub(crate) fn is_1588(headers: &Headers, regs: &RegisterFile) -> bool {
+    matching(headers, regs).is_some_and(|n| regs.get(Reg::ETQF, n) & IEEE_1588 != 0)
+}
+
+#[inline]
+fn matching(headers: &Headers, regs: &RegisterFile) -> Option<usize> {
+    (0..Reg::ETQF.count()).find(|n| matches(regs.get(Reg::ETQF, *n), headers))
 }
 
 #[inline]

@@ -13,6 +13,7 @@ use ixgbe_spec::{
 };
 
 pub(crate) use address::{Kind, Mac, Match};
+pub(crate) use ethertype::is_1588;
 
 use address::AddressFilter;
 use five_tuple::FiveTupleFilters;

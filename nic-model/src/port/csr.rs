@@ -9,7 +9,7 @@ use ixgbe_spec::{
 };
 
 use super::{Bar, Context, Port, access::Access, reset::Reset};
-use crate::firmware;
+use crate::{firmware, timer::Timers};
 
 /// Offsets without a register that software has touched; each is logged once.
 #[derive(Debug)]
@@ -113,7 +113,8 @@ impl Port {
         match reg.row().chapter {
             Chapter::Interrupt => self.irq.read(reg, index, now, regs),
             Chapter::Firmware => firmware::read(reg, index, regs),
-            Chapter::Time => self.timers.read(reg, index, now, regs),
+            Chapter::Time => Timers::read(reg, index, now, regs),
+            Chapter::TimeSync => self.timesync.read(reg, index, now, regs),
             Chapter::Mac => self.link.read(reg, index, regs),
             _ => regs.read(reg, index),
         }
@@ -158,8 +159,9 @@ impl Port {
             Chapter::Firmware => firmware::written(reg, new, &mut self.regs),
             Chapter::Time => {
                 self.timers
-                    .written(reg, old, new, now, &mut self.regs, &mut self.irq);
+                    .written(reg, new, now, &mut self.regs, &mut self.irq);
             }
+            Chapter::TimeSync => self.timesync.written(reg, new, now, &self.regs),
             _ => {}
         }
     }

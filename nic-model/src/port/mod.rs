@@ -22,6 +22,7 @@ use crate::{
     rx::{DropReason, Receive, Verdict},
     time::Time,
     timer::Timers,
+    timesync::TimeSync,
     tx::{Egress, Transmit},
     wire::{Capabilities, RxFrame, TxFrame, Wire, WireBusy},
 };
@@ -102,6 +103,7 @@ pub struct Port {
     link: Link,
     nvm: Nvm,
     timers: Timers,
+    timesync: TimeSync,
     rx: Receive,
     tx: Transmit,
     faults: GuestFaults,
@@ -121,6 +123,7 @@ impl Port {
             link: Link::default(),
             nvm: Nvm::new(&config),
             timers: Timers::default(),
+            timesync: TimeSync::default(),
             rx: Receive::default(),
             tx: Transmit::default(),
             faults: GuestFaults::default(),
@@ -258,6 +261,7 @@ impl Port {
             bus,
             regs: &mut self.regs,
             irq: &mut self.irq,
+            timesync: &self.timesync,
             faults: &mut self.faults,
         };
         (hw, &mut self.rx, &mut self.tx)
@@ -274,8 +278,9 @@ impl Port {
         self.deliver(context);
     }
 
-    /// The last step of each call: signals the interrupts that are due.
+    /// The last step of each call: the clock follows the link, and the interrupts that are due are signalled.
     fn deliver(&mut self, context: &Context<'_>) {
+        self.timesync.follow_link(context.now, &self.regs);
         self.irq
             .deliver(context.now, &mut self.regs, &mut self.pci, context.bus);
     }

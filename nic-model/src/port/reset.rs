@@ -36,6 +36,7 @@ impl Port {
             link,
             nvm,
             timers,
+            timesync,
             rx,
             tx,
             ioaddr,
@@ -62,6 +63,7 @@ impl Port {
         link.reset(regs);
         irq.reset();
         timers.reset();
+        timesync.reset();
         rx.reset();
         tx.reset();
         pci.set_gio_disabled(false);

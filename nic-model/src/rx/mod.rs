@@ -4,7 +4,7 @@
 //! - VM pools and replication (7.10): all frames belong to pool 0.
 //! - Receive side coalescing (7.11): RSCCTL holds what is written, and each packet has descriptors of its own.
 //! - Header replication (SRRCTL.DESCTYPE 4); a queue with it, or with a reserved type, drops.
-//! - FCoE offloads (7.13), LinkSec and IPsec (7.8, 7.12), time stamps (7.9).
+//! - FCoE offloads (7.13), LinkSec and IPsec (7.8, 7.12).
 //! - The RSS functions for IPv6 extension headers hash the addresses of the IPv6 header, and what a tunnel carries is
 //!   not looked at. NFS replies are not recognised.
 //! - PAUSE frames of its own: a wire is asked to wait instead ([`Port::has_room`](crate::Port::has_room)).
@@ -36,10 +36,11 @@ use ring::{Progress, Queue, Stop, Supply};
 use write_back::Outcome;
 
 use crate::{
-    filter::{Destination, Filters, Mac, Match},
+    filter::{self, Destination, Filters, Mac, Match},
     hw::Hw,
     regs::RegisterFile,
     time::Time,
+    timesync::TimeSync,
     wire::{Fcs, RxFrame},
 };
 
@@ -250,6 +251,13 @@ impl Receive {
         let runs = |queue: &Queue| queue.is_running();
         if destination.drop && !self.queues.get(usize::from(queue)).is_some_and(runs) {
             return Err(DropReason::FlowDirector);
+        }
+        if TimeSync::stamps_received(hw.regs) && health == Health::Good {
+            let by_filter = filter::is_1588(&headers, hw.regs);
+            let taken = hw
+                .timesync
+                .received(window, &headers, by_filter, hw.now, hw.regs);
+            outcome.status.set(Status::TS, taken);
         }
         Ok(Packet {
             queue,

@@ -34,6 +34,7 @@ struct Bench {
     rx: Receive,
     regs: RegisterFile,
     irq: Interrupts,
+    timesync: TimeSync,
     faults: GuestFaults,
     bus: TestBus,
 }
@@ -45,6 +46,7 @@ impl Bench {
             rx: Receive::default(),
             regs: RegisterFile::default(),
             irq: Interrupts::default(),
+            timesync: TimeSync::default(),
             faults: GuestFaults::default(),
             bus: TestBus::new(MEMORY),
         };
@@ -71,6 +73,7 @@ impl Bench {
             bus: &self.bus,
             regs: &mut self.regs,
             irq: &mut self.irq,
+            timesync: &self.timesync,
             faults: &mut self.faults,
         };
         self.rx.written(reg, index, old, new, &mut hw);
@@ -83,6 +86,7 @@ impl Bench {
             bus: &self.bus,
             regs: &mut self.regs,
             irq: &mut self.irq,
+            timesync: &self.timesync,
             faults: &mut self.faults,
         };
         self.rx.written(reg, 0, 0, value, &mut hw);
@@ -113,6 +117,7 @@ impl Bench {
             bus: &self.bus,
             regs: &mut self.regs,
             irq: &mut self.irq,
+            timesync: &self.timesync,
             faults: &mut self.faults,
         };
         self.rx.receive(frame, &mut hw)
@@ -124,6 +129,7 @@ impl Bench {
             bus: &self.bus,
             regs: &mut self.regs,
             irq: &mut self.irq,
+            timesync: &self.timesync,
             faults: &mut self.faults,
         };
         self.rx.step(64, &mut hw)

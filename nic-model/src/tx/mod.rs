@@ -14,7 +14,7 @@
 //! - An L4 checksum or segmentation that the wire does is not repeated here ([`Capabilities`]).
 //! - The segments of one packet count one by one against the budget of a step, so that an MSS of 1 costs others nothing.
 //!
-//! Not implemented: time stamps, `LinkSec`, `IPsec` and `FCoE` offloads, the VLAN and anti-spoofing rules of pools, DCB
+//! Not implemented: `LinkSec`, `IPsec` and `FCoE` offloads, the VLAN and anti-spoofing rules of pools, DCB
 //! arbitration, rate limits, the sequence numbers of TDWBAL.
 
 mod counters;
@@ -30,7 +30,7 @@ use ixgbe_spec::register::Reg;
 use self::{
     frame::{CutError, Framer, Outgoing, Progress},
     plan::{Fault, Plan},
-    queue::{Packet, Queue, TXDCTL_ENABLE},
+    queue::{Packet, Queue, Request, TXDCTL_ENABLE},
 };
 use crate::{
     bus::{DmaError, Spans},
@@ -272,16 +272,35 @@ fn send(
                 .send_whole(&whole, &mut out)
                 .map_err(|WireBusy| Stop::Blocked)?;
             *left -= 1;
+            stamp(packet, hw);
         }
-        Plan::Cut(cut) => match framer.send_cut(&cut, &mut out, &mut queue.segments_sent, left) {
-            Ok(Progress::Sent) => {}
-            Ok(Progress::Unfinished) => return Err(Stop::TurnOver),
-            Err(CutError::Busy) => return Err(Stop::Blocked),
-            Err(CutError::Impossible) => {
-                hw.faults.offload += 1;
-                *left -= 1;
+        Plan::Cut(cut) => {
+            let before = queue.segments_sent;
+            let result = framer.send_cut(&cut, &mut out, &mut queue.segments_sent, left);
+            let begun = queue.segments_sent > 0 || result == Ok(Progress::Sent);
+            if before == 0 && begun {
+                stamp(packet, hw);
             }
-        },
+            match result {
+                Ok(Progress::Sent) => {}
+                Ok(Progress::Unfinished) => return Err(Stop::TurnOver),
+                Err(CutError::Busy) => return Err(Stop::Blocked),
+                Err(CutError::Impossible) => {
+                    hw.faults.offload += 1;
+                    *left -= 1;
+                }
+            }
+        }
     }
     Ok(())
+}
+
+/// Takes the time stamp of a packet that has begun to leave, if it asks for one.
+#[inline]
+fn stamp(packet: &Packet, hw: &mut Hw<'_>) {
+    if let Request::Advanced(control, _) = packet.request
+        && control.timestamp()
+    {
+        hw.timesync.transmitted(hw.now, hw.regs);
+    }
 }

@@ -1,8 +1,10 @@
 //! Bits of the registers that the model acts on, one module per register.
 
 mod receive;
+mod timesync;
 
 pub use receive::*;
+pub use timesync::*;
 
 /// Device Control (8.2.3.1.1).
 pub mod ctrl {
@@ -222,6 +224,10 @@ pub mod links {
     pub const UP_SINCE_READ: u32 = 1 << 7;
     /// Place of the speed.
     pub const SPEED_SHIFT: u32 = 28;
+    /// Speed, after the shift.
+    pub const SPEED_MASK: u32 = 3;
+    /// Speed: 100 Mbit/s.
+    pub const SPEED_100M: u32 = 1;
     /// Speed: 1 Gbit/s.
     pub const SPEED_1G: u32 = 2;
     /// Speed: 10 Gbit/s.

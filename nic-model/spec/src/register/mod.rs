@@ -52,8 +52,10 @@ pub enum Chapter {
     Dca,
     /// Security, LinkSec and IPsec (8.2.3.12, 8.2.3.13).
     Security,
-    /// Timers and time synchronisation (8.2.3.14, 8.2.3.16).
+    /// Timers (8.2.3.14).
     Time,
+    /// Time synchronisation, IEEE 1588 (8.2.3.16).
+    TimeSync,
     /// `FCoE` (8.2.3.15).
     Fcoe,
     /// Virtualisation (8.2.3.17, 8.2.3.27).

@@ -90,61 +90,63 @@ registers! {
     /// Extended VLAN Ether Type: outer tag (31:16), used with CTRL_EXT.EXTENDED_VLAN.
     EXVET General ReadWrite Works at [0x05078] reset 0x8100_0000;
 
-    // Timers (8.2.3.14) and time synchronisation (8.2.3.16).
+    // Timers (8.2.3.14).
     /// Free Running Timer: microseconds.
     FRTIMER Time Effect Works at [0x00048];
     /// TCP Timer: duration in ms (7:0), kick start (8), count enable (9), count finished (10), loop (11).
     TCPTIMER Time Effect Works at [0x0004C];
+
+    // Time synchronisation (8.2.3.16).
     /// Rx Time Sync Control: valid (0), type (3:1), enable (4).
-    TSYNCRXCTL Time ReadWrite Stored at [0x05188] write 0xFFFF_FFFE;
-    /// Rx Timestamp Attributes Low.
-    RXSATRL Time ReadOnly Stored at [0x051A0];
-    /// Rx Timestamp Attributes High.
-    RXSATRH Time ReadOnly Stored at [0x051A8];
+    TSYNCRXCTL TimeSync ReadWrite Works at [0x05188] write 0x0000_001E;
+    /// Rx Timestamp Attributes Low: first four bytes of the message's source id, as they were on the cable.
+    RXSATRL TimeSync ReadOnly Works at [0x051A0];
+    /// Rx Timestamp Attributes High: last two bytes of the source id (15:0), sequence id (31:16), as on the cable.
+    RXSATRH TimeSync ReadOnly Works at [0x051A8];
     /// Rx Timestamp Low.
-    RXSTMPL Time ReadOnly Stored at [0x051E8];
+    RXSTMPL TimeSync ReadOnly Works at [0x051E8];
     /// Rx Timestamp High; its read frees the timestamp.
-    RXSTMPH Time ReadOnly Stored at [0x051A4];
+    RXSTMPH TimeSync ReadOnly Works at [0x051A4];
     /// Rx Message Type: version 1 control (7:0), version 2 message id (15:8), UDP port (31:16).
-    RXMTRL Time ReadWrite Stored at [0x05120] reset 0x013F_0000;
+    RXMTRL TimeSync ReadWrite Works at [0x05120] reset 0x013F_0000;
     /// Tx Time Sync Control: valid (0), enable (4).
-    TSYNCTXCTL Time ReadWrite Stored at [0x08C00] write 0xFFFF_FFFE;
+    TSYNCTXCTL TimeSync ReadWrite Works at [0x08C00] write 0x0000_0010;
     /// Tx Timestamp Low.
-    TXSTMPL Time ReadOnly Stored at [0x08C04];
+    TXSTMPL TimeSync ReadOnly Works at [0x08C04];
     /// Tx Timestamp High; its read frees the timestamp.
-    TXSTMPH Time ReadOnly Stored at [0x08C08];
-    /// System Time Low.
-    SYSTIML Time Effect Works at [0x08C0C];
+    TXSTMPH TimeSync ReadOnly Works at [0x08C08];
+    /// System Time Low; its read latches the high half.
+    SYSTIML TimeSync Effect Works at [0x08C0C];
     /// System Time High.
-    SYSTIMH Time Effect Works at [0x08C10];
+    SYSTIMH TimeSync Effect Works at [0x08C10];
     /// Increment Attributes: value (23:0), period (31:24).
-    TIMINCA Time ReadWrite Works at [0x08C14];
+    TIMINCA TimeSync ReadWrite Works at [0x08C14];
     /// Time Adjustment Low.
-    TIMADJL Time ReadWrite Stored at [0x08C18];
-    /// Time Adjustment High.
-    TIMADJH Time ReadWrite Stored at [0x08C1C];
+    TIMADJL TimeSync ReadWrite Works at [0x08C18];
+    /// Time Adjustment High: sign (31); its write adds the adjustment to the system time.
+    TIMADJH TimeSync ReadWrite Works at [0x08C1C];
     /// Time Sync Auxiliary Control.
-    TSAUXC Time ReadWrite Stored at [0x08C20];
+    TSAUXC TimeSync ReadWrite Stored at [0x08C20];
     /// Target Time 0 Low.
-    TRGTTIML0 Time ReadWrite Stored at [0x08C24];
+    TRGTTIML0 TimeSync ReadWrite Stored at [0x08C24];
     /// Target Time 0 High.
-    TRGTTIMH0 Time ReadWrite Stored at [0x08C28];
+    TRGTTIMH0 TimeSync ReadWrite Stored at [0x08C28];
     /// Target Time 1 Low.
-    TRGTTIML1 Time ReadWrite Stored at [0x08C2C];
+    TRGTTIML1 TimeSync ReadWrite Stored at [0x08C2C];
     /// Target Time 1 High.
-    TRGTTIMH1 Time ReadWrite Stored at [0x08C30];
+    TRGTTIMH1 TimeSync ReadWrite Stored at [0x08C30];
     /// Clock Out / Frequency Out 0.
-    FREQOUT0 Time ReadWrite Stored at [0x08C34];
+    FREQOUT0 TimeSync ReadWrite Stored at [0x08C34];
     /// Frequency Out 1.
-    FREQOUT1 Time ReadWrite Stored at [0x08C38];
+    FREQOUT1 TimeSync ReadWrite Stored at [0x08C38];
     /// Auxiliary Timestamp 0 Low.
-    AUXSTMPL0 Time ReadOnly Stored at [0x08C3C];
+    AUXSTMPL0 TimeSync ReadOnly Stored at [0x08C3C];
     /// Auxiliary Timestamp 0 High.
-    AUXSTMPH0 Time ReadOnly Stored at [0x08C40];
+    AUXSTMPH0 TimeSync ReadOnly Stored at [0x08C40];
     /// Auxiliary Timestamp 1 Low.
-    AUXSTMPL1 Time ReadOnly Stored at [0x08C44];
+    AUXSTMPL1 TimeSync ReadOnly Stored at [0x08C44];
     /// Auxiliary Timestamp 1 High.
-    AUXSTMPH1 Time ReadOnly Stored at [0x08C48];
+    AUXSTMPH1 TimeSync ReadOnly Stored at [0x08C48];
 
     // EEPROM and flash (8.2.3.2).
     /// EEPROM/Flash Control: SPI pins (3:0), write enable (5:4), request and grant (6, 7), present (8), auto-read done (9), size (14:11).

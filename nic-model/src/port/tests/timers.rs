@@ -53,18 +53,3 @@ fn a_stopped_tcp_timer_goes_on_where_it_was() {
     world.set(Reg::TCPTIMER, 0x200 | 5);
     assert_eq!(world.port.deadline(), Some(world.now.plus_nanos(3 * MS)));
 }
-
-#[test]
-fn system_time_grows_by_the_increment_in_each_tick_of_6_4_ns() {
-    let mut world = World::enabled();
-    world.set(Reg::SYSTIML, 0xFFFF_FFFF);
-    world.set(Reg::SYSTIMH, 0);
-    world.set(Reg::TIMINCA, 1 << 24 | 0x00CC_CCCC);
-    world.pass_nanos(64);
-    let low = world.get(Reg::SYSTIML);
-    world.pass_nanos(1_000_000_000);
-    // The high half is that of the moment when the low half was read.
-    let high = world.get(Reg::SYSTIMH);
-    let time = u64::from(high) << 32 | u64::from(low);
-    assert_eq!(time, 0xFFFF_FFFF + 10 * 0x00CC_CCCC);
-}

@@ -17,6 +17,7 @@ use crate::{
     interrupt::Interrupts,
     regs::RegisterFile,
     testing::TestBus,
+    timesync::TimeSync,
     tx::{Egress, Transmit},
     wire::{Capabilities, Offload, TxFrame, WireBusy},
 };
@@ -118,6 +119,7 @@ impl World {
             bus,
             regs,
             irq,
+            timesync: &TimeSync::default(),
             faults,
         };
         tx.written(reg, index, old, new, &mut hw);
@@ -148,6 +150,7 @@ impl World {
             bus,
             regs,
             irq,
+            timesync: &TimeSync::default(),
             faults,
         };
         tx.step(budget, &mut hw, wire)

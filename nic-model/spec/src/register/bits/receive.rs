@@ -60,6 +60,8 @@ pub mod etqf {
     pub const UP_SHIFT: u32 = 16;
     /// The user priority is compared.
     pub const UP_EN: u32 = 1 << 19;
+    /// PTP messages are time stamped.
+    pub const IEEE_1588: u32 = 1 << 30;
     /// The filter is in force.
     pub const FILTER_EN: u32 = 1 << 31;
 }

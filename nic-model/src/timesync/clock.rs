@@ -1,0 +1,189 @@
+//! The counter SYSTIM, its tick and its adjustment (7.9.3).
+
+use ixgbe_spec::register::bits::{timadjh, timinca};
+
+use crate::time::Time;
+
+/// The clock that drives the counter: one tick in tenths of a nanosecond. It depends on the speed of the link; without
+/// a link it is that of 10 Gbit/s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Tick {
+    /// 6.4 ns, at 10 Gbit/s.
+    #[default]
+    TenGigabit,
+    /// 64 ns, at 1 Gbit/s.
+    Gigabit,
+    /// 640 ns, at 100 Mbit/s.
+    Fast,
+}
+
+impl Tick {
+    const fn tenths(self) -> u64 {
+        match self {
+            Self::TenGigabit => 64,
+            Self::Gigabit => 640,
+            Self::Fast => 6400,
+        }
+    }
+}
+
+/// The counter: what it was at `since`, and how it goes on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Clock {
+    value: u64,
+    since: Time,
+    /// Tenths of a nanosecond of the next step that had passed at `since`.
+    phase: u64,
+    tick: Tick,
+    /// TIMINCA: it grows by `increment` every `period` ticks; with a period of 0 it stands still.
+    increment: u32,
+    period: u32,
+}
+
+impl Clock {
+    /// The counter at `now`.
+    pub(super) fn at(&self, now: Time) -> u64 {
+        self.advanced(now).0
+    }
+
+    /// The clock ticks like this from now on.
+    pub(super) fn set_tick(&mut self, tick: Tick, now: Time) {
+        if self.tick != tick {
+            self.advance(now);
+            self.tick = tick;
+        }
+    }
+
+    /// TIMINCA is `timinca` from now on.
+    pub(super) fn set_attributes(&mut self, timinca: u32, now: Time) {
+        self.advance(now);
+        self.increment = timinca & timinca::VALUE;
+        self.period = timinca >> timinca::PERIOD_SHIFT;
+    }
+
+    /// Sets the counter.
+    pub(super) fn set(&mut self, value: u64, now: Time) {
+        self.advance(now);
+        self.value = value;
+    }
+
+    /// Adds what is in TIMADJL and TIMADJH: a magnitude of 63 bits, and the sign.
+    pub(super) fn adjust(&mut self, low: u32, high: u32, now: Time) {
+        self.advance(now);
+        let magnitude = u64::from(high & !timadjh::SIGN) << 32 | u64::from(low);
+        self.value = if high & timadjh::SIGN == 0 {
+            self.value.wrapping_add(magnitude)
+        } else {
+            self.value.wrapping_sub(magnitude)
+        };
+    }
+
+    fn advance(&mut self, now: Time) {
+        (self.value, self.phase) = self.advanced(now);
+        self.since = now;
+    }
+
+    /// Counter and phase at `now`.
+    fn advanced(&self, now: Time) -> (u64, u64) {
+        if self.period == 0 {
+            return (self.value, 0);
+        }
+        let step = self.tick.tenths() * u64::from(self.period);
+        // Nanoseconds of 64 bits, so neither their tenths nor the steps overflow.
+        let tenths = now.since(self.since).as_nanos() * 10 + u128::from(self.phase);
+        let steps = tenths / u128::from(step);
+        let phase = tenths % u128::from(step);
+        let grown = u64::try_from(steps)
+            .unwrap_or(u64::MAX)
+            .wrapping_mul(self.increment.into());
+        let phase = u64::try_from(phase).unwrap_or(0);
+        (self.value.wrapping_add(grown), phase)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Linux writes at 10 Gbit/s: 6.4 ns in units of 2^-21 ns.
+    const LINUX_10G: u32 = 1 << 24 | 0xCC_CCCC;
+    /// What it writes at 1 Gbit/s: 64 ns in units of 2^-17 ns.
+    const LINUX_1G: u32 = 1 << 24 | 0x80_0000;
+
+    fn nanos(nanos: u64) -> Time {
+        Time::from_nanos(nanos)
+    }
+
+    fn running(timinca: u32) -> Clock {
+        let mut clock = Clock::default();
+        clock.set_attributes(timinca, Time::ZERO);
+        clock
+    }
+
+    #[test]
+    fn it_stands_still_until_there_is_a_period() {
+        assert_eq!(running(0).at(nanos(1_000_000)), 0);
+        assert_eq!(running(0x00FF_FFFF).at(nanos(1_000_000)), 0);
+    }
+
+    #[test]
+    fn it_grows_in_whole_steps_of_6_4_nanoseconds() {
+        let clock = running(1 << 24 | 10);
+        assert_eq!(clock.at(nanos(6)), 0);
+        assert_eq!(clock.at(nanos(7)), 10);
+        assert_eq!(clock.at(nanos(31)), 40);
+        assert_eq!(clock.at(nanos(32)), 50);
+    }
+
+    #[test]
+    fn a_period_of_several_ticks_makes_longer_steps() {
+        let clock = running(5 << 24 | 7);
+        assert_eq!(clock.at(nanos(31)), 0);
+        assert_eq!(clock.at(nanos(32)), 7);
+        assert_eq!(clock.at(nanos(64)), 14);
+    }
+
+    #[test]
+    fn with_linuxs_increments_a_second_is_a_second_at_either_speed() {
+        let ten = running(LINUX_10G);
+        let mut one = running(LINUX_1G);
+        one.set_tick(Tick::Gigabit, Time::ZERO);
+
+        // 24 bits hold 6.4 ns to 5 parts in 10^8.
+        let second = ten.at(nanos(1_000_000_000)) >> 21;
+        assert!((999_999_900..=1_000_000_000).contains(&second), "{second}");
+        assert_eq!(one.at(nanos(1_000_000_000)) >> 17, 1_000_000_000);
+    }
+
+    #[test]
+    fn a_new_increment_counts_from_its_write_and_no_part_of_a_tick_is_lost() {
+        let mut clock = running(1 << 24 | 1);
+        for now in 1..=32 {
+            clock.set_attributes(1 << 24 | 1, nanos(now));
+        }
+        assert_eq!(clock.at(nanos(32)), 5);
+        clock.set_attributes(1 << 24 | 1000, nanos(32));
+        assert_eq!(clock.at(nanos(64)), 5005);
+    }
+
+    #[test]
+    fn the_adjustment_is_a_magnitude_and_a_sign() {
+        let mut clock = Clock::default();
+        clock.set(0x10_0000_0000, Time::ZERO);
+        clock.adjust(5, 1, Time::ZERO);
+        assert_eq!(clock.at(Time::ZERO), 0x11_0000_0005);
+        clock.adjust(6, 1 << 31 | 2, Time::ZERO);
+        assert_eq!(clock.at(Time::ZERO), 0x0E_FFFF_FFFF);
+    }
+
+    #[test]
+    fn it_wraps_at_64_bits() {
+        let mut clock = running(1 << 24 | 2);
+        clock.set(u64::MAX, Time::ZERO);
+        assert_eq!(clock.at(nanos(7)), 1);
+        assert_eq!(clock.at(nanos(u64::MAX)), {
+            let steps = u128::from(u64::MAX) * 10 / 64;
+            u64::try_from((u128::from(u64::MAX) + 2 * steps) & u128::from(u64::MAX)).unwrap()
+        });
+    }
+}
