@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guest_tests::{
-    LinuxWorld, World,
+    LinuxWorld, World, kernel_log,
     linux_world::INTERFACE,
     server::{Far, Server},
 };
@@ -90,24 +90,19 @@ impl Machine {
             .with_vfio_user(0, &server.socket());
         let guest = lab.boot(&config)?;
         let mut world = LinuxWorld::new(guest, server)?;
-        mark(&mut world, "loading the driver")?;
+        kernel_log::mark(world.guest(), "loading the driver")?;
         load(&mut world)?;
         Ok(world)
     }
 
     /// Lets [`Machine::warnings`] look only at what comes from here on.
     pub fn mark(&mut self, what: &str) -> Result<()> {
-        mark(self.world()?, what)
+        kernel_log::mark(self.world()?.guest(), what)
     }
 
     /// What the kernel has warned of since the last mark.
     pub fn warnings(&mut self) -> Result<Vec<String>> {
-        let log = self.world()?.guest().sh("dmesg -r")?;
-        let lines: Vec<&str> = log.lines().collect();
-        let since = lines.iter().rposition(|line| line.contains(MARK));
-        let since = since.map_or(0, |place| place + 1);
-        let warnings = lines.iter().skip(since).filter(|line| is_warning(line));
-        Ok(warnings.map(|line| (*line).to_owned()).collect())
+        kernel_log::warnings(self.world()?.guest())
     }
 
     /// Runs a shell command in the guest that has to end with status 0.
@@ -129,16 +124,6 @@ impl Machine {
     }
 }
 
-/// Begins the lines that tests write into the kernel's log.
-const MARK: &str = "guest-tests: ";
-
-fn mark(world: &mut LinuxWorld, what: &str) -> Result<()> {
-    world
-        .guest()
-        .sh(&format!("echo '{MARK}{what}' >/dev/kmsg"))?;
-    Ok(())
-}
-
 /// Loads the driver and waits for the link.
 pub fn load(world: &mut LinuxWorld) -> Result<()> {
     let command = format!(
@@ -153,25 +138,4 @@ pub fn load(world: &mut LinuxWorld) -> Result<()> {
         output.stderr
     );
     Ok(())
-}
-
-/// Whether a line of the raw log, `<PRIORITY>[TIME] TEXT`, is a warning or worse, or tells of what a driver writes with
-/// less weight than it has. The low three bits of the priority are the level.
-fn is_warning(line: &str) -> bool {
-    const WARNING: u32 = 4;
-    const GRAVE: [&str; 5] = [
-        "Tx Unit Hang",
-        "WARNING:",
-        "BUG:",
-        "Call Trace",
-        "timed out",
-    ];
-    let level = line
-        .strip_prefix('<')
-        .and_then(|rest| rest.split_once('>'))
-        .and_then(|(priority, _)| priority.parse::<u32>().ok());
-    // That the host is too busy is no fault of the NIC.
-    let of_the_host = line.contains("hrtimer: interrupt took");
-    (level.is_some_and(|priority| priority & 7 <= WARNING) && !of_the_host)
-        || GRAVE.iter().any(|text| line.contains(text))
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::archive::Versions;
 use crate::cache::Cache;
 use crate::cpio::CpioWriter;
+use crate::dpdk;
 use crate::error::{Error, Result};
 use crate::kernel::{Kernel, KernelFiles};
 use crate::progress::Step;
@@ -44,6 +45,15 @@ const FILES: &[&str] = &[
 ];
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
+/// Which programs an image holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kit {
+    /// Those of every guest.
+    Linux,
+    /// Those, and DPDK's testpmd.
+    Dpdk,
+}
+
 /// What a guest boots.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -66,6 +76,9 @@ pub struct ImageVersions {
     pub kernel: Versions,
     /// The programs'.
     pub userland: Versions,
+    /// DPDK's, in an image that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpdk: Option<Versions>,
 }
 
 /// All that decides what an image holds.
@@ -84,18 +97,43 @@ impl Image {
     /// # Errors
     /// A package cannot be fetched or is not what was expected.
     pub fn prepare(cache: &Cache, kernel: Kernel) -> Result<Self> {
+        Self::prepare_kit(cache, kernel, Kit::Linux)
+    }
+
+    /// The same with DPDK's `dpdk-testpmd` and the PMDs that it needs for an ixgbe.
+    ///
+    /// # Errors
+    /// As for [`Image::prepare`].
+    pub fn prepare_with_dpdk(cache: &Cache, kernel: Kernel) -> Result<Self> {
+        Self::prepare_kit(cache, kernel, Kit::Dpdk)
+    }
+
+    fn prepare_kit(cache: &Cache, kernel: Kernel, kit: Kit) -> Result<Self> {
         let _lock = cache.lock()?;
         let userland = Userland::prepare_locked(cache)?;
+        let (dpdk, name) = match kit {
+            Kit::Linux => (None, kernel.name().to_owned()),
+            Kit::Dpdk => (
+                Some(Userland::unpacked(cache, &dpdk::PACKAGES)?),
+                format!("{}-dpdk", kernel.name()),
+            ),
+        };
         let files = KernelFiles::prepare(cache, kernel, &userland)?;
-        let folder = cache.path("images").join(kernel.name());
+        let folder = cache.path("images").join(name);
+        let added = dpdk.as_ref().map(|_| dpdk::FILES).unwrap_or_default();
         let recipe = Recipe {
             release: files.release.clone(),
             versions: ImageVersions {
                 kernel: files.versions.clone(),
                 userland: userland.versions.clone(),
+                dpdk: dpdk.as_ref().map(|dpdk| dpdk.versions.clone()),
             },
             programs: PROGRAMS.iter().map(|&name| name.to_owned()).collect(),
-            files: FILES.iter().map(|&name| name.to_owned()).collect(),
+            files: FILES
+                .iter()
+                .chain(added)
+                .map(|&name| name.to_owned())
+                .collect(),
             scripts: [INIT, AGENT, DHCP].map(str::to_owned).to_vec(),
         };
         let record = folder.join("IMAGE.json");
@@ -104,11 +142,19 @@ impl Image {
             .ok()
             .and_then(|json| serde_json::from_slice(&json).ok());
         if made.as_ref() != Some(&recipe) {
-            let step = Step::begin(format!("Making the guest image for {kernel}"));
+            let with = match kit {
+                Kit::Linux => "",
+                Kit::Dpdk => " with DPDK",
+            };
+            let step = Step::begin(format!("Making the guest image for {kernel}{with}"));
             fs::create_dir_all(&folder).map_err(Error::path("create the folder", &folder))?;
             // Others may boot from the old file meanwhile: the new one takes its name, not its place.
             let partial = folder.join("initramfs.partial");
-            write_initramfs(&partial, &userland, &files)?;
+            let mut contents = contents(&userland, &files)?;
+            if let Some(dpdk) = &dpdk {
+                add_dpdk(&mut contents, dpdk)?;
+            }
+            write_initramfs(&partial, &contents)?;
             fs::rename(&partial, &initramfs)
                 .map_err(Error::path("rename to its place", &partial))?;
             let json = serde_json::to_vec_pretty(&recipe).expect("strings always serialise");
@@ -125,11 +171,10 @@ impl Image {
     }
 }
 
-fn write_initramfs(path: &Path, userland: &Userland, kernel: &KernelFiles) -> Result<()> {
+fn write_initramfs(path: &Path, contents: &BTreeMap<String, Content>) -> Result<()> {
     let out = File::create(path).map_err(Error::path("create", path))?;
     let mut cpio = CpioWriter::new(BufWriter::new(out));
-    let contents = contents(userland, kernel)?;
-    write_contents(&mut cpio, &contents).map_err(Error::path("write", path))?;
+    write_contents(&mut cpio, contents).map_err(Error::path("write", path))?;
     cpio.finish()
         .and_then(|mut out| out.flush())
         .map_err(Error::path("write", path))
@@ -205,6 +250,21 @@ fn contents(userland: &Userland, kernel: &KernelFiles) -> Result<BTreeMap<String
         files.insert(format!("{modules}/{name}"), Content::Copy(entry.path()));
     }
     Ok(files)
+}
+
+/// Adds testpmd. Libraries that are there already stay: they belong to the loader.
+fn add_dpdk(contents: &mut BTreeMap<String, Content>, dpdk: &Userland) -> Result<()> {
+    let mut add = |name: String, path| {
+        contents.entry(name).or_insert(Content::Copy(path));
+    };
+    for name in dpdk::FILES {
+        let path = dpdk.path(name);
+        for (library, path) in dpdk.libraries_of(&path)? {
+            add(format!("{LIBRARIES}/{library}"), path);
+        }
+        add((*name).to_owned(), path);
+    }
+    Ok(())
 }
 
 /// The names under which busybox is called; it is static, so it runs here too.

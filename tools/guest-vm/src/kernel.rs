@@ -96,6 +96,8 @@ const MODULES: &[&str] = &[
     "pktgen",
     "sch_mqprio",
     "uio_pci_generic",
+    // vfio_pci does not name it, but loads it when a container is opened.
+    "vfio_iommu_type1",
     "vfio_pci",
 ];
 
@@ -145,7 +147,8 @@ impl KernelFiles {
     fn cached(folder: &Path) -> Option<Self> {
         let record: Record =
             serde_json::from_slice(&fs::read(folder.join("RECORD.json")).ok()?).ok()?;
-        (record.modules == MODULES).then(|| Self {
+        let has = |name: &&str| record.modules.iter().any(|module| module == name);
+        MODULES.iter().all(has).then(|| Self {
             modules: folder.join("usr/lib/modules").join(&record.release),
             release: record.release,
             vmlinux: folder.join("vmlinux"),

@@ -53,6 +53,15 @@ impl Lab {
         })
     }
 
+    /// The same lab with an image that also has DPDK's `dpdk-testpmd`.
+    ///
+    /// # Errors
+    /// As for [`Lab::open`].
+    pub fn with_dpdk(self) -> Result<Self> {
+        let image = Image::prepare_with_dpdk(&self.cache, self.image.kernel)?;
+        Ok(Self { image, ..self })
+    }
+
     /// The beginning of a guest; its logs go to the folder `name` of the cache's logs, which is emptied.
     ///
     /// # Errors

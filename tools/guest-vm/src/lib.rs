@@ -22,6 +22,7 @@ mod archive;
 mod cable_peer;
 mod cache;
 mod cpio;
+mod dpdk;
 mod error;
 mod guest;
 mod image;

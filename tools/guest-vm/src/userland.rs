@@ -59,7 +59,12 @@ impl Userland {
     }
 
     pub(crate) fn prepare_locked(cache: &Cache) -> Result<Self> {
-        let root = PackageRoot::prepare(cache, &PACKAGES)?;
+        Self::unpacked(cache, &PACKAGES)
+    }
+
+    /// The programs of any set of packages of the same suite. The caller holds the cache's lock.
+    pub(crate) fn unpacked(cache: &Cache, set: &PackageSet) -> Result<Self> {
+        let root = PackageRoot::prepare(cache, set)?;
         Ok(Self {
             root: root.path,
             versions: root.versions,

@@ -13,6 +13,8 @@ use crate::binaries;
 
 /// Kernels that the tests boot.
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
+/// Kernel under which DPDK is tested.
+const DPDK_KERNEL: Kernel = Kernel::Debian13;
 /// Set to `true` by CI systems: there, a test that cannot run has failed.
 const CI: &str = "CI";
 
@@ -120,6 +122,7 @@ fn prepare(extent: TestExtent, qemu: Option<&Path>) -> Result<Vec<(&'static str,
             for kernel in KERNELS {
                 Lab::open_with(kernel, Some(qemu.clone()))?;
             }
+            Lab::open_with(DPDK_KERNEL, Some(qemu))?.with_dpdk()?;
             "full"
         }
     };

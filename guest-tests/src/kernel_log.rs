@@ -1,0 +1,63 @@
+//! What a guest's kernel says, and whether that is a warning.
+
+use anyhow::Result;
+use guest_vm::Guest;
+
+/// Begins the lines that tests write into the kernel's log.
+const MARK: &str = "guest-tests: ";
+
+/// Writes a line into the kernel's log: [`warnings`] looks only at what comes after it.
+///
+/// # Errors
+/// The guest fails.
+pub fn mark(guest: &mut Guest, what: &str) -> Result<()> {
+    guest.sh(&format!("echo '{MARK}{what}' >/dev/kmsg"))?;
+    Ok(())
+}
+
+/// What the kernel has warned of since the last mark.
+///
+/// # Errors
+/// The guest fails.
+pub fn warnings(guest: &mut Guest) -> Result<Vec<String>> {
+    let log = guest.sh("dmesg -r")?;
+    let lines: Vec<&str> = log.lines().collect();
+    let since = lines.iter().rposition(|line| line.contains(MARK));
+    let since = since.map_or(0, |place| place + 1);
+    let warnings = lines.iter().skip(since).filter(|line| is_warning(line));
+    Ok(warnings.map(|line| (*line).to_owned()).collect())
+}
+
+/// Whether a line of the raw log, `<PRIORITY>[TIME] TEXT`, is a warning or worse, or tells of what a driver writes with
+/// less weight than it has. The low three bits of the priority are the level.
+fn is_warning(line: &str) -> bool {
+    const WARNING: u32 = 4;
+    const GRAVE: [&str; 5] = [
+        "Tx Unit Hang",
+        "WARNING:",
+        "BUG:",
+        "Call Trace",
+        "timed out",
+    ];
+    let level = line
+        .strip_prefix('<')
+        .and_then(|rest| rest.split_once('>'))
+        .and_then(|(priority, _)| priority.parse::<u32>().ok());
+    // That the host is too busy is no fault of the NIC.
+    let of_the_host = line.contains("hrtimer: interrupt took");
+    (level.is_some_and(|priority| priority & 7 <= WARNING) && !of_the_host)
+        || GRAVE.iter().any(|text| line.contains(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_low_level_and_grave_words_are_warnings() {
+        assert!(is_warning("<4>[    1.0] ixgbe 0000:01:00.0: a warning"));
+        assert!(is_warning("<30>[    1.0] eth0: Detected Tx Unit Hang"));
+        assert!(!is_warning("<6>[    1.0] ixgbe 0000:01:00.0: news"));
+        assert!(!is_warning("<4>[    1.0] hrtimer: interrupt took 5 ns"));
+    }
+}

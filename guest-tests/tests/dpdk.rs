@@ -1,0 +1,62 @@
+//! DPDK's ixgbe PMD in a virtual machine, driven by testpmd. No DPDK source is needed: testpmd is a Debian package.
+//!
+//! Not tested, since the model does not have it: LRO (RSC), VMDq, DCB, IPsec, SR-IOV.
+
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        &[$((stringify!($name), $name)),*]
+    };
+}
+
+mod dpdk {
+    use super::Test;
+
+    pub mod forwarding;
+    pub mod machine;
+    pub mod testpmd;
+}
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dpdk::{forwarding, machine::Machine};
+use guest_tests::runner;
+use guest_vm::{TestExtent, TestSetting};
+use libtest_mimic::{Arguments, Trial};
+
+/// A test.
+type Test = (&'static str, fn(&mut Machine) -> anyhow::Result<()>);
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // They share a guest.
+    arguments.test_threads = Some(1);
+    let trials = match TestSetting::from_env().map(|setting| setting.extent) {
+        Some(TestExtent::Quick) => Vec::new(),
+        Some(TestExtent::Full) => {
+            let machine = Arc::new(Mutex::new(Machine::default()));
+            all().map(|test| on_machine(test, &machine)).collect()
+        }
+        None => all()
+            .map(|(name, _)| {
+                runner::cannot_run(
+                    name,
+                    "run by cargo xtask test, which makes the virtual machine",
+                )
+            })
+            .collect::<Vec<Trial>>(),
+    };
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn all() -> impl Iterator<Item = Test> {
+    forwarding::TESTS.iter().copied()
+}
+
+fn on_machine((name, run): Test, machine: &Arc<Mutex<Machine>>) -> Trial {
+    let machine = Arc::clone(machine);
+    runner::test(name, move || {
+        // A panic in another test leaves a machine behind that is as good as any.
+        let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+        machine.test(name, run)
+    })
+}

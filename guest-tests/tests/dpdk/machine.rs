@@ -1,0 +1,139 @@
+//! A guest with our NIC and DPDK, which tests share, one after the other.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use guest_tests::{
+    kernel_log,
+    server::{ControlCable, Far, Server},
+};
+use guest_vm::{Guest, Kernel, Lab};
+
+use super::testpmd::Testpmd;
+
+/// How long a boot may take.
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// Place of the NIC in the guest.
+pub const ADDRESS: &str = "0000:01:00.0";
+/// Huge pages of 2 MiB: for some 16000 packet buffers and the rings.
+const HUGE_PAGES: u32 = 96;
+
+/// The kernel's driver by which user space gets hold of the NIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelDriver {
+    /// Registers by sysfs; DMA with physical addresses.
+    UioPciGeneric,
+    /// DMA by an IOMMU.
+    VfioPci,
+}
+
+impl KernelDriver {
+    fn name(self) -> &'static str {
+        match self {
+            Self::UioPciGeneric => "uio_pci_generic",
+            Self::VfioPci => "vfio-pci",
+        }
+    }
+}
+
+/// A guest whose NIC's cable leads to nobody but the test.
+#[derive(Default)]
+pub struct Machine {
+    booted: Option<Booted>,
+    /// Why it did not come up, after it has been tried.
+    broken: Option<String>,
+}
+
+struct Booted {
+    // Dropped first: QEMU goes before the server that its device talks to.
+    guest: Guest,
+    server: Server,
+}
+
+impl Machine {
+    /// Runs a test; then looks at how testpmd ends, at what the kernel has said meanwhile, and whether the server is
+    /// still there.
+    pub fn test(&mut self, name: &str, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        kernel_log::mark(&mut self.booted()?.guest, name)?;
+        run(self)?;
+        let booted = self.booted()?;
+        Testpmd::end(&mut booted.guest)?;
+        booted.server.nic().check()?;
+        let warnings = kernel_log::warnings(&mut booted.guest)?;
+        ensure!(
+            warnings.is_empty(),
+            "the kernel warned:\n{}",
+            warnings.join("\n")
+        );
+        Ok(())
+    }
+
+    /// Starts testpmd with these arguments after those of the EAL, on a NIC that is bound to `driver`. The cable is one that
+    /// nothing has passed yet.
+    pub fn testpmd(
+        &mut self,
+        driver: KernelDriver,
+        eal: &str,
+        arguments: &str,
+    ) -> Result<(Testpmd<'_>, ControlCable)> {
+        let booted = self.booted()?;
+        // One that is still there is another test's, which has failed.
+        Testpmd::end(&mut booted.guest).ok();
+        bind(&mut booted.guest, driver)?;
+        let cable = booted.server.cable()?;
+        let testpmd = Testpmd::start(&mut booted.guest, eal, arguments)?;
+        Ok((testpmd, cable))
+    }
+
+    fn booted(&mut self) -> Result<&mut Booted> {
+        if let Some(reason) = &self.broken {
+            anyhow::bail!("the guest did not come up before: {reason}");
+        }
+        if self.booted.is_none() {
+            match boot() {
+                Ok(booted) => self.booted = Some(booted),
+                Err(error) => {
+                    self.broken = Some(format!("{error:#}"));
+                    return Err(error);
+                }
+            }
+        }
+        self.booted.as_mut().context("a guest was booted just now")
+    }
+}
+
+fn boot() -> Result<Booted> {
+    let server = Server::start(Far::Nobody)?;
+    let lab = Lab::open(Kernel::Debian13)?.with_dpdk()?;
+    let config = lab
+        .guest("test-dpdk")?
+        .with_cpus(2)
+        .with_memory(768)
+        .with_boot_limit(BOOT_LIMIT)
+        // The IOMMU has to be there before the devices that are behind it. With `pt` it lets those pass that nobody has
+        // put under it, as uio_pci_generic does not.
+        .with_arguments(["-device", "intel-iommu,caching-mode=on"])
+        .with_kernel_arguments("intel_iommu=on iommu=pt")
+        .with_vfio_user(0, &server.socket());
+    let mut guest = lab.boot(&config)?;
+    guest.sh(&format!(
+        // DPDK loads nothing from below a folder that everybody may write to.
+        "chmod 755 / && mkdir -p /var/run
+         echo {HUGE_PAGES} >/proc/sys/vm/nr_hugepages
+         [ \"$(cat /proc/sys/vm/nr_hugepages)\" = {HUGE_PAGES} ] && modprobe -a uio_pci_generic vfio_pci"
+    ))?;
+    Ok(Booted { guest, server })
+}
+
+fn bind(guest: &mut Guest, driver: KernelDriver) -> Result<()> {
+    let name = driver.name();
+    guest.sh(&format!(
+        "cd /sys/bus/pci/devices/{ADDRESS}
+         [ \"$(basename \"$(readlink driver)\")\" != {name} ] || exit 0
+         [ ! -e driver ] || echo {ADDRESS} >driver/unbind
+         echo {name} >driver_override
+         echo {ADDRESS} >/sys/bus/pci/drivers_probe
+         [ \"$(basename \"$(readlink driver)\")\" = {name} ]"
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! testpmd in the guest: commands to its prompt, and what it says.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use guest_vm::Guest;
+
+use super::machine::ADDRESS;
+
+/// How long one command, or testpmd's start, may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long frames may be on their way.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Gives a command to testpmd and waits until its next prompt. testpmd reads a pipe that this script keeps, and what it says
+/// goes to a file.
+const ASK: &str = r#"from=$(($(stat -c %s /run/testpmd.log) + 1))
+[ -z "$1" ] && from=1 || printf '%s\n' "$1" >/run/testpmd.in
+until tail -c "+$from" /run/testpmd.log | grep -q '^testpmd> '; do
+    kill -0 "$(cat /run/testpmd.pid)" || { cat /run/testpmd.log; exit 1; }
+    usleep 5000
+done
+tail -c "+$from" /run/testpmd.log
+"#;
+
+/// A testpmd that runs.
+pub struct Testpmd<'a> {
+    guest: &'a mut Guest,
+    /// What it said until it was ready.
+    start: String,
+}
+
+impl<'a> Testpmd<'a> {
+    /// Starts testpmd with one core for its prompt and one to forward.
+    pub(super) fn start(guest: &'a mut Guest, eal: &str, arguments: &str) -> Result<Self> {
+        // By the library it writes whole lines although no terminal reads them.
+        guest.sh(&format!(
+            "rm -f /run/testpmd.*
+             mkfifo /run/testpmd.in
+             _STDBUF_O=L LD_PRELOAD=/usr/libexec/coreutils/libstdbuf.so \
+             dpdk-testpmd --lcores 0,1 --in-memory --no-telemetry -a {ADDRESS} \
+             --log-level=pmd.net.ixgbe.init:debug {eal} -- \
+             --interactive --total-num-mbufs=8192 --port-topology=loop {arguments} \
+             <>/run/testpmd.in >/run/testpmd.log 2>&1 &
+             echo $! >/run/testpmd.pid"
+        ))?;
+        let mut testpmd = Self {
+            guest,
+            start: String::new(),
+        };
+        testpmd.start = testpmd.command("")?;
+        Ok(testpmd)
+    }
+
+    /// Lets testpmd quit, if it runs.
+    pub(super) fn end(guest: &mut Guest) -> Result<()> {
+        let output = guest.run(
+            "pid=$(cat /run/testpmd.pid 2>/dev/null) || exit 0
+             rm /run/testpmd.pid
+             ! kill -0 $pid 2>/dev/null || echo quit >/run/testpmd.in
+             while kill -0 $pid 2>/dev/null; do usleep 5000; done
+             grep -q '^Bye...' /run/testpmd.log || { tail -n 20 /run/testpmd.log; exit 1; }",
+            LIMIT,
+        );
+        let output = output?;
+        ensure!(
+            output.status == 0,
+            "testpmd has not ended as it should: {}",
+            output.stdout
+        );
+        Ok(())
+    }
+
+    /// What it said until it was ready.
+    pub fn start_log(&self) -> &str {
+        &self.start
+    }
+
+    /// Gives a command and returns what testpmd says to it.
+    pub fn command(&mut self, command: &str) -> Result<String> {
+        let output = self
+            .guest
+            .run(&format!("set -- '{command}'\n{ASK}"), LIMIT)?;
+        ensure!(
+            output.status == 0,
+            "testpmd has ended at `{command}`:\n{}{}",
+            output.stdout,
+            output.stderr
+        );
+        let text = output.stdout.replace('\r', "");
+        ensure!(
+            !text.contains("Command not found") && !text.contains("Bad arguments"),
+            "testpmd does not know this command: {text}"
+        );
+        Ok(text)
+    }
+
+    /// Gives several commands.
+    pub fn commands<const N: usize>(&mut self, commands: [&str; N]) -> Result<()> {
+        commands
+            .into_iter()
+            .try_for_each(|command| self.command(command).map(drop))
+    }
+
+    /// What `show port stats` says.
+    pub fn stats(&mut self) -> Result<Stats> {
+        let text = self.command("show port stats 0")?;
+        let stats: BTreeMap<String, u64> = pairs(&text);
+        let of = |name: &str| {
+            let value = stats.get(name).copied();
+            value.with_context(|| format!("no {name} in {text}"))
+        };
+        Ok(Stats {
+            received: of("RX-packets")?,
+            received_bytes: of("RX-bytes")?,
+            missed: of("RX-missed")?,
+            errors: of("RX-errors")?,
+            no_buffer: of("RX-nombuf")?,
+            sent: of("TX-packets")?,
+            sent_bytes: of("TX-bytes")?,
+        })
+    }
+
+    /// What `show port xstats` says.
+    pub fn xstats(&mut self) -> Result<BTreeMap<String, u64>> {
+        Ok(pairs(&self.command("show port xstats 0")?))
+    }
+
+    /// Waits until the statistics are as `done` wants them.
+    pub fn wait_for(&mut self, what: &str, done: impl Fn(&Stats) -> bool) -> Result<Stats> {
+        let begun = Instant::now();
+        loop {
+            let stats = self.stats()?;
+            if done(&stats) {
+                return Ok(stats);
+            }
+            ensure!(
+                begun.elapsed() < PATIENCE,
+                "{what} does not come: {stats:?}"
+            );
+        }
+    }
+
+    /// Waits until what a command says contains `text`.
+    pub fn wait_until_said(&mut self, command: &str, text: &str) -> Result<String> {
+        let begun = Instant::now();
+        loop {
+            let said = self.command(command)?;
+            if said.contains(text) {
+                return Ok(said);
+            }
+            ensure!(begun.elapsed() < PATIENCE, "no `{text}` in {said}");
+        }
+    }
+
+    /// Packets that testpmd has told of since `start`, after `set verbose 1`, by the length of the frame: tests give frames
+    /// different lengths.
+    pub fn packets(&mut self) -> Result<BTreeMap<usize, Packet>> {
+        let log = self.guest.sh("cat /run/testpmd.log")?;
+        let since = log.rfind("start\r").or(log.rfind("start\n")).unwrap_or(0);
+        let log = log.get(since..).unwrap_or_default();
+        let mut packets = BTreeMap::new();
+        let mut lines = log.lines();
+        while let Some(line) = lines.next() {
+            if !line.starts_with("  src=") {
+                continue;
+            }
+            let flags = lines.next().unwrap_or_default().trim();
+            let packet = Packet::parse(line, flags).with_context(|| line.to_owned())?;
+            packets.insert(packet.length, packet);
+        }
+        Ok(packets)
+    }
+}
+
+/// What `show port stats` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub received: u64,
+    pub received_bytes: u64,
+    pub missed: u64,
+    pub errors: u64,
+    pub no_buffer: u64,
+    pub sent: u64,
+    pub sent_bytes: u64,
+}
+
+/// A packet that testpmd has told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    pub length: usize,
+    pub segments: usize,
+    pub queue: usize,
+    pub rss_hash: Option<u32>,
+    /// Number of a flow director rule that matched.
+    pub fdir: Option<u32>,
+    pub vlan: Option<u16>,
+    /// Names of its RTE_MBUF_F_RX flags.
+    pub flags: String,
+}
+
+impl Packet {
+    fn parse(line: &str, flags: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let (_, rest) = line.split_once(name)?;
+            rest.split([' ', '\t']).next()
+        };
+        let hex = |name: &str| u32::from_str_radix(field(name)?.strip_prefix("0x")?, 16).ok();
+        Some(Self {
+            length: field(" length=")?.parse().ok()?,
+            segments: field(" nb_segs=")?.parse().ok()?,
+            queue: usize::try_from(hex(" Receive queue=")?).ok()?,
+            rss_hash: hex(" RSS hash="),
+            fdir: line
+                .contains(" FDIR matched ")
+                .then(|| hex(" ID=").or_else(|| hex(" matched ID=")))
+                .flatten(),
+            vlan: hex(" VLAN tci=").and_then(|tag| u16::try_from(tag).ok()),
+            flags: flags.to_owned(),
+        })
+    }
+}
+
+/// All of the form `NAME: NUMBER`.
+fn pairs(text: &str) -> BTreeMap<String, u64> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words
+        .windows(2)
+        .filter_map(|pair| match pair {
+            [name, value] => Some((name.strip_suffix(':')?.to_owned(), value.parse().ok()?)),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,33 @@
+//! DPDK's testpmd for guests, from Debian 13.
+
+use crate::archive::PackageSet;
+
+/// Most libraries come because testpmd is linked with them, not because a guest uses them.
+pub(crate) const PACKAGES: PackageSet = PackageSet {
+    name: "dpdk",
+    suite: "trixie",
+    packages: &[
+        "coreutils",
+        "dpdk-dev",
+        "librte-mempool-ring25",
+        "librte-net-ixgbe25",
+    ],
+    without: &[
+        "adduser",
+        "debconf",
+        "init-system-helpers",
+        "libdpdk-dev",
+        "python3",
+        "rdma-core",
+        "sse4.2-support",
+    ],
+};
+
+/// What a guest gets, with the libraries that it is linked with: testpmd, which is linked with the ixgbe PMD; the
+/// one driver that it loads while it runs (it looks in a folder named after DPDK's ABI); and what makes its output
+/// come line by line where it goes to no terminal.
+pub(crate) const FILES: &[&str] = &[
+    "usr/bin/dpdk-testpmd",
+    "usr/lib/x86_64-linux-gnu/dpdk/pmds-25.0/librte_mempool_ring.so.25.0",
+    "usr/libexec/coreutils/libstdbuf.so",
+];
