@@ -6,6 +6,7 @@
 //! Two views of one state: EICR, EIMS, ... hold the queue causes in bits 15:0 and all other causes above;
 //! `EIMS_EX`, ... hold 64 vectors, of which the first 16 are those bits 15:0.
 
+mod coalescing;
 mod moderation;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,21 @@ pub struct Interrupts {
     unmoderated: u64,
     moderation: Moderation,
     deadline: Option<Time>,
+}
+
+/// Vectors with something to signal, as bits, by what they have to.
+struct Ready {
+    queues: u64,
+    timer: u64,
+    other: u64,
+    /// The causes of `timer` and `other`, in their places in EICR.
+    other_causes: u32,
+}
+
+impl Ready {
+    const fn all(&self) -> u64 {
+        self.queues | self.timer | self.other
+    }
 }
 
 /// What happens at a queue.
@@ -332,6 +348,24 @@ impl Interrupts {
         pci.flush(bus);
     }
 
+    /// Vectors with a cause that is pending, enabled and not signalled yet.
+    fn ready(&self, regs: &RegisterFile) -> Ready {
+        let misc = regs.get(Reg::IVAR_MISC, 0);
+        let other_causes = self.other & self.other_mask & !self.other_sent;
+        Ready {
+            queues: self.vectors & self.vector_mask & !self.vectors_sent,
+            timer: ready_vector(misc, other_causes & eicr::TCP_TIMER),
+            other: ready_vector(misc >> 8, other_causes & eicr::OTHER_CAUSES),
+            other_causes,
+        }
+    }
+
+    /// Whether a cause is pending and enabled, in a mode with one signal for all.
+    fn single_is_active(&self) -> bool {
+        self.vectors & self.vector_mask & u64::from(eicr::RTX_QUEUE) != 0
+            || self.other & self.other_mask != 0
+    }
+
     fn deliver_vectors(
         &mut self,
         now: Time,
@@ -342,12 +376,14 @@ impl Interrupts {
         if !pci.masters() {
             return;
         }
-        let misc = regs.get(Reg::IVAR_MISC, 0);
-        let other_ready = self.other & self.other_mask & !self.other_sent;
-        let timer = ready_vector(misc, other_ready & eicr::TCP_TIMER);
-        let other = ready_vector(misc >> 8, other_ready & eicr::OTHER_CAUSES);
-        let queues = self.vectors & self.vector_mask & !self.vectors_sent;
-        let mut ready = queues | timer | other;
+        let all = self.ready(regs);
+        let Ready {
+            queues,
+            timer,
+            other,
+            other_causes: other_ready,
+        } = all;
+        let mut ready = all.all();
         let mut changed = false;
         while ready != 0 {
             let vector = ready.trailing_zeros();
@@ -398,9 +434,7 @@ impl Interrupts {
         pci: &mut pci::Function,
         bus: &dyn Bus,
     ) {
-        let active = self.vectors & self.vector_mask & u64::from(eicr::RTX_QUEUE) != 0
-            || self.other & self.other_mask != 0;
-        if !active {
+        if !self.single_is_active() {
             self.single_sent = false;
             pci.set_intx(false, bus);
             return;

@@ -59,6 +59,17 @@ impl Moderation {
         (until > now && interval(vector, regs) != 0).then_some(until)
     }
 
+    /// When the interval of `vector` that runs now is over, or one that would begin now; `None` without moderation.
+    pub(super) fn end(&self, vector: usize, now: Time, regs: &RegisterFile) -> Option<Time> {
+        let interval = interval(vector, regs);
+        let expiry = self.vectors.get(vector)?.expiry;
+        match interval {
+            0 => None,
+            _ if expiry > now => Some(expiry),
+            _ => Some(now.plus_nanos(interval)),
+        }
+    }
+
     /// `vector` has signalled: its counter starts from the interval.
     pub(super) fn fired(&mut self, vector: usize, now: Time, regs: &RegisterFile) {
         if let Some(state) = self.vectors.get_mut(vector) {

@@ -181,6 +181,8 @@ impl Port {
             self.irq.deadline(),
             self.timers.deadline(),
             self.rx.deadline(),
+            // What is there to write back waits while the function must not write.
+            self.rx.coalescing_deadline().filter(|_| self.pci.masters()),
         ]
         .into_iter()
         .flatten()
@@ -267,6 +269,13 @@ impl Port {
         (hw, &mut self.rx, &mut self.tx)
     }
 
+    /// What a queue has coalesced is in its ring when the interrupt comes (7.11).
+    fn complete_large_receives(&mut self, context: &Context<'_>) {
+        let firing = self.irq.firing(context.now, &self.regs, &self.pci);
+        let (mut hw, rx, _) = self.data_path(context.now, context.bus);
+        rx.complete_large_receives(firing, &mut hw);
+    }
+
     /// Reports causes as receive and transmit do it.
     #[cfg(test)]
     pub(crate) fn with_interrupts(
@@ -281,6 +290,9 @@ impl Port {
     /// The last step of each call: the clock follows the link, and the interrupts that are due are signalled.
     fn deliver(&mut self, context: &Context<'_>) {
         self.timesync.follow_link(context.now, &self.regs);
+        if self.rx.coalesces() && self.pci.masters() {
+            self.complete_large_receives(context);
+        }
         self.irq
             .deliver(context.now, &mut self.regs, &mut self.pci, context.bus);
     }

@@ -2,7 +2,6 @@
 //!
 //! # What is not implemented
 //! - VM pools and replication (7.10): all frames belong to pool 0.
-//! - Receive side coalescing (7.11): RSCCTL holds what is written, and each packet has descriptors of its own.
 //! - Header replication (SRRCTL.DESCTYPE 4); a queue with it, or with a reserved type, drops.
 //! - FCoE offloads (7.13), LinkSec and IPsec (7.8, 7.12).
 //! - The RSS functions for IPv6 extension headers hash the addresses of the IPv6 header, and what a tunnel carries is
@@ -15,6 +14,7 @@ pub(crate) mod header;
 mod mac;
 mod payload;
 mod ring;
+mod rsc;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,7 @@ use ixgbe_spec::{
     descriptor::rx::{Fragment, Info, RssType, Status},
     register::{
         Reg,
-        bits::{ctrl_ext, eicr, qde, rxcsum, rxctrl, rxdstatctrl, vlnctrl},
+        bits::{ctrl_ext, eicr, qde, rfctl, rxcsum, rxctrl, rxdstatctrl, vlnctrl},
     },
 };
 
@@ -33,6 +33,8 @@ use header::{Headers, Settings, Tag, WINDOW};
 use mac::{Control, FCS_LEN, Health};
 use payload::Payload;
 use ring::{Progress, Queue, Stop, Supply};
+pub(crate) use rsc::Aging;
+use rsc::{Arrival, Coalesced, Coalescing, Segment};
 use write_back::Outcome;
 
 use crate::{
@@ -92,6 +94,8 @@ struct Packet {
     tag: Option<Tag>,
     fcs: Fcs,
     outcome: Outcome,
+    /// What it is to coalescing, if its queue does that.
+    segment: Option<Segment>,
 }
 
 /// Receive side of a port.
@@ -99,6 +103,7 @@ struct Packet {
 pub struct Receive {
     filters: Filters,
     queues: Vec<Queue>,
+    coalescing: Coalescing,
     buffers: [PacketBuffer; CLASSES],
     /// The other end of the cable wants transmit to be silent until then.
     paused_until: Option<Time>,
@@ -109,6 +114,7 @@ impl Default for Receive {
         let mut receive = Self {
             filters: Filters::default(),
             queues: (0..QUEUES).map(Queue::new).collect(),
+            coalescing: Coalescing::default(),
             buffers: Default::default(),
             paused_until: None,
         };
@@ -123,10 +129,12 @@ impl Receive {
         let Self {
             filters,
             queues,
+            coalescing,
             buffers,
             paused_until,
         } = self;
         filters.reset();
+        coalescing.clear();
         for (queue, index) in queues.iter_mut().zip(0..) {
             *queue = Queue::new(index);
         }
@@ -144,10 +152,17 @@ impl Receive {
             | Reg::RDH
             | Reg::RDT
             | Reg::SRRCTL
+            | Reg::RSCCTL
             | Reg::RXDCTL => {
+                if reg != Reg::RDT && !self.coalescing.is_empty() {
+                    self.coalescing.complete_queue(index, &mut self.queues, hw);
+                }
                 if let Some(queue) = self.queues.get_mut(index) {
                     queue.written(reg, old, new, hw);
                 }
+            }
+            Reg::RFCTL if new & rfctl::RSC_DIS != 0 => {
+                self.coalescing.complete_all(&mut self.queues, hw);
             }
             Reg::QDE => self.queue_drop_enable(new, hw.regs),
             _ => self.filters.written(reg, old, new, hw),
@@ -176,6 +191,9 @@ impl Receive {
 
     /// Takes a frame from the wire (or from transmit, in loopback).
     pub(crate) fn receive(&mut self, frame: &RxFrame<'_>, hw: &mut Hw<'_>) -> Verdict {
+        if !self.coalescing.is_empty() {
+            self.coalescing.age(&mut self.queues, hw);
+        }
         let mut copy = [0; WINDOW];
         let window = window(frame, &mut copy);
         let packet = match self.admit(frame, window, hw) {
@@ -186,7 +204,7 @@ impl Receive {
         let class = usize::from(packet.class);
         if self.buffers.get(class).is_some_and(PacketBuffer::is_empty) {
             let parts = (frame.head, frame.body);
-            match deliver(&mut self.queues, parts, &packet, &mut progress, hw) {
+            match self.rings().deliver(parts, &packet, &mut progress, hw) {
                 Ok(()) => {
                     return Verdict::Delivered {
                         queue: packet.queue,
@@ -248,8 +266,8 @@ impl Receive {
         outcome.status.set(Status::PIF, accepted == Match::Inexact);
         outcome.status.set(Status::RXE, health == Health::Bad);
         let queue = destination.queue;
-        let runs = |queue: &Queue| queue.is_running();
-        if destination.drop && !self.queues.get(usize::from(queue)).is_some_and(runs) {
+        let ring = self.queues.get(usize::from(queue));
+        if destination.drop && !ring.is_some_and(Queue::is_running) {
             return Err(DropReason::FlowDirector);
         }
         if TimeSync::stamps_received(hw.regs) && health == Health::Good {
@@ -259,18 +277,31 @@ impl Receive {
                 .received(window, &headers, by_filter, hw.now, hw.regs);
             outcome.status.set(Status::TS, taken);
         }
+        let segment = if ring.is_some_and(Queue::coalesces) {
+            Segment::parse(window, frame.len(), &headers, &outcome, hw.regs)
+        } else {
+            None
+        };
         Ok(Packet {
             queue,
             class,
             tag: headers.tag,
             fcs: frame.fcs,
             outcome,
+            segment,
         })
     }
 
-    /// Moves frames that wait in the packet buffer to rings that have got descriptors; at most `budget`. Returns
-    /// whether more can be done at once.
+    /// Ends large receives whose time is over, and moves frames that wait in the packet buffer to rings that have got
+    /// descriptors; at most `budget`. Returns whether more can be done at once.
     pub(crate) fn step(&mut self, budget: usize, hw: &mut Hw<'_>) -> bool {
+        if !self.coalescing.is_empty() {
+            self.coalescing.age(&mut self.queues, hw);
+        }
+        let mut rings = Rings {
+            queues: &mut self.queues,
+            coalescing: &mut self.coalescing,
+        };
         let mut left = budget;
         for (class, buffer) in self.buffers.iter_mut().enumerate() {
             while let Some(waiting) = buffer.front() {
@@ -279,20 +310,38 @@ impl Receive {
                 }
                 left -= 1;
                 let parts = (&waiting.frame[..], &[][..]);
-                let result = deliver(
-                    &mut self.queues,
-                    parts,
-                    &waiting.packet,
-                    &mut waiting.progress,
-                    hw,
-                );
-                if result == Err(Stop::Wait) {
+                let progress = &mut waiting.progress;
+                if rings.deliver(parts, &waiting.packet, progress, hw) == Err(Stop::Wait) {
                     break;
                 }
                 buffer.pop(capacity(class, hw.regs));
             }
         }
         false
+    }
+
+    /// Whether large receives are being made.
+    #[inline]
+    pub(crate) fn coalesces(&self) -> bool {
+        !self.coalescing.is_empty()
+    }
+
+    /// When the first of them has to end.
+    pub(crate) fn coalescing_deadline(&self) -> Option<Time> {
+        self.coalescing.deadline()
+    }
+
+    /// Ends those of the queues of `vectors`.
+    pub(crate) fn complete_large_receives(&mut self, vectors: u64, hw: &mut Hw<'_>) {
+        self.coalescing
+            .complete_vectors(vectors, &mut self.queues, hw);
+    }
+
+    fn rings(&mut self) -> Rings<'_> {
+        Rings {
+            queues: &mut self.queues,
+            coalescing: &mut self.coalescing,
+        }
     }
 
     /// Until when transmit has to be silent, because of a PAUSE frame (3.7.7).
@@ -390,39 +439,84 @@ fn outcome(
     outcome
 }
 
-/// Puts a frame into its queue's ring, or the rest of it, and counts and reports it when it is there.
-fn deliver(
-    queues: &mut [Queue],
-    (head, body): (&[u8], &[u8]),
-    packet: &Packet,
-    progress: &mut Progress,
-    hw: &mut Hw<'_>,
-) -> Result<(), Stop> {
-    let index = usize::from(packet.queue);
-    let Some(queue) = queues.get_mut(index) else {
-        return Err(Stop::Drop(DropReason::Queue));
-    };
-    queue.begin(progress, hw.regs);
-    let tag = packet.tag.filter(|_| progress.strip_vlan);
-    let fcs = progress.keep_fcs.then(|| fcs_of(head, body, packet.fcs));
-    let fcs = fcs.as_ref().map_or(&[][..], |fcs| &fcs[..]);
-    let payload = Payload::new(head, body, tag, fcs);
-    let result = queue.deliver(&payload, &packet.outcome, progress, hw);
-    match result {
-        Ok(supply) => {
-            let len = head.len() + body.len() + fcs.len();
-            count_delivered(queue.statistics(hw.regs), len, hw.regs);
-            if supply == Supply::Low || packet.outcome.status.contains(Status::LLINT) {
-                hw.irq.rx_queue_low_latency(hw.regs, index);
-            } else {
-                hw.irq.rx_queue(hw.regs, index);
-            }
+/// Where admitted frames go.
+struct Rings<'a> {
+    queues: &'a mut [Queue],
+    coalescing: &'a mut Coalescing,
+}
+
+impl Rings<'_> {
+    /// Puts a frame into its queue's ring, or the rest of it, and counts and reports it when it is there.
+    fn deliver(
+        &mut self,
+        (head, body): (&[u8], &[u8]),
+        packet: &Packet,
+        progress: &mut Progress,
+        hw: &mut Hw<'_>,
+    ) -> Result<(), Stop> {
+        let index = usize::from(packet.queue);
+        let Some(queue) = self.queues.get_mut(index) else {
+            return Err(Stop::Drop(DropReason::Queue));
+        };
+        let begins = queue.begin(progress, hw.regs);
+        let tag = packet.tag.filter(|_| progress.strip_vlan);
+        let fcs = progress.keep_fcs.then(|| fcs_of(head, body, packet.fcs));
+        let fcs = fcs.as_ref().map_or(&[][..], |fcs| &fcs[..]);
+        let payload = Payload::new(head, body, tag, fcs);
+        let statistics = queue.statistics(hw.regs);
+        let len = head.len() + body.len() + fcs.len();
+        if let Some(segment) = &packet.segment
+            && begins
+            && self.coalesce(&payload, segment, packet, progress, hw)? == Coalesced::Yes
+        {
+            count_delivered(statistics, len, hw.regs);
             hw.bus.retire();
+            return Ok(());
         }
-        Err(Stop::Drop(_)) => hw.bus.retire(),
-        Err(Stop::Wait) => {}
+        let Some(queue) = self.queues.get_mut(index) else {
+            return Err(Stop::Drop(DropReason::Queue));
+        };
+        let result = queue.deliver(&payload, &packet.outcome, progress, hw);
+        match result {
+            Ok(supply) => {
+                count_delivered(statistics, len, hw.regs);
+                if supply == Supply::Low || packet.outcome.status.contains(Status::LLINT) {
+                    hw.irq.rx_queue_low_latency(hw.regs, index);
+                } else {
+                    hw.irq.rx_queue(hw.regs, index);
+                }
+                hw.bus.retire();
+            }
+            Err(Stop::Drop(_)) => hw.bus.retire(),
+            Err(Stop::Wait) => {}
+        }
+        result.map(|_| ())
     }
-    result.map(|_| ())
+
+    /// Offers a packet to coalescing (7.11).
+    fn coalesce(
+        &mut self,
+        payload: &Payload<'_>,
+        segment: &Segment,
+        packet: &Packet,
+        progress: &Progress,
+        hw: &mut Hw<'_>,
+    ) -> Result<Coalesced, Stop> {
+        let index = usize::from(packet.queue);
+        let Some(queue) = self.queues.get(index) else {
+            return Ok(Coalesced::No);
+        };
+        if hw.regs.get(Reg::RFCTL, 0) & rfctl::RSC_DIS != 0 {
+            return Ok(Coalesced::No);
+        }
+        let arrival = Arrival {
+            segment,
+            outcome: &packet.outcome,
+            payload,
+            head: queue.head(payload.len(), &packet.outcome, progress),
+        };
+        self.coalescing.take(self.queues, index, &arrival, hw)
+    }
 }
 
 /// Counts a packet that is in its ring.

@@ -46,6 +46,12 @@ impl<'a> Payload<'a> {
         self.len
     }
 
+    /// The bytes of `range`.
+    pub(crate) fn bytes(&self, range: Range<usize>) -> impl Iterator<Item = u8> {
+        let all = self.pieces.into_iter().flatten().copied();
+        all.skip(range.start).take(range.len())
+    }
+
     /// Copies `range` of the payload to client memory.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use ixgbe_spec::{
     descriptor::{SIZE, rx::Read},
     register::{
         Reg,
-        bits::{eicr, hlreg0::RXCRCSTRP, rxdctl, srrctl},
+        bits::{eicr, hlreg0::RXCRCSTRP, rscctl, rxdctl, srrctl},
     },
 };
 use zerocopy::IntoBytes;
@@ -58,6 +58,31 @@ pub(crate) enum Stop {
     Drop(DropReason),
 }
 
+/// A descriptor that was taken from the ring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// As the driver wrote it.
+    pub(super) read: Read,
+    /// Its index in the ring.
+    pub(super) index: u16,
+    /// Where it lies.
+    place: Iova,
+}
+
+impl Taken {
+    /// Where the packet buffer lies. Bit 0 is the no-snoop hint, not part of the address.
+    #[inline]
+    pub(super) fn packet_buffer(&self) -> Iova {
+        Iova(self.read.packet_address.get() & !1)
+    }
+
+    /// Where the header buffer lies. Bit 0 is DD.
+    #[inline]
+    pub(super) fn header_buffer(&self) -> Iova {
+        Iova(self.read.header_address.get() & !1)
+    }
+}
+
 /// A receive queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
@@ -84,6 +109,8 @@ pub(crate) struct Queue {
     hide_vlan: bool,
     strip: bool,
     max_len: Option<usize>,
+    /// Descriptors that a large receive may take (RSCCTL); `None` without coalescing.
+    max_descriptors: Option<u16>,
     /// Descriptors from `head` on, at `first..first + cached`.
     cache: [Read; BATCH as usize],
     first: u16,
@@ -112,6 +139,7 @@ impl Queue {
             hide_vlan: false,
             strip: false,
             max_len: None,
+            max_descriptors: None,
             cache: [Read::default(); BATCH as usize],
             first: 0,
             cached: 0,
@@ -180,6 +208,14 @@ impl Queue {
         self.low_water = 64 * low_word(split >> srrctl::RDMTS_SHIFT & 7);
         let format = Format::new(split >> srrctl::DESCTYPE_SHIFT & 7);
         self.format = format.unwrap_or(Format::OneBuffer);
+        let coalescing = get(Reg::RSCCTL);
+        let coalesces = coalescing & rscctl::RSCEN != 0 && self.format != Format::Legacy;
+        self.max_descriptors = coalesces.then_some(match coalescing >> rscctl::MAXDESC_SHIFT & 3 {
+            0 => 1,
+            1 => 4,
+            2 => 8,
+            _ => 16,
+        });
         let was_valid = self.valid;
         self.valid = self.count > 0 && self.buffer_len > 0 && format.is_some();
         if self.enabled && was_valid && !self.valid {
@@ -202,7 +238,7 @@ impl Queue {
     }
 
     /// Descriptors between head and tail; none while one of them lies outside of the ring.
-    const fn posted(&self) -> u16 {
+    pub(super) const fn posted(&self) -> u16 {
         if self.head >= self.count || self.tail >= self.count {
             0
         } else if self.tail >= self.head {
@@ -212,10 +248,52 @@ impl Queue {
         }
     }
 
-    /// Settles what is delivered of a packet, unless a part of it already is.
+    /// Its number.
+    pub(super) const fn index(&self) -> u8 {
+        self.index
+    }
+
+    /// Whether it is to coalesce (RSCCTL.RSCEN).
     #[inline]
-    pub(crate) fn begin(&self, progress: &mut Progress, regs: &RegisterFile) {
-        if progress.done == 0 {
+    pub(super) const fn coalesces(&self) -> bool {
+        self.max_descriptors.is_some()
+    }
+
+    /// Descriptors that a large receive may take.
+    pub(super) fn max_descriptors(&self) -> u16 {
+        self.max_descriptors.unwrap_or(0)
+    }
+
+    /// Bytes that a packet buffer takes.
+    pub(super) const fn buffer_len(&self) -> usize {
+        self.buffer_len
+    }
+
+    /// Bytes that a header buffer takes, or would take.
+    pub(super) const fn header_len(&self) -> usize {
+        self.header_len
+    }
+
+    /// Whether headers go into buffers of their own.
+    pub(super) const fn splits(&self) -> bool {
+        matches!(self.format, Format::Split(_))
+    }
+
+    /// Whether packets of this length are too long for the queue (RXDCTL.RLPML).
+    pub(super) fn refuses(&self, len: usize) -> bool {
+        self.max_len.is_some_and(|max| len > max)
+    }
+
+    /// The tag that a descriptor tells.
+    pub(super) fn told(&self, tag: Option<u16>) -> Option<u16> {
+        tag.filter(|_| !self.hide_vlan)
+    }
+
+    /// Settles what is delivered of a packet, unless a part of it already is. Returns whether none is.
+    #[inline]
+    pub(crate) fn begin(&self, progress: &mut Progress, regs: &RegisterFile) -> bool {
+        let begins = progress.done == 0;
+        if begins {
             *progress = Progress {
                 done: 0,
                 epoch: self.epoch,
@@ -223,6 +301,7 @@ impl Queue {
                 keep_fcs: regs.get(Reg::HLREG0, 0) & RXCRCSTRP == 0,
             };
         }
+        begins
     }
 
     /// Puts the rest of `payload` into the ring, descriptor by descriptor. `progress` says how far it came, since
@@ -244,43 +323,79 @@ impl Queue {
         }
         let before = self.posted();
         loop {
-            let descriptor = self.next_descriptor(hw)?;
+            let taken = self.take(hw)?;
             let start = progress.done;
             let head = self.head(payload.len(), outcome, progress);
             let split = start + head.len;
             let end = payload.len().min(split + self.buffer_len);
             if head.len > 0 {
-                self.copy(payload, start..split, descriptor.header_address.get(), hw);
+                self.copy(payload, start..split, taken.header_buffer(), hw);
             }
-            self.copy(payload, split..end, descriptor.packet_address.get(), hw);
-            let place = self.base.wrapping_add(u64::from(self.head) * SIZE as u64);
-            self.advance();
+            self.copy(payload, split..end, taken.packet_buffer(), hw);
             let last = end == payload.len();
             let piece = Piece {
                 head,
                 len: end - split,
                 next: (!last).then_some(self.head),
-                vlan: outcome.vlan.filter(|_| !self.hide_vlan),
+                vlan: self.told(outcome.vlan),
             };
-            let (low, high) = piece.write_back(self.format, &descriptor, outcome);
             progress.done = end;
-            hw.regs
-                .set(Reg::RDH, self.index.into(), u32::from(self.head));
-            if let Err(error) = hw.bus.write_back(self.requester(), Iova(place), low, high) {
-                return Err(self.halt(error, hw));
-            }
+            self.complete(&taken, &piece, outcome, hw)?;
             if last {
-                let low = before >= self.low_water && self.posted() < self.low_water;
-                return Ok(if low { Supply::Low } else { Supply::Enough });
+                return Ok(self.supply(before));
             }
+        }
+    }
+
+    /// Takes the next descriptor from the ring.
+    #[inline]
+    pub(super) fn take(&mut self, hw: &mut Hw<'_>) -> Result<Taken, Stop> {
+        let read = self.next_descriptor(hw)?;
+        let taken = Taken {
+            read,
+            index: self.head,
+            place: Iova(self.place()),
+        };
+        self.advance();
+        hw.regs
+            .set(Reg::RDH, self.index.into(), u32::from(self.head));
+        Ok(taken)
+    }
+
+    /// Writes a descriptor back.
+    #[inline]
+    pub(super) fn complete(
+        &mut self,
+        taken: &Taken,
+        piece: &Piece,
+        outcome: &Outcome,
+        hw: &mut Hw<'_>,
+    ) -> Result<(), Stop> {
+        let (low, high) = piece.write_back(self.format, &taken.read, outcome);
+        hw.bus
+            .write_back(self.requester(), taken.place, low, high)
+            .map_err(|error| self.halt(error, hw))
+    }
+
+    /// What is left, when there were `before` descriptors before a packet.
+    #[inline]
+    pub(super) const fn supply(&self, before: u16) -> Supply {
+        if before >= self.low_water && self.posted() < self.low_water {
+            Supply::Low
+        } else {
+            Supply::Enough
         }
     }
 
     /// Copies a piece of a packet into a buffer.
     #[inline]
-    fn copy(&self, payload: &Payload<'_>, range: Range<usize>, address: u64, hw: &mut Hw<'_>) {
-        // Bit 0 is the no-snoop hint or DD, not part of the address.
-        let buffer = Iova(address & !1);
+    pub(super) fn copy(
+        &self,
+        payload: &Payload<'_>,
+        range: Range<usize>,
+        buffer: Iova,
+        hw: &mut Hw<'_>,
+    ) {
         // A write that nobody claims is lost without a trace on the bus: the card goes on.
         if payload
             .copy(range, hw.bus, self.requester(), buffer)
@@ -292,7 +407,7 @@ impl Queue {
 
     /// What of the packet goes into the header buffer of the next descriptor.
     #[inline]
-    fn head(&self, len: usize, outcome: &Outcome, progress: &Progress) -> Head {
+    pub(super) fn head(&self, len: usize, outcome: &Outcome, progress: &Progress) -> Head {
         let whole = Head {
             info: outcome.info,
             ..Head::default()
@@ -312,8 +427,7 @@ impl Queue {
     /// What can be said before the first byte is written.
     #[inline]
     fn admit(&mut self, len: usize, hw: &mut Hw<'_>) -> Result<(), Stop> {
-        let too_long = self.max_len.is_some_and(|max| len > max);
-        if !self.is_running() || too_long {
+        if !self.is_running() || self.refuses(len) {
             return Err(self.lost(DropReason::Queue, hw.regs));
         }
         let drops = self.drop_en || self.drop_by_qde;
@@ -355,27 +469,61 @@ impl Queue {
             .unwrap_or_default())
     }
 
+    /// Reads descriptors from the head on, as far as the end of the ring's memory.
     fn fetch(&mut self, hw: &mut Hw<'_>) -> Result<(), Stop> {
-        let n = self
-            .posted()
-            .min(BATCH)
-            .min(self.count - self.head.min(self.count));
+        let n = self.until_end().min(BATCH);
         if n == 0 {
             return Err(Stop::Wait);
         }
-        let place = self.base.wrapping_add(u64::from(self.head) * SIZE as u64);
-        let by = self.requester();
-        let to = self
-            .cache
-            .get_mut(..usize::from(n))
-            .unwrap_or_default()
-            .as_mut_bytes();
-        if let Err(error) = hw.bus.read(by, Iova(place), to) {
-            return Err(self.halt(error, hw));
-        }
+        self.read_into(0..n, Iova(self.place()), hw)?;
         self.first = 0;
         self.cached = n;
         Ok(())
+    }
+
+    /// Sees to it that the next `n` descriptors can be taken without a further look at the ring; it never
+    /// says yes to more than [`BATCH`]. Returns whether there are so many.
+    ///
+    /// # Errors
+    /// As [`Queue::deliver`].
+    pub(super) fn reserve(&mut self, n: u16, hw: &mut Hw<'_>) -> Result<bool, Stop> {
+        if n > self.posted().min(BATCH) {
+            return Ok(false);
+        }
+        if n > self.cached {
+            self.forget();
+            let all = self.posted().min(BATCH);
+            let straight = self.until_end().min(all);
+            self.read_into(0..straight, Iova(self.place()), hw)?;
+            if straight < all {
+                self.read_into(straight..all, Iova(self.base), hw)?;
+            }
+            self.first = 0;
+            self.cached = all;
+        }
+        Ok(true)
+    }
+
+    /// Reads descriptors at `place` into a part of the cache.
+    fn read_into(&mut self, part: Range<u16>, place: Iova, hw: &mut Hw<'_>) -> Result<(), Stop> {
+        let by = self.requester();
+        let part = usize::from(part.start)..usize::from(part.end);
+        let to = self.cache.get_mut(part).unwrap_or_default();
+        hw.bus
+            .read(by, place, to.as_mut_bytes())
+            .map_err(|error| self.halt(error, hw))
+    }
+
+    /// Posted descriptors from the head on that lie behind one another in memory.
+    const fn until_end(&self) -> u16 {
+        let posted = self.posted();
+        let end = self.count.saturating_sub(self.head);
+        if posted < end { posted } else { end }
+    }
+
+    /// Where the descriptor at the head lies.
+    const fn place(&self) -> u64 {
+        self.base.wrapping_add(self.head as u64 * SIZE as u64)
     }
 
     /// Goes on to the next descriptor.
@@ -396,7 +544,7 @@ impl Queue {
     }
 
     /// On whose behalf the queue's DMA goes.
-    const fn requester(&self) -> Requester {
+    pub(super) const fn requester(&self) -> Requester {
         Requester::Pf
     }
 }

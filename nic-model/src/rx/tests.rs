@@ -1,6 +1,7 @@
 //! The receive side from the wire to client memory.
 
 mod checksums;
+mod coalescing;
 mod delivery;
 mod filters;
 mod flow_director;
@@ -37,6 +38,7 @@ struct Bench {
     timesync: TimeSync,
     faults: GuestFaults,
     bus: TestBus,
+    now: Time,
 }
 
 impl Bench {
@@ -49,6 +51,7 @@ impl Bench {
             timesync: TimeSync::default(),
             faults: GuestFaults::default(),
             bus: TestBus::new(MEMORY),
+            now: Time::ZERO,
         };
         bench.write(Reg::RAL, 0, u32::from_le_bytes([2, 0, 0, 0]));
         bench.write(Reg::RAH, 0, 1 << 31 | 0x0100);
@@ -69,7 +72,7 @@ impl Bench {
         let old = self.regs.get(reg, index);
         let new = self.regs.write(reg, index, value);
         let mut hw = Hw {
-            now: Time::ZERO,
+            now: self.now,
             bus: &self.bus,
             regs: &mut self.regs,
             irq: &mut self.irq,
@@ -82,7 +85,7 @@ impl Bench {
     /// Writes a register that has no storage of its own.
     fn write_effect(&mut self, reg: Reg, value: u32) {
         let mut hw = Hw {
-            now: Time::ZERO,
+            now: self.now,
             bus: &self.bus,
             regs: &mut self.regs,
             irq: &mut self.irq,
@@ -113,7 +116,7 @@ impl Bench {
 
     fn receive(&mut self, frame: &RxFrame<'_>) -> Verdict {
         let mut hw = Hw {
-            now: Time::ZERO,
+            now: self.now,
             bus: &self.bus,
             regs: &mut self.regs,
             irq: &mut self.irq,
@@ -125,7 +128,7 @@ impl Bench {
 
     fn step(&mut self) -> bool {
         let mut hw = Hw {
-            now: Time::ZERO,
+            now: self.now,
             bus: &self.bus,
             regs: &mut self.regs,
             irq: &mut self.irq,

@@ -282,7 +282,7 @@ registers! {
     /// MSI-X Pending Bits Clear; elements 0 and 1 are the PF's.
     PBACL Interrupt Effect Works at [0x110C0 + 4 * 8] alias [0x11068];
     /// Receive Side Coalescing Interrupt.
-    RSCINT Interrupt ReadWrite Stored at [0x12000 + 4 * 128] reset 0x0000_0001;
+    RSCINT Interrupt ReadWrite Works at [0x12000 + 4 * 128] reset 0x0000_0001;
     /// Low Latency Interrupt credit threshold.
     LLITHRESH Interrupt ReadWrite Stored at [0x0EC90];
     /// Immediate Interrupt Rx; of the predecessor, kept as storage.
@@ -521,12 +521,12 @@ registers! {
     // Receive DMA (8.2.3.8).
     /// Receive Control: enable (0), descriptor monitor bypass (1).
     RXCTRL Receive ReadWrite Works at [0x03000] write 0x0000_0003;
-    /// Receive DMA Control: CRC strip (1), DMA initialised (3), RSC first size (21:17).
+    /// Receive DMA Control: CRC strip (1), DMA initialised (3), RSC first size (21:17), RSC completes on a change of ACK (25).
     RDRXCTL Receive ReadWrite Works at [0x02F00] reset 0x0010_0008 write 0xFFFF_FFF7;
     /// Queue Drop Enable: enable (0), hide VLAN (1), queue (14:8), write (16), read (17).
     QDE Receive Effect Works at [0x02F04];
     /// RSC Data Buffer Control: small disable (6:0), ACK disable (7).
-    RSCDBU Receive ReadWrite Stored at [0x03028];
+    RSCDBU Receive ReadWrite Works at [0x03028];
     /// Receive Packet Buffer Size in KB (19:10).
     RXPBSIZE Receive ReadWrite Works at [0x03C00 + 4 * 8] reset 0x0008_0000 write 0x000F_FC00;
     /// Drop Enable Control.
@@ -554,7 +554,7 @@ registers! {
     /// Receive Descriptor Control: long packets (15, 13:0), enable (25), VLAN strip (30). A software flush (26) has nothing to do.
     RXDCTL Receive ReadWrite Works at [0x01028 + 0x40 * 64, 0x0D028 + 0x40 * 64] write 0xFBFF_FFFF;
     /// RSC Control: enable (0), descriptors (3:2).
-    RSCCTL Receive ReadWrite Stored at [0x0102C + 0x40 * 64, 0x0D02C + 0x40 * 64];
+    RSCCTL Receive ReadWrite Works at [0x0102C + 0x40 * 64, 0x0D02C + 0x40 * 64];
 
     // Transmit DMA (8.2.3.9). The predecessor's DTXCTL (0x7E00), TDSTAT (0x7C00), TDHMPN (0x7F08), TIC_DW (0x7F10) and
     // TDPROBE (0x7F20), which register dumps still read, lie in the blocks of queues 112, 120 and 124 and are not there.

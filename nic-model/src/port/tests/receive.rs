@@ -34,6 +34,108 @@ impl World {
     }
 }
 
+/// As [`World::receiving`], and the queue coalesces.
+fn coalescing() -> World {
+    // BSIZEHEADER: 256 bytes.
+    let mut world = World::receiving(100, 4 << 8);
+    world.set(Reg::RDRXCTL, 1 << 25);
+    world.set(Reg::RSCCTL, 1 | 3 << 2);
+    world
+}
+
+/// A TCP segment that may be coalesced.
+fn segment() -> Vec<u8> {
+    let mut frame = Vec::new();
+    etherparse::PacketBuilder::ethernet2([2; 6], MAC)
+        .ipv4([1, 2, 3, 4], [5, 6, 7, 8], 64)
+        .tcp(80, 1024, 1, 1000)
+        .ack(1)
+        .write(&mut frame, &[7; 100])
+        .unwrap();
+    frame
+}
+
+/// Whether descriptor `n` is done.
+fn is_done(world: &World, n: u64) -> bool {
+    world.bus.peek(TestBus::BASE + 16 * n + 8, 1)[0] & 1 != 0
+}
+
+#[test]
+fn a_large_receive_interrupts_when_the_interval_of_its_vector_is_over() {
+    let mut world = coalescing();
+
+    world.receive(&segment());
+    assert_eq!(world.signals(), []);
+    let deadline = world.port.deadline();
+    // EITR: 511 units of 2.048 µs.
+    assert_eq!(deadline, Some(world.now.plus_nanos(511 * 2048)));
+    world.pass_nanos(511 * 2048);
+    world.step();
+
+    assert!(is_done(&world, 0));
+    assert_eq!(world.signals(), VECTOR_3);
+}
+
+#[test]
+fn a_large_receive_ends_before_its_vector_signals_for_another_reason() {
+    let mut world = coalescing();
+
+    world.receive(&segment());
+    assert!(!is_done(&world, 0));
+    world.receive(&frame(0x88B5));
+
+    assert!(is_done(&world, 0));
+    assert_eq!(world.signals(), VECTOR_3);
+}
+
+#[test]
+fn a_large_receive_goes_on_while_its_vector_is_moderated() {
+    let mut world = coalescing();
+    world.receive(&frame(0x88B5));
+    world.pass_nanos(2048);
+
+    world.receive(&segment());
+    world.receive(&frame(0x88B5));
+    assert!(!is_done(&world, 1));
+    world.pass_nanos(510 * 2048);
+    world.step();
+
+    assert!(is_done(&world, 1));
+    assert_eq!(world.signals(), [VECTOR_3, VECTOR_3].concat());
+}
+
+#[test]
+fn the_pin_ends_all_large_receives() {
+    let mut world = coalescing();
+    world.config_write16(0x72, 0);
+    world.set(Reg::GPIE, 0);
+    world.set(Reg::EIMS, 1 << 3 | 1 << 20);
+    world.set(Reg::EITR, 0xFF8);
+
+    world.receive(&segment());
+    assert!(!is_done(&world, 0));
+    world.set(Reg::EICS, 1 << 20);
+
+    assert!(is_done(&world, 0));
+    assert_eq!(world.signals(), [Signal::IntxAssert]);
+}
+
+#[test]
+fn a_large_receive_waits_while_the_function_must_not_write() {
+    let mut world = coalescing();
+    world.receive(&segment());
+    world.config_write16(0x04, 0x0002);
+
+    world.pass_nanos(511 * 2048);
+    world.step();
+    assert!(!is_done(&world, 0));
+    assert_eq!(world.port.deadline(), None);
+    world.config_write16(0x04, 0x0006);
+    world.step();
+
+    assert!(is_done(&world, 0));
+}
+
 fn frame(ethertype: u16) -> Vec<u8> {
     let mut frame = vec![0; 60];
     frame[..6].copy_from_slice(&MAC);

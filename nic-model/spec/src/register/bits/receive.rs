@@ -151,6 +151,8 @@ pub mod rxcsum {
 
 /// Receive Filter Control (8.2.3.7): what is not parsed.
 pub mod rfctl {
+    /// Segments are not coalesced.
+    pub const RSC_DIS: u32 = 1 << 5;
     /// NFS calls.
     pub const NFSW_DIS: u32 = 1 << 6;
     /// IPv6.
@@ -201,6 +203,34 @@ pub mod rxdctl {
     pub const ENABLE: u32 = 1 << 25;
     /// VLAN tags are stripped.
     pub const VME: u32 = 1 << 30;
+}
+
+/// RSC Control (8.2.3.8.13).
+pub mod rscctl {
+    /// Segments are coalesced.
+    pub const RSCEN: u32 = 1 << 0;
+    /// Place of the number of descriptors of a large receive, 2 bits: 1, 4, 8 or 16 at most.
+    pub const MAXDESC_SHIFT: u32 = 2;
+}
+
+/// RSC Data Buffer Control (8.2.3.8).
+pub mod rscdbu {
+    /// Segments without payload are not coalesced.
+    pub const RSCACKDIS: u32 = 1 << 7;
+}
+
+/// Receive DMA Control (8.2.3.8.8).
+pub mod rdrxctl {
+    /// Place of the least size of a packet that opens a large receive, 5 bits, in units of 16 bytes.
+    pub const RSCFRSTSIZE_SHIFT: u32 = 17;
+    /// A large receive ends when the ACK flag changes.
+    pub const RSCACKC: u32 = 1 << 25;
+}
+
+/// RSC Enable Interrupt (8.2.3.5).
+pub mod rscint {
+    /// Queues of this vector may coalesce.
+    pub const RSCEN: u32 = 1 << 0;
 }
 
 /// Queue Drop Enable (8.2.3.8).
