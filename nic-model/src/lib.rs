@@ -10,7 +10,7 @@
 //!
 //! Registers whose row in the table says [`Coverage::Stored`] hold what is written, and nothing follows from it. Not there
 //! at all are:
-//! - virtual functions: the SR-IOV capability, pools, mailboxes;
+//! - virtual functions: the SR-IOV capability, mailboxes;
 //! - firmware: the host interface is off (HICR.EN is 0), manageability and wake-up do nothing;
 //! - `LinkSec`, `IPsec` (announced as off in SECTXSTAT and SECRXSTAT) and `FCoE` (announced as off in the NVM);
 //! - the flash behind BAR0 and the expansion ROM;

@@ -24,7 +24,8 @@ impl Mac {
         Self(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
     }
 
-    const fn from_rar(low: u32, high: u32) -> Self {
+    /// The address in a receive address register.
+    pub(crate) const fn from_rar(low: u32, high: u32) -> Self {
         Self(((high & ADDRESS) as u64) << 32 | low as u64)
     }
 

@@ -5,7 +5,7 @@ use ixgbe_spec::{
     register::{
         Reg,
         bits::{
-            etqf::{ETYPE, FILTER_EN, IEEE_1588, UP_EN, UP_SHIFT},
+            etqf::{ETYPE, FILTER_EN, IEEE_1588, POOL_EN, POOL_SHIFT, UP_EN, UP_SHIFT},
             etqs::{LLI, QUEUE_EN, QUEUE_SHIFT},
         },
     },
@@ -35,6 +35,15 @@ pub(crate) fn is_1588(headers: &Headers, regs: &RegisterFile) -> bool {
     matching(headers, regs).is_some_and(|n| regs.get(Reg::ETQF, n) & IEEE_1588 != 0)
 }
 
+/// The pool that a matching filter chooses, along with the queue (7.10.3.3).
+pub(crate) fn pool(headers: &Headers, regs: &RegisterFile) -> Option<u8> {
+    let n = matching(headers, regs)?;
+    let filter = regs.get(Reg::ETQF, n);
+    let chooses = filter & POOL_EN != 0 && regs.get(Reg::ETQS, n) & QUEUE_EN != 0;
+    chooses.then_some((filter >> POOL_SHIFT & 0x3F) as u8)
+}
+
+/// The first filter that matches.
 #[inline]
 fn matching(headers: &Headers, regs: &RegisterFile) -> Option<usize> {
     (0..Reg::ETQF.count()).find(|n| matches(regs.get(Reg::ETQF, *n), headers))

@@ -4,7 +4,10 @@ mod address;
 mod ethertype;
 mod five_tuple;
 mod flow_director;
+mod mirror;
+pub(crate) mod pool;
 mod rss;
+pub(crate) mod selection;
 mod vlan;
 
 use ixgbe_spec::{
@@ -18,6 +21,7 @@ pub(crate) use ethertype::is_1588;
 use address::AddressFilter;
 use five_tuple::FiveTupleFilters;
 use flow_director::{Action, FlowDirector};
+use pool::PoolSet;
 use rss::Rss;
 
 use crate::{hw::Hw, regs::RegisterFile, rx::header::Headers};
@@ -25,7 +29,7 @@ use crate::{hw::Hw, regs::RegisterFile, rx::header::Headers};
 /// Where an admitted frame goes, and what its descriptor says about the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Destination {
-    /// VM pool; 0 without virtualisation.
+    /// VM pool; 0 without virtualisation (7.10.3).
     pub(crate) pool: u8,
     /// Receive queue.
     pub(crate) queue: u8,
@@ -41,6 +45,24 @@ pub(crate) struct Destination {
     pub(crate) packet_type: Option<PacketType>,
     /// Status bits of the Flow Director.
     pub(crate) status: Status,
+}
+
+/// The copy of a frame whose queue is to be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Replica {
+    /// Its pool; 0 without virtualisation.
+    pub(crate) pool: u8,
+    /// How many copies there are.
+    pub(crate) number: Number,
+}
+
+/// How many copies of a frame are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Number {
+    /// The frame itself. A filter may send it to any queue.
+    One,
+    /// One for each of several pools. A filter's queue counts for the copy of the pool that has the queue.
+    Several,
 }
 
 /// The receive filters of a port.
@@ -89,18 +111,33 @@ impl Filters {
         vlan::accepts(headers.tag, regs)
     }
 
-    /// The queue of an admitted frame: by ethertype, SYN or 5-tuple, Flow Director, or MRQC, in this order (7.1.2).
+    /// The pools of a frame from the network that passes the filters for addresses and VLANs; `None` without
+    /// virtualisation.
+    #[inline]
+    pub(crate) fn pools(mac: Mac, headers: &Headers, regs: &RegisterFile) -> Option<PoolSet> {
+        let existing = pool::in_force(regs)?;
+        let frame = selection::Frame {
+            mac,
+            tag: headers.tag,
+            ethertype: ethertype::pool(headers, regs),
+        };
+        Some(selection::from_network(&frame, existing, regs))
+    }
+
+    /// The queue of a copy of an admitted frame: by ethertype, SYN or 5-tuple, Flow Director, or MRQC, in this order
+    /// (7.1.2).
     pub(crate) fn choose(
         &mut self,
         window: &[u8],
         headers: &Headers,
+        replica: Replica,
         class: u8,
         regs: &mut RegisterFile,
     ) -> Destination {
-        const POOL: u8 = 0;
-        let rss = self.rss.choose(window, headers, POOL, class, regs);
+        let pool = replica.pool;
+        let rss = self.rss.choose(window, headers, pool, class, regs);
         let mut destination = Destination {
-            pool: POOL,
+            pool,
             queue: rss.queue,
             drop: false,
             immediate: false,
@@ -109,7 +146,7 @@ impl Filters {
             packet_type: None,
             status: Status::empty(),
         };
-        let flow_director = self.flow_director.lookup(window, headers, POOL, regs);
+        let flow_director = self.flow_director.lookup(window, headers, pool, regs);
         if let Some(outcome) = flow_director {
             match outcome.action {
                 Action::Queue(queue) => destination.queue = queue,
@@ -130,11 +167,15 @@ impl Filters {
         destination.packet_type = ethertype.map(|(packet_type, _)| packet_type);
         let stronger = ethertype
             .and_then(|(_, route)| route)
-            .or_else(|| self.five_tuples.route(window, headers, POOL, regs));
+            .or_else(|| self.five_tuples.route(window, headers, pool, regs));
         if let Some(route) = stronger {
             destination.queue = route.queue;
             destination.drop = false;
             destination.immediate |= route.immediate;
+        }
+        if replica.number == Number::Several && !rss::belongs(destination.queue, pool, regs) {
+            destination.queue = rss.queue;
+            destination.drop = false;
         }
         destination
     }

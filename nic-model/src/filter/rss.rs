@@ -68,6 +68,12 @@ impl Mode {
     }
 }
 
+/// Whether a queue is one of a pool's.
+pub(crate) fn belongs(queue: u8, pool: u8, regs: &RegisterFile) -> bool {
+    let mode = Mode::new(regs.get(Reg::MRQC, 0));
+    mode.by != Group::Pool || queue / mode.group == pool
+}
+
 /// The queue that MRQC gives a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {

@@ -5,6 +5,7 @@ mod bus_master;
 mod csr;
 mod reset;
 mod statistics;
+mod switch;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -23,12 +24,13 @@ use crate::{
     time::Time,
     timer::Timers,
     timesync::TimeSync,
-    tx::{Egress, Transmit},
+    tx::{Egress, Reach, Transmit},
     wire::{Capabilities, RxFrame, TxFrame, Wire, WireBusy},
 };
 use bus_master::NotMaster;
 use csr::UnknownOffsets;
 use reset::Reset;
+use switch::Switch;
 
 /// What surrounds a port during a call.
 #[expect(missing_debug_implementations, reason = "borrows two trait objects")]
@@ -231,6 +233,9 @@ impl Port {
                 tx.step(BUDGET, &mut hw, &mut Loopback { rx })
             } else if rx.paused_until(hw.now).is_some() {
                 false
+            } else if switch::is_on(hw.regs) {
+                let mut switch = Switch::new(cable, rx, hw.regs);
+                tx.step(BUDGET, &mut hw, &mut switch)
             } else {
                 let mut cable = cable;
                 tx.step(BUDGET, &mut hw, &mut cable)
@@ -309,13 +314,17 @@ impl Egress for Cable<'_> {
         self.wire.capabilities()
     }
 
-    fn send(&mut self, frame: &TxFrame<'_>, _hw: &mut Hw<'_>) -> Result<(), WireBusy> {
+    fn send(
+        &mut self,
+        frame: &TxFrame<'_>,
+        _queue: usize,
+        _hw: &mut Hw<'_>,
+    ) -> Result<Reach, WireBusy> {
+        // Without a link nobody hears it.
         if self.link_up {
-            self.wire.transmit(frame)
-        } else {
-            // Nobody hears it.
-            Ok(())
+            self.wire.transmit(frame)?;
         }
+        Ok(Reach::Network)
     }
 }
 
@@ -329,9 +338,14 @@ impl Egress for Loopback<'_> {
         Capabilities::default()
     }
 
-    fn send(&mut self, frame: &TxFrame<'_>, hw: &mut Hw<'_>) -> Result<(), WireBusy> {
+    fn send(
+        &mut self,
+        frame: &TxFrame<'_>,
+        _queue: usize,
+        hw: &mut Hw<'_>,
+    ) -> Result<Reach, WireBusy> {
         // What becomes of it, receive counts.
         let _ = self.rx.receive(&RxFrame::new(&frame.to_vec()), hw);
-        Ok(())
+        Ok(Reach::Network)
     }
 }

@@ -1,7 +1,6 @@
 //! Receive: from the wire's frame to the ring's descriptors (7.1).
 //!
 //! # What is not implemented
-//! - VM pools and replication (7.10): all frames belong to pool 0.
 //! - Header replication (SRRCTL.DESCTYPE 4); a queue with it, or with a reserved type, drops.
 //! - FCoE offloads (7.13), LinkSec and IPsec (7.8, 7.12).
 //! - The RSS functions for IPv6 extension headers hash the addresses of the IPv6 header, and what a tunnel carries is
@@ -13,6 +12,7 @@ mod checksum;
 pub(crate) mod header;
 mod mac;
 mod payload;
+mod replication;
 mod ring;
 mod rsc;
 mod split;
@@ -32,13 +32,14 @@ use buffer::{PacketBuffer, Waiting};
 use header::{Headers, Settings, Tag, WINDOW};
 use mac::{Control, FCS_LEN, Health};
 use payload::Payload;
+use replication::{Counters, Origin};
 use ring::{Progress, Queue, Stop, Supply};
 pub(crate) use rsc::Aging;
 use rsc::{Arrival, Coalesced, Coalescing, Segment};
 use write_back::Outcome;
 
 use crate::{
-    filter::{self, Destination, Filters, Mac, Match},
+    filter::{self, Destination, Filters, Mac, Match, Number, Replica},
     hw::Hw,
     regs::RegisterFile,
     time::Time,
@@ -76,6 +77,8 @@ pub enum DropReason {
     Address,
     /// The VLAN filter does not accept the tag (7.1.1.2).
     Vlan,
+    /// It belongs to no VM pool that may receive (7.10.3).
+    Pool,
     /// The queue is disabled, has no descriptors and drops, or the frame is longer than it takes (QPRDC).
     Queue,
     /// A Flow Director filter says so.
@@ -96,6 +99,20 @@ struct Packet {
     outcome: Outcome,
     /// What it is to coalescing, if its queue does that.
     segment: Option<Segment>,
+    counters: Counters,
+}
+
+/// A frame that the filters let in, before its queue is chosen.
+#[derive(Clone, Copy, Debug)]
+struct Admitted {
+    headers: Headers,
+    mac: Mac,
+    accepted: Match,
+    health: Health,
+    /// Its time stamp is in RXSTMP.
+    stamped: bool,
+    class: u8,
+    origin: Origin,
 }
 
 /// Receive side of a port.
@@ -196,7 +213,31 @@ impl Receive {
         }
         let mut copy = [0; WINDOW];
         let window = window(frame, &mut copy);
-        let packet = match self.admit(frame, window, hw) {
+        let admitted = match self.admit(frame, window, hw) {
+            Ok(admitted) => admitted,
+            Err(reason) => return Verdict::Dropped(reason),
+        };
+        if let Some(pools) = Filters::pools(admitted.mac, &admitted.headers, hw.regs) {
+            return self.replicate(frame, window, &admitted, pools, hw);
+        }
+        let replica = Replica {
+            pool: 0,
+            number: Number::One,
+        };
+        self.take(frame, window, &admitted, (replica, Counters::FIRST), hw)
+    }
+
+    /// Puts a copy of a frame that has come in into its ring, or into the packet buffer.
+    #[inline]
+    fn take(
+        &mut self,
+        frame: &RxFrame<'_>,
+        window: &[u8],
+        admitted: &Admitted,
+        replica: (Replica, Counters),
+        hw: &mut Hw<'_>,
+    ) -> Verdict {
+        let packet = match self.packet(frame, window, admitted, replica, hw) {
             Ok(packet) => packet,
             Err(reason) => return Verdict::Dropped(reason),
         };
@@ -231,13 +272,14 @@ impl Receive {
         Verdict::Dropped(DropReason::PacketBuffer)
     }
 
-    /// Decides whether a frame comes in, and everything that its descriptor says about it.
+    /// Decides whether a frame comes in.
+    #[inline]
     fn admit(
         &mut self,
         frame: &RxFrame<'_>,
         window: &[u8],
         hw: &mut Hw<'_>,
-    ) -> Result<Packet, DropReason> {
+    ) -> Result<Admitted, DropReason> {
         let headers = Headers::parse(window, frame.len(), &settings(hw.regs));
         let health = mac::inspect(frame, &headers, hw.regs)?;
         let (control, pause) = mac::control(window, &headers, hw.regs);
@@ -260,25 +302,58 @@ impl Receive {
         if hw.regs.get(Reg::RXCTRL, 0) & rxctrl::RXEN == 0 {
             return Err(DropReason::Disabled);
         }
-        let class = traffic_class(&headers, hw.regs);
-        let destination = self.filters.choose(window, &headers, class, hw.regs);
-        let mut outcome = outcome(frame, window, &headers, &destination, hw.regs);
+        let mut stamped = false;
+        if TimeSync::stamps_received(hw.regs) && health == Health::Good {
+            let by_filter = filter::is_1588(&headers, hw.regs);
+            stamped = hw
+                .timesync
+                .received(window, &headers, by_filter, hw.now, hw.regs);
+        }
+        Ok(Admitted {
+            class: traffic_class(&headers, hw.regs),
+            headers,
+            mac,
+            accepted,
+            health,
+            stamped,
+            origin: Origin::Network,
+        })
+    }
+
+    /// Where a copy of a frame goes, and everything that its descriptor says about it.
+    #[inline]
+    fn packet(
+        &mut self,
+        frame: &RxFrame<'_>,
+        window: &[u8],
+        admitted: &Admitted,
+        (replica, counters): (Replica, Counters),
+        hw: &mut Hw<'_>,
+    ) -> Result<Packet, DropReason> {
+        let Admitted {
+            ref headers,
+            mac: _,
+            accepted,
+            health,
+            stamped,
+            class,
+            origin,
+        } = *admitted;
+        let destination = self
+            .filters
+            .choose(window, headers, replica, class, hw.regs);
+        let mut outcome = outcome(frame, window, headers, &destination, hw.regs);
         outcome.status.set(Status::PIF, accepted == Match::Inexact);
         outcome.status.set(Status::RXE, health == Health::Bad);
+        outcome.status.set(Status::TS, stamped);
+        outcome.status.set(Status::LB, origin == Origin::Pool);
         let queue = destination.queue;
         let ring = self.queues.get(usize::from(queue));
         if destination.drop && !ring.is_some_and(Queue::is_running) {
             return Err(DropReason::FlowDirector);
         }
-        if TimeSync::stamps_received(hw.regs) && health == Health::Good {
-            let by_filter = filter::is_1588(&headers, hw.regs);
-            let taken = hw
-                .timesync
-                .received(window, &headers, by_filter, hw.now, hw.regs);
-            outcome.status.set(Status::TS, taken);
-        }
         let segment = if ring.is_some_and(Queue::coalesces) {
-            Segment::parse(window, frame.len(), &headers, &outcome, hw.regs)
+            Segment::parse(window, frame.len(), headers, &outcome, hw.regs)
         } else {
             None
         };
@@ -289,6 +364,7 @@ impl Receive {
             fcs: frame.fcs,
             outcome,
             segment,
+            counters,
         })
     }
 
@@ -379,7 +455,7 @@ fn window<'a>(frame: &RxFrame<'a>, copy: &'a mut [u8; WINDOW]) -> &'a [u8] {
 
 /// What registers say about parsing.
 #[inline]
-fn settings(regs: &RegisterFile) -> Settings {
+pub(crate) fn settings(regs: &RegisterFile) -> Settings {
     let outer = regs.get(Reg::CTRL_EXT, 0) & ctrl_ext::EXTENDED_VLAN != 0;
     Settings {
         vlan_type: (regs.get(Reg::VLNCTRL, 0) & vlnctrl::VET) as u16,
@@ -469,7 +545,7 @@ impl Rings<'_> {
             && begins
             && self.coalesce(&payload, segment, packet, progress, hw)? == Coalesced::Yes
         {
-            count_delivered(statistics, len, hw.regs);
+            count_delivered(statistics, len, packet.counters, hw.regs);
             hw.bus.retire();
             return Ok(());
         }
@@ -479,7 +555,7 @@ impl Rings<'_> {
         let result = queue.deliver(&payload, &packet.outcome, progress, hw);
         match result {
             Ok(supply) => {
-                count_delivered(statistics, len, hw.regs);
+                count_delivered(statistics, len, packet.counters, hw.regs);
                 if supply == Supply::Low || packet.outcome.status.contains(Status::LLINT) {
                     hw.irq.rx_queue_low_latency(hw.regs, index);
                 } else {
@@ -521,14 +597,14 @@ impl Rings<'_> {
 
 /// Counts a packet that is in its ring.
 #[inline]
-fn count_delivered(statistics: usize, len: usize, regs: &mut RegisterFile) {
+fn count_delivered(statistics: usize, len: usize, counters: Counters, regs: &mut RegisterFile) {
     let len = len as u64;
     regs.count(Reg::QPRC, statistics, 1);
     regs.count36(Reg::QBRC_L, Reg::QBRC_H, statistics, len);
     let counted = regs.get(Reg::RXDSTATCTRL, 0) & rxdstatctrl::QSEL;
     if counted & rxdstatctrl::ALL != 0 || counted as usize == statistics {
-        regs.count(Reg::RXDGPC, 0, 1);
-        regs.count36(Reg::RXDGBCL, Reg::RXDGBCH, 0, len);
+        regs.count(counters.packets, 0, 1);
+        regs.count36(counters.bytes_low, counters.bytes_high, 0, len);
     }
 }
 

@@ -7,6 +7,7 @@ mod filters;
 mod flow_director;
 mod hostile;
 mod mac;
+mod pools;
 mod rings;
 mod splitting;
 
@@ -18,9 +19,9 @@ use super::*;
 use crate::{faults::GuestFaults, interrupt::Interrupts, testing::TestBus, time::Time};
 
 const RING: u64 = TestBus::BASE;
-const BUFFERS: u64 = TestBus::BASE + 0x1_0000;
+const BUFFERS: u64 = TestBus::BASE + 0x8_0000;
 const BUFFER_LEN: u64 = 0x1000;
-const MEMORY: usize = 0x40_0000;
+const MEMORY: usize = 0x90_0000;
 
 const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PEER: [u8; 6] = [2, 0, 0, 0, 0, 2];

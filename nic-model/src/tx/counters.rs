@@ -2,6 +2,7 @@
 
 use ixgbe_spec::register::Reg;
 
+use super::Reach;
 use crate::regs::RegisterFile;
 
 /// Length of the FCS.
@@ -29,17 +30,32 @@ impl Frames {
     }
 }
 
-/// Counts `frames` of `queue`.
-pub(super) fn count(regs: &mut RegisterFile, queue: usize, frames: Frames) {
-    let Frames { count, len, to } = frames;
-    let octets = len + FCS;
-    let total = u64::try_from(octets)
+/// Counts `frames` of `queue` that have come as far as `reach`: the counters of DMA have those for other pools as well,
+/// the counters of the MAC only those for the network.
+pub(super) fn count(regs: &mut RegisterFile, queue: usize, frames: Frames, reach: Reach) {
+    let Frames { count, len, .. } = frames;
+    let total = u64::try_from(len + FCS)
         .unwrap_or(u64::MAX)
         .saturating_mul(u64::from(count));
+    match reach {
+        Reach::Network => count_in_mac(regs, frames, total),
+        Reach::Inside => {}
+        Reach::Nowhere => return,
+    }
+    regs.count(Reg::TXDGPC, 0, count);
+    regs.count36(Reg::TXDGBCL, Reg::TXDGBCH, 0, total);
+    let mapping = regs.get(Reg::TQSM, queue / 4).to_le_bytes();
+    let index = usize::from(mapping[queue % 4] & 0xF);
+    regs.count(Reg::QPTC, index, count);
+    regs.count36(Reg::QBTC_L, Reg::QBTC_H, index, total);
+}
+
+fn count_in_mac(regs: &mut RegisterFile, frames: Frames, total: u64) {
+    let Frames { count, len, to } = frames;
     regs.count(Reg::GPTC, 0, count);
     regs.count(Reg::TPT, 0, count);
     regs.count36(Reg::GOTCL, Reg::GOTCH, 0, total);
-    let size = match octets {
+    let size = match len + FCS {
         ..=64 => Reg::PTC64,
         65..=127 => Reg::PTC127,
         128..=255 => Reg::PTC255,
@@ -53,10 +69,4 @@ pub(super) fn count(regs: &mut RegisterFile, queue: usize, frames: Frames) {
     } else if to[0] & 1 != 0 {
         regs.count(Reg::MPTC, 0, count);
     }
-    regs.count(Reg::TXDGPC, 0, count);
-    regs.count36(Reg::TXDGBCL, Reg::TXDGBCH, 0, total);
-    let mapping = regs.get(Reg::TQSM, queue / 4).to_le_bytes();
-    let index = usize::from(mapping[queue % 4] & 0xF);
-    regs.count(Reg::QPTC, index, count);
-    regs.count36(Reg::QBTC_L, Reg::QBTC_H, index, total);
 }

@@ -7,7 +7,7 @@
 use ixgbe_spec::register::Reg;
 
 use super::{
-    Egress,
+    Egress, Reach,
     counters::{self, FCS, Frames},
     cursor::Cursor,
     plan::{Cut, FcsBy, Insert, L4Checksum, MAX_FRAME, TAG, Whole, ZeroSum, tag_len},
@@ -138,7 +138,8 @@ impl Framer {
             return send(frame, Offload::None, out);
         }
         out.hw.faults.descriptor += 1;
-        counters::count(out.hw.regs, out.queue, Frames::new(frame, frame.len(), 1));
+        let frames = Frames::new(frame, frame.len(), 1);
+        counters::count(out.hw.regs, out.queue, frames, Reach::Network);
         Ok(())
     }
 
@@ -178,12 +179,12 @@ impl Framer {
                 payload: out.payload,
                 offload,
             };
-            out.egress.send(&frame, out.hw)?;
+            let reach = out.egress.send(&frame, out.queue, out.hw)?;
             let last = segmenter.count() - 1;
             let full = Frames::new(head, header_len + mss, last);
-            counters::count(out.hw.regs, out.queue, full);
+            counters::count(out.hw.regs, out.queue, full, reach);
             let rest = header_len + segmenter.payload(last).len();
-            counters::count(out.hw.regs, out.queue, Frames::new(head, rest, 1));
+            counters::count(out.hw.regs, out.queue, Frames::new(head, rest, 1), reach);
             *budget = budget.saturating_sub(1);
             return Ok(Progress::Sent);
         }
@@ -254,8 +255,8 @@ fn send(head: &[u8], offload: Offload, out: &mut Outgoing<'_, '_>) -> Result<(),
         offload,
     };
     let frames = Frames::new(head, frame.len(), 1);
-    out.egress.send(&frame, out.hw)?;
-    counters::count(out.hw.regs, out.queue, frames);
+    let reach = out.egress.send(&frame, out.queue, out.hw)?;
+    counters::count(out.hw.regs, out.queue, frames, reach);
     Ok(())
 }
 

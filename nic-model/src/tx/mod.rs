@@ -14,13 +14,14 @@
 //! - An L4 checksum or segmentation that the wire does is not repeated here ([`Capabilities`]).
 //! - The segments of one packet count one by one against the budget of a step, so that an MSS of 1 costs others nothing.
 //!
-//! Not implemented: `LinkSec`, `IPsec` and `FCoE` offloads, the VLAN and anti-spoofing rules of pools, DCB
+//! Not implemented: `LinkSec`, `IPsec` and `FCoE` offloads, DCB
 //! arbitration, rate limits, the sequence numbers of TDWBAL.
 
 mod counters;
 mod cursor;
 mod frame;
 mod plan;
+mod pool;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use ixgbe_spec::register::Reg;
 use self::{
     frame::{CutError, Framer, Outgoing, Progress},
     plan::{Fault, Plan},
+    pool::VlanInsertion,
     queue::{Packet, Queue, Request, TXDCTL_ENABLE},
 };
 use crate::{
@@ -37,6 +39,8 @@ use crate::{
     hw::Hw,
     wire::{Capabilities, TxFrame, WireBusy},
 };
+
+pub(crate) use self::pool::of_queue as pool_of_queue;
 
 /// Number of transmit queues.
 const QUEUES: u32 = 128;
@@ -52,8 +56,24 @@ pub(crate) trait Egress {
     /// What need not be done before [`Egress::send`].
     fn capabilities(&self) -> Capabilities;
 
-    /// Sends a frame.
-    fn send(&mut self, frame: &TxFrame<'_>, hw: &mut Hw<'_>) -> Result<(), WireBusy>;
+    /// Sends a frame of a queue.
+    fn send(
+        &mut self,
+        frame: &TxFrame<'_>,
+        queue: usize,
+        hw: &mut Hw<'_>,
+    ) -> Result<Reach, WireBusy>;
+}
+
+/// How far a frame has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// To the MAC, and from there to the wire.
+    Network,
+    /// To other pools of this port only (7.10.3.4).
+    Inside,
+    /// It must not be sent, and is lost.
+    Nowhere,
 }
 
 /// Transmit side of a port.
@@ -235,7 +255,7 @@ fn send(
         payload,
     } = step;
     // A packet costs the turn one frame at least.
-    let plan = match Plan::of(packet) {
+    let plan = match Plan::of(packet, VlanInsertion::of_queue(index, hw.regs)) {
         Some(Ok(plan)) => plan,
         other => {
             match other {

@@ -4,7 +4,10 @@
 
 use ixgbe_spec::descriptor::tx::{Context, DataControl, L4Type, LegacyControl};
 
-use super::queue::{Packet, Request};
+use super::{
+    pool::VlanInsertion,
+    queue::{Packet, Request},
+};
 use crate::{
     offload::{Layout, Transport},
     wire::IpVersion,
@@ -118,23 +121,25 @@ pub(super) enum Fault {
 }
 
 impl Plan {
-    /// How `packet` becomes frames; `None` if none leaves.
-    pub fn of(packet: &Packet) -> Option<Result<Self, Fault>> {
+    /// How `packet` becomes frames, with the VLAN tags that `insertion` says; `None` if none leaves.
+    pub fn of(packet: &Packet, insertion: VlanInsertion) -> Option<Result<Self, Fault>> {
         match packet.request {
             Request::Pass => None,
-            Request::Legacy(control) => Some(Whole::legacy(control, packet.len).map(Self::Whole)),
+            Request::Legacy(control) => {
+                Some(Whole::legacy(control, packet.len, insertion).map(Self::Whole))
+            }
             Request::Advanced(control, context) => Some(if control.tse() {
-                Cut::new(control, context, packet.len).map(Self::Cut)
+                Cut::new(control, context, packet.len, insertion).map(Self::Cut)
             } else {
-                Whole::advanced(control, context, packet.len).map(Self::Whole)
+                Whole::advanced(control, context, packet.len, insertion).map(Self::Whole)
             }),
         }
     }
 }
 
 impl Whole {
-    fn legacy(control: LegacyControl, len: usize) -> Result<Self, Fault> {
-        let tag = control.vle().then(|| control.vlan());
+    fn legacy(control: LegacyControl, len: usize, insertion: VlanInsertion) -> Result<Self, Fault> {
+        let tag = insertion.tag(control.vle().then(|| control.vlan()));
         let mut whole = Self::plain(tag, control.ifcs(), len)?;
         let start = usize::from(control.css());
         let at = usize::from(control.cso());
@@ -150,17 +155,23 @@ impl Whole {
         Ok(whole)
     }
 
-    fn advanced(control: DataControl, context: Option<Context>, len: usize) -> Result<Self, Fault> {
-        let wants_context = control.vle() || control.ixsm() || control.txsm();
+    fn advanced(
+        control: DataControl,
+        context: Option<Context>,
+        len: usize,
+        insertion: VlanInsertion,
+    ) -> Result<Self, Fault> {
+        let wants_tag = control.vle() && insertion == VlanInsertion::AsAsked;
+        let wants_context = wants_tag || control.ixsm() || control.txsm();
         let Some(context) = context else {
-            let whole = Self::plain(None, control.ifcs(), len)?;
+            let whole = Self::plain(insertion.tag(None), control.ifcs(), len)?;
             return if wants_context {
                 Err(Fault::Offload)
             } else {
                 Ok(whole)
             };
         };
-        let tag = control.vle().then(|| context.low.vlan());
+        let tag = insertion.tag(control.vle().then(|| context.low.vlan()));
         let mut whole = Self::plain(tag, control.ifcs(), len)?;
         let end = len + tag_len(tag);
         let ip_start = usize::from(context.low.maclen()) + tag_len(tag);
@@ -234,9 +245,14 @@ impl Whole {
 }
 
 impl Cut {
-    fn new(control: DataControl, context: Option<Context>, len: usize) -> Result<Self, Fault> {
+    fn new(
+        control: DataControl,
+        context: Option<Context>,
+        len: usize,
+        insertion: VlanInsertion,
+    ) -> Result<Self, Fault> {
         let context = context.ok_or(Fault::Offload)?;
-        let tag = control.vle().then(|| context.low.vlan());
+        let tag = insertion.tag(control.vle().then(|| context.low.vlan()));
         let transport = match context.high.l4t() {
             L4Type::Tcp => Transport::Tcp,
             L4Type::Udp => Transport::Udp,

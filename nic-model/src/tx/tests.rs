@@ -2,6 +2,7 @@
 
 mod hostile;
 mod offloads;
+mod pools;
 mod rings;
 mod segmentation;
 mod world;

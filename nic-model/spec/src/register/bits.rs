@@ -2,9 +2,11 @@
 
 mod receive;
 mod timesync;
+mod virtualisation;
 
 pub use receive::*;
 pub use timesync::*;
+pub use virtualisation::*;
 
 /// Device Control (8.2.3.1.1).
 pub mod ctrl {

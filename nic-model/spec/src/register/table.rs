@@ -446,7 +446,7 @@ registers! {
     /// Receive Address High: bytes 4 and 5 (15:0), valid (31).
     RAH Filter ReadWrite Works at [0x0A204 + 8 * 128] alias [0x05404 + 8 * 16] write 0x8000_FFFF;
     /// MAC Pool Select: pools 31:0 and 63:32 for each receive address.
-    MPSAR Filter ReadWrite Stored at [0x0A600 + 4 * 256];
+    MPSAR Filter ReadWrite Works at [0x0A600 + 4 * 256];
     /// VLAN Filter Table: a bit for each VLAN id.
     VFTA Filter ReadWrite Works at [0x0A000 + 4 * 128];
     /// Unicast Table Array.
@@ -567,7 +567,7 @@ registers! {
     /// DMA Tx TCP Max Allow Size Requests.
     DTXMXSZRQ Transmit ReadWrite Stored at [0x08100] reset 0x0000_0010;
     /// Multiple Transmit Queues Command.
-    MTQC Transmit ReadWrite Stored at [0x08120];
+    MTQC Transmit ReadWrite Works at [0x08120];
     /// Strict Low Latency Tx Queues.
     TXLLQ Transmit ReadWrite Stored at [0x082E0 + 4 * 4];
     /// Transmit Packet Buffer Size in KB (19:10).
@@ -727,37 +727,37 @@ registers! {
 
     // Virtualisation (8.2.3.17, 8.2.3.27).
     /// Virtual Control: enable (0), default pool (12:7), no default pool (29), replication (30).
-    VT_CTL Virtualisation ReadWrite Stored at [0x051B0];
+    VT_CTL Virtualisation ReadWrite Works at [0x051B0];
     /// VF Rx Enable.
-    PFVFRE Virtualisation ReadWrite Stored at [0x051E0 + 4 * 2];
+    PFVFRE Virtualisation ReadWrite Works at [0x051E0 + 4 * 2];
     /// VF Tx Enable.
-    PFVFTE Virtualisation ReadWrite Stored at [0x08110 + 4 * 2];
+    PFVFTE Virtualisation ReadWrite Works at [0x08110 + 4 * 2];
     /// VM Tx Switch Loopback Enable.
-    VMTXSW Virtualisation ReadWrite Stored at [0x05180 + 4 * 2];
+    VMTXSW Virtualisation ReadWrite Works at [0x05180 + 4 * 2];
     /// Pool source pruning Low.
     PFFLPL Virtualisation ReadWrite Stored at [0x050B0];
     /// Pool source pruning High.
     PFFLPH Virtualisation ReadWrite Stored at [0x050B4];
-    /// VM L2 Control. Also PFVML2FLT.
-    VMOLR Virtualisation ReadWrite Stored at [0x0F000 + 4 * 64];
+    /// VM L2 Control: untagged (24), hashes (25, 26), broadcast (27), every multicast (28). Also PFVML2FLT.
+    VMOLR Virtualisation ReadWrite Works at [0x0F000 + 4 * 64];
     /// VM VLAN Pool Filter: VLAN id (11:0), enable (31).
-    VLVF Virtualisation ReadWrite Stored at [0x0F100 + 4 * 64];
+    VLVF Virtualisation ReadWrite Works at [0x0F100 + 4 * 64];
     /// VM VLAN Pool Filter Bitmap: pools 31:0 and 63:32 of each entry.
-    VLVFB Virtualisation ReadWrite Stored at [0x0F200 + 4 * 128];
-    /// Mirror Rule Control.
-    MRCTL Virtualisation ReadWrite Stored at [0x0F600 + 4 * 4];
+    VLVFB Virtualisation ReadWrite Works at [0x0F200 + 4 * 128];
+    /// Mirror Rule Control: pool (0), uplink (1), downlink (2), VLAN (3), pool of the copies (13:8).
+    MRCTL Virtualisation ReadWrite Works at [0x0F600 + 4 * 4];
     /// Mirror Rule VLAN.
-    VMRVLAN Virtualisation ReadWrite Stored at [0x0F610 + 4 * 8];
+    VMRVLAN Virtualisation ReadWrite Works at [0x0F610 + 4 * 8];
     /// Mirror Rule Pool.
-    VMRVM Virtualisation ReadWrite Stored at [0x0F630 + 4 * 8];
-    /// VM VLAN Insert.
-    VMVIR Virtualisation ReadWrite Stored at [0x08000 + 4 * 64];
+    VMRVM Virtualisation ReadWrite Works at [0x0F630 + 4 * 8];
+    /// VM VLAN Insert: tag (15:0), always (30), never (31).
+    VMVIR Virtualisation ReadWrite Works at [0x08000 + 4 * 64];
     /// VF Anti-Spoof: 8 pools each, MAC (7:0), VLAN (15:8).
-    PFVFSPOOF Virtualisation ReadWrite Stored at [0x08200 + 4 * 8];
+    PFVFSPOOF Virtualisation ReadWrite Works at [0x08200 + 4 * 8];
     /// DMA Tx General Switch Control: loopback (0).
-    PFDTXGSWC Virtualisation ReadWrite Stored at [0x08220];
+    PFDTXGSWC Virtualisation ReadWrite Works at [0x08220];
     /// VM Anti-Spoof Counting.
-    VMECM Virtualisation ReadWrite Stored at [0x08790 + 4 * 2];
+    VMECM Virtualisation ReadWrite Works at [0x08790 + 4 * 2];
     /// Local Loopback Drop Enable.
     LBDRPEN Virtualisation ReadWrite Stored at [0x0CA00];
     /// VF Function Level Resets that happened.
@@ -969,23 +969,23 @@ registers! {
     /// DMA Good Rx Byte Count High (3:0).
     RXDGBCH Statistics ReadClear Works at [0x02F58];
     /// DMA Duplicated Good Rx Packet Count.
-    RXDDGPC Statistics ReadClear Stored at [0x02F5C];
+    RXDDGPC Statistics ReadClear Works at [0x02F5C];
     /// DMA Duplicated Good Rx Byte Count Low.
-    RXDDGBCL Statistics ReadClear Stored at [0x02F60];
+    RXDDGBCL Statistics ReadClear Works at [0x02F60];
     /// DMA Duplicated Good Rx Byte Count High (3:0).
-    RXDDGBCH Statistics ReadClear Stored at [0x02F64];
+    RXDDGBCH Statistics ReadClear Works at [0x02F64];
     /// DMA Good Rx Loopback Packet Count.
-    RXLPBKGPC Statistics ReadClear Stored at [0x02F68];
+    RXLPBKGPC Statistics ReadClear Works at [0x02F68];
     /// DMA Good Rx Loopback Byte Count Low.
-    RXLPBKGBCL Statistics ReadClear Stored at [0x02F6C];
+    RXLPBKGBCL Statistics ReadClear Works at [0x02F6C];
     /// DMA Good Rx Loopback Byte Count High (3:0).
-    RXLPBKGBCH Statistics ReadClear Stored at [0x02F70];
+    RXLPBKGBCH Statistics ReadClear Works at [0x02F70];
     /// DMA Duplicated Good Rx Loopback Packet Count.
-    RXDLPBKGPC Statistics ReadClear Stored at [0x02F74];
+    RXDLPBKGPC Statistics ReadClear Works at [0x02F74];
     /// DMA Duplicated Good Rx Loopback Byte Count Low.
-    RXDLPBKGBCL Statistics ReadClear Stored at [0x02F78];
+    RXDLPBKGBCL Statistics ReadClear Works at [0x02F78];
     /// DMA Duplicated Good Rx Loopback Byte Count High (3:0).
-    RXDLPBKGBCH Statistics ReadClear Stored at [0x02F7C];
+    RXDLPBKGBCH Statistics ReadClear Works at [0x02F7C];
     /// DMA Good Tx Packet Count.
     TXDGPC Statistics ReadClear Works at [0x087A0];
     /// DMA Good Tx Byte Count Low.
@@ -993,7 +993,7 @@ registers! {
     /// DMA Good Tx Byte Count High (3:0).
     TXDGBCH Statistics ReadClear Works at [0x087A8];
     /// Switch Security Violation Packet Count.
-    SSVPC Statistics ReadClear Stored at [0x08780];
+    SSVPC Statistics ReadClear Works at [0x08780];
     /// FC CRC Error Count; 16 bits.
     FCCRC Statistics ReadClear Stored at [0x05118];
     /// `FCoE` Rx Packets Dropped Count.

@@ -6,5 +6,6 @@ mod receive;
 mod reset;
 mod security;
 mod self_test;
+mod switch;
 mod timers;
 pub(crate) mod world;

@@ -21,7 +21,7 @@ pub const TO4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 pub const FROM6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 1);
 pub const TO6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0xFFFF, 2);
 
-const TCP4: Lengths = Lengths {
+pub const TCP4: Lengths = Lengths {
     mac: 14,
     ip: 20,
     l4: 20,

@@ -18,7 +18,7 @@ use crate::{
     regs::RegisterFile,
     testing::TestBus,
     timesync::TimeSync,
-    tx::{Egress, Transmit},
+    tx::{Egress, Reach, Transmit},
     wire::{Capabilities, Offload, TxFrame, WireBusy},
 };
 
@@ -45,7 +45,12 @@ impl Egress for TestWire {
         self.capabilities
     }
 
-    fn send(&mut self, frame: &TxFrame<'_>, _hw: &mut Hw<'_>) -> Result<(), WireBusy> {
+    fn send(
+        &mut self,
+        frame: &TxFrame<'_>,
+        _queue: usize,
+        _hw: &mut Hw<'_>,
+    ) -> Result<Reach, WireBusy> {
         match &mut self.room {
             Some(0) => return Err(WireBusy),
             Some(room) => *room -= 1,
@@ -60,7 +65,7 @@ impl Egress for TestWire {
             offload: frame.offload,
             mapped: mapped.sum(),
         });
-        Ok(())
+        Ok(Reach::Network)
     }
 }
 

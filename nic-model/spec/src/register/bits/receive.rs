@@ -60,6 +60,10 @@ pub mod etqf {
     pub const UP_SHIFT: u32 = 16;
     /// The user priority is compared.
     pub const UP_EN: u32 = 1 << 19;
+    /// Place of the pool, 6 bits.
+    pub const POOL_SHIFT: u32 = 20;
+    /// The filter chooses the pool, if it chooses the queue.
+    pub const POOL_EN: u32 = 1 << 26;
     /// PTP messages are time stamped.
     pub const IEEE_1588: u32 = 1 << 30;
     /// The filter is in force.

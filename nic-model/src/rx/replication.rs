@@ -1,0 +1,142 @@
+//! Copies of a frame for VM pools, and frames that other pools of the port have sent (7.10.3).
+
+use ixgbe_spec::{
+    descriptor::rx::PacketType,
+    register::{Reg, bits::rxctrl::RXEN},
+};
+
+use super::{
+    Admitted, DropReason, Receive, Verdict,
+    header::{Headers, L3, L4, WINDOW},
+    mac::Health,
+    settings, traffic_class, window,
+};
+use crate::{
+    filter::{Kind, Mac, Match, Number, Replica, pool::PoolSet},
+    hw::Hw,
+    wire::RxFrame,
+};
+
+/// Where a frame has come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The network.
+    Network,
+    /// Another pool of this port, by the switch inside.
+    Pool,
+}
+
+/// The DMA counters of a delivered packet (8.2.3.23).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counters {
+    /// Packets.
+    pub(super) packets: Reg,
+    /// Bytes, bits 31:0.
+    pub(super) bytes_low: Reg,
+    /// Bytes, bits 35:32.
+    pub(super) bytes_high: Reg,
+}
+
+impl Counters {
+    /// Those of a frame from the network, or of the first of its copies.
+    pub(super) const FIRST: Self = Self {
+        packets: Reg::RXDGPC,
+        bytes_low: Reg::RXDGBCL,
+        bytes_high: Reg::RXDGBCH,
+    };
+
+    /// Those of its further copies.
+    const FURTHER: Self = Self {
+        packets: Reg::RXDDGPC,
+        bytes_low: Reg::RXDDGBCL,
+        bytes_high: Reg::RXDDGBCH,
+    };
+
+    /// Those of the first copy of a frame of another pool.
+    const FIRST_LOCAL: Self = Self {
+        packets: Reg::RXLPBKGPC,
+        bytes_low: Reg::RXLPBKGBCL,
+        bytes_high: Reg::RXLPBKGBCH,
+    };
+
+    /// Those of its further copies.
+    const FURTHER_LOCAL: Self = Self {
+        packets: Reg::RXDLPBKGPC,
+        bytes_low: Reg::RXDLPBKGBCL,
+        bytes_high: Reg::RXDLPBKGBCH,
+    };
+
+    const fn of(origin: Origin, first: bool) -> Self {
+        match (origin, first) {
+            (Origin::Network, true) => Self::FIRST,
+            (Origin::Network, false) => Self::FURTHER,
+            (Origin::Pool, true) => Self::FIRST_LOCAL,
+            (Origin::Pool, false) => Self::FURTHER_LOCAL,
+        }
+    }
+}
+
+impl Receive {
+    /// Delivers a copy of a frame to each of `pools`. Returns the best that became of one of them.
+    pub(super) fn replicate(
+        &mut self,
+        frame: &RxFrame<'_>,
+        window: &[u8],
+        admitted: &Admitted,
+        pools: PoolSet,
+        hw: &mut Hw<'_>,
+    ) -> Verdict {
+        let number = if pools.len() > 1 {
+            Number::Several
+        } else {
+            Number::One
+        };
+        let mut best = Verdict::Dropped(DropReason::Pool);
+        for pool in pools.iter() {
+            let replica = Replica { pool, number };
+            let first = matches!(best, Verdict::Dropped(_));
+            let counters = Counters::of(admitted.origin, first);
+            let verdict = self.take(frame, window, admitted, (replica, counters), hw);
+            best = match (best, verdict) {
+                (Verdict::Delivered { .. }, _) => best,
+                (Verdict::Buffered, Verdict::Dropped(_)) => best,
+                _ => verdict,
+            };
+        }
+        best
+    }
+
+    /// Takes a frame that a pool of this port has sent, for the pools in `pools` (7.10.3.4). Its L3 and L4 headers are
+    /// not looked at: it goes to the first queue of each pool, or where an ethertype filter says.
+    pub(crate) fn loop_back(&mut self, bytes: &[u8], pools: PoolSet, hw: &mut Hw<'_>) {
+        if hw.regs.get(Reg::RXCTRL, 0) & RXEN == 0 {
+            return;
+        }
+        let frame = RxFrame::new(bytes);
+        let mut copy = [0; WINDOW];
+        let window = window(&frame, &mut copy);
+        let headers = Headers::parse(window, frame.len(), &settings(hw.regs));
+        let Some(mac) = window.first_chunk().copied().map(Mac::new) else {
+            return;
+        };
+        let admitted = Admitted {
+            class: traffic_class(&headers, hw.regs),
+            headers: Headers {
+                l3: L3::None,
+                l4: L4::None,
+                packet_type: PacketType::empty(),
+                ..headers
+            },
+            mac,
+            accepted: match mac.kind() {
+                Kind::Unicast => Match::Exact,
+                Kind::Multicast | Kind::Broadcast => Match::Inexact,
+            },
+            health: Health::Good,
+            stamped: false,
+            origin: Origin::Pool,
+        };
+        // What becomes of the copies, receive counts.
+        let _ = self.replicate(&frame, window, &admitted, pools, hw);
+    }
+}
