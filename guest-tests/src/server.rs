@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use control::{Capturing, Direction, Link};
-use guest_vm::{CablePeer, NicServer, Spawner, TestSetting};
+use guest_vm::{CablePeer, Namespace, NicServer, Spawner, TestSetting};
 use nic_driver::over_socket::{Lending, OverSocket};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
@@ -20,6 +20,7 @@ use vfio_user::client::Options;
 use crate::{
     cable::{Cable, Plug},
     card_world::{CardWorld, MAC},
+    frames::Mac,
 };
 
 /// How long the server may take to do what it is asked to.
@@ -70,6 +71,8 @@ pub enum Far<'a> {
     Host,
     /// A host in a network namespace of its own.
     Tap(&'a CablePeer),
+    /// Whatever is at this tap device of this network namespace.
+    TapIn(&'a Namespace, &'a str),
 }
 
 /// A running server. It goes when this is dropped.
@@ -80,11 +83,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server.
+    /// Starts the server of a card with the address [`MAC`].
     ///
     /// # Errors
     /// It does not start.
     pub fn start(far: Far<'_>) -> Result<Self> {
+        Self::start_as(MAC, far)
+    }
+
+    /// Starts the server of a card with another address.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_as(mac: Mac, far: Far<'_>) -> Result<Self> {
         let (wire, spawner) = match far {
             Far::Nobody => ("null".to_owned(), Spawner::own()),
             Far::Host => ("host".to_owned(), Spawner::own()),
@@ -92,9 +103,10 @@ impl Server {
                 format!("tap:{}", CablePeer::TAP),
                 peer.namespace().spawner().clone(),
             ),
+            Far::TapIn(namespace, tap) => (format!("tap:{tap}"), namespace.spawner().clone()),
         };
         let folder = tempfile::tempdir().context("cannot make a folder")?;
-        let mac = MAC.map(|byte| format!("{byte:02x}")).join(":");
+        let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
         let nic = NicServer::start(
             &program()?,
             &wire,

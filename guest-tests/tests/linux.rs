@@ -4,6 +4,7 @@ mod linux {
     pub mod life;
     pub mod machine;
     pub mod tap;
+    pub mod time;
 }
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use guest_tests::{Run, runner, scenarios};
 use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
-use linux::{life, machine::Machine, tap};
+use linux::{life, machine::Machine, tap, time};
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
 
@@ -41,7 +42,7 @@ type Test = Box<dyn FnOnce() -> anyhow::Result<()> + Send>;
 fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
     let machine = Arc::new(Mutex::new(Machine::new(kernel)));
     let mut tests: Vec<(String, Test)> = Vec::new();
-    for (name, run) in life::FIRST {
+    for (name, run) in life::FIRST.iter().chain(time::TESTS) {
         tests.push(on_machine(kernel, name, &machine, *run));
     }
     for scenario in scenarios::all() {
@@ -55,7 +56,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
     for (name, run) in life::THEN {
         tests.push(on_machine(kernel, name, &machine, *run));
     }
-    for (name, run) in tap::TESTS {
+    for (name, run) in tap::TESTS.iter().chain(time::WITH_TWO_NICS) {
         let run = *run;
         tests.push((
             format!("{}::{name}", kernel.name()),

@@ -21,6 +21,7 @@ const PACKAGES: PackageSet = PackageSet {
         "iperf3",
         "iproute2",
         "kmod",
+        "linuxptp",
         "netperf",
         "pciutils",
         "tcpdump",
