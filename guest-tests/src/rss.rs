@@ -7,6 +7,19 @@ use crate::frames::Flow;
 /// Hash of a flow's addresses and ports.
 #[must_use]
 pub fn hash(key: &[u8; 40], flow: &Flow) -> u32 {
+    let mut input = addresses(flow);
+    input.extend(flow.source.1.to_be_bytes());
+    input.extend(flow.destination.1.to_be_bytes());
+    toeplitz(key, &input)
+}
+
+/// Hash of a flow's addresses alone.
+#[must_use]
+pub fn hash_of_addresses(key: &[u8; 40], flow: &Flow) -> u32 {
+    toeplitz(key, &addresses(flow))
+}
+
+fn addresses(flow: &Flow) -> Vec<u8> {
     let mut input = Vec::new();
     for address in [flow.source.0, flow.destination.0] {
         match address {
@@ -14,9 +27,7 @@ pub fn hash(key: &[u8; 40], flow: &Flow) -> u32 {
             IpAddr::V6(address) => input.extend(address.octets()),
         }
     }
-    input.extend(flow.source.1.to_be_bytes());
-    input.extend(flow.destination.1.to_be_bytes());
-    toeplitz(key, &input)
+    input
 }
 
 fn toeplitz(key: &[u8; 40], input: &[u8]) -> u32 {
@@ -44,6 +55,13 @@ mod tests {
         let flow = flow("66.9.149.187", 2794, "161.142.100.80", 1766);
 
         assert_eq!(hash(&RSS_KEY, &flow), 0x51cc_c178);
+    }
+
+    #[test]
+    fn the_published_hash_of_ipv4_addresses_comes_out() {
+        let flow = flow("66.9.149.187", 2794, "161.142.100.80", 1766);
+
+        assert_eq!(hash_of_addresses(&RSS_KEY, &flow), 0x323e_8fc2);
     }
 
     #[test]

@@ -1,6 +1,14 @@
 //! Linux's own driver in virtual machines: the scenarios, and the life of a NIC under it.
 
+/// A list of tests from the functions that are the tests.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        &[$((stringify!($name), $name)),*]
+    };
+}
+
 mod linux {
+    pub mod classification;
     pub mod life;
     pub mod machine;
     pub mod tap;
@@ -12,7 +20,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use guest_tests::{Run, runner, scenarios};
 use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
-use linux::{life, machine::Machine, tap, time};
+use linux::{
+    classification, life,
+    machine::{self, Machine},
+    tap, time,
+};
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
 
@@ -41,10 +53,16 @@ type Test = Box<dyn FnOnce() -> anyhow::Result<()> + Send>;
 
 fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
     let machine = Arc::new(Mutex::new(Machine::new(kernel)));
+    let shared = |(chapter, list): (&str, &[machine::Test])| -> Vec<(String, Test)> {
+        let on_machine = |(name, run): &machine::Test| {
+            let name = format!("{chapter}::{name}");
+            on_machine(kernel, &name, &machine, *run)
+        };
+        list.iter().map(on_machine).collect()
+    };
     let mut tests: Vec<(String, Test)> = Vec::new();
-    for (name, run) in life::FIRST.iter().chain(time::TESTS) {
-        tests.push(on_machine(kernel, name, &machine, *run));
-    }
+    let before = [("life", life::FIRST), ("time", time::TESTS)];
+    tests.extend(before.into_iter().flat_map(shared));
     for scenario in scenarios::all() {
         if let Run::Anywhere(run) = scenario.run {
             let name = scenario.name;
@@ -53,15 +71,24 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
             }));
         }
     }
-    for (name, run) in life::THEN {
-        tests.push(on_machine(kernel, name, &machine, *run));
-    }
-    for (name, run) in tap::TESTS.iter().chain(time::WITH_TWO_NICS) {
-        let run = *run;
-        tests.push((
-            format!("{}::{name}", kernel.name()),
-            Box::new(move || run(kernel)),
-        ));
+    let by_kernel = match kernel {
+        Kernel::Debian12 => &[],
+        Kernel::Debian13 | Kernel::Backports => classification::SINCE_6_12,
+    };
+    let after = [
+        ("classification", classification::TESTS),
+        ("classification", by_kernel),
+        ("life", life::THEN),
+    ];
+    tests.extend(after.into_iter().flat_map(shared));
+    for (chapter, list) in [("tap", tap::TESTS), ("time", time::WITH_TWO_NICS)] {
+        for (name, run) in list {
+            let run = *run;
+            tests.push((
+                format!("{}::{chapter}::{name}", kernel.name()),
+                Box::new(move || run(kernel)),
+            ));
+        }
     }
     tests
 }

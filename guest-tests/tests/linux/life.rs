@@ -9,16 +9,7 @@ use guest_tests::{
     linux_world::INTERFACE,
 };
 
-use super::machine::{self, BOOT_LIMIT, Machine};
-
-/// A test.
-pub type Test = (&'static str, fn(&mut Machine) -> Result<()>);
-
-macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
-        &[$((stringify!($name), $name)),*]
-    };
-}
+use super::machine::{self, BOOT_LIMIT, Machine, Test};
 
 /// Tests that come before the scenarios.
 pub const FIRST: &[Test] = tests![

@@ -15,6 +15,9 @@ pub const BOOT_LIMIT: Duration = Duration::from_secs(60);
 /// How long a command in the guest may take unless it is known to take longer.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
+/// A test on a machine that others use as well: its name, and itself.
+pub type Test = (&'static str, fn(&mut Machine) -> Result<()>);
+
 /// A guest of one kernel with our NIC, whose cable leads to the embedded host. It is booted when it is needed, and booted
 /// anew after a test that has lost it.
 pub struct Machine {
@@ -93,6 +96,14 @@ impl Machine {
         kernel_log::mark(world.guest(), "loading the driver")?;
         load(&mut world)?;
         Ok(world)
+    }
+
+    /// Waits until the link is up, as it is not for a moment after some settings.
+    pub fn wait_for_link(&mut self) -> Result<()> {
+        self.sh(&format!(
+            "until [ \"$(cat /sys/class/net/{INTERFACE}/carrier)\" = 1 ]; do usleep 10000; done"
+        ))?;
+        Ok(())
     }
 
     /// Lets [`Machine::warnings`] look only at what comes from here on.

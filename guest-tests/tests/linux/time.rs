@@ -17,25 +17,15 @@ use guest_tests::{
 use guest_vm::{Kernel, Lab, Namespace, Userland};
 
 use super::{
-    life::Test,
-    machine::{BOOT_LIMIT, Machine},
+    machine::{BOOT_LIMIT, Machine, Test},
     tap,
 };
 
 /// Tests on a machine whose driver is loaded.
-pub const TESTS: &[Test] = &[
-    (
-        "the_clock_is_set_stepped_and_steered",
-        the_clock_is_set_stepped_and_steered,
-    ),
-    (
-        "every_time_stamp_that_the_driver_offers_can_be_chosen",
-        every_time_stamp_that_the_driver_offers_can_be_chosen,
-    ),
-    (
-        "ptp4l_tells_when_messages_left_and_came",
-        ptp4l_tells_when_messages_left_and_came,
-    ),
+pub const TESTS: &[Test] = tests![
+    the_clock_is_set_stepped_and_steered,
+    every_time_stamp_that_the_driver_offers_can_be_chosen,
+    ptp4l_tells_when_messages_left_and_came,
 ];
 
 /// Tests with a guest of their own.
