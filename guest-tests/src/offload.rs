@@ -103,8 +103,6 @@ fn prepare(frame: &[u8], l4: L4, segments: Option<(u16, usize)>) -> Result<Prepa
         bytes[length..length + 2].fill(0);
     }
     let request = Packet {
-        bytes: &[],
-        vlan: None,
         ip_checksum: v4,
         ipv4: v4,
         l4: Some(l4),
@@ -112,6 +110,7 @@ fn prepare(frame: &[u8], l4: L4, segments: Option<(u16, usize)>) -> Result<Prepa
         mac_len: u8::try_from(mac)?,
         ip_len: u16::try_from(ip)?,
         l4_len: segments.map_or(Ok(0), |(_, len)| u8::try_from(len))?,
+        ..Packet::default()
     };
     Ok(Prepared { bytes, request })
 }

@@ -11,6 +11,7 @@ mod rings;
 mod rss;
 mod segmentation;
 mod statistics;
+mod time;
 mod vlan;
 
 use crate::scenario::Scenario;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Scenario> {
         rings::SCENARIOS,
         interrupts::SCENARIOS,
         statistics::SCENARIOS,
+        time::SCENARIOS,
         resets::SCENARIOS,
         hostile::SCENARIOS,
     ]

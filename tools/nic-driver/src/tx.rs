@@ -37,6 +37,8 @@ pub struct Packet<'a> {
     pub ip_len: u16,
     /// Length of the L4 header, for TSO.
     pub l4_len: u8,
+    /// Take the time stamp of the packet (MAC.1588).
+    pub timestamp: bool,
 }
 
 impl<'a> Packet<'a> {
@@ -77,6 +79,7 @@ impl<'a> Packet<'a> {
         let paylen = u32::try_from(self.bytes.len().saturating_sub(headers)).unwrap_or(u32::MAX);
         DataControl::new()
             .with_ifcs(true)
+            .with_timestamp(self.timestamp)
             .with_vle(self.vlan.is_some())
             .with_tse(self.mss.is_some())
             .with_cc(self.needs_context())
