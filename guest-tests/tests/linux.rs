@@ -11,6 +11,8 @@ mod linux {
     pub mod classification;
     pub mod life;
     pub mod machine;
+    pub mod module;
+    pub mod nvm;
     pub mod tap;
     pub mod time;
 }
@@ -23,7 +25,7 @@ use libtest_mimic::{Arguments, Trial};
 use linux::{
     classification, life,
     machine::{self, Machine},
-    tap, time,
+    module, nvm, tap, time,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -78,6 +80,8 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
     let after = [
         ("classification", classification::TESTS),
         ("classification", by_kernel),
+        ("module", module::TESTS),
+        ("nvm", nvm::TESTS),
         ("life", life::THEN),
     ];
     tests.extend(after.into_iter().flat_map(shared));

@@ -14,7 +14,7 @@
 //! - firmware: the host interface is off (HICR.EN is 0), manageability and wake-up do nothing;
 //! - `LinkSec`, `IPsec` (announced as off in SECTXSTAT and SECRXSTAT) and `FCoE` (announced as off in the NVM);
 //! - the flash behind BAR0 and the expansion ROM;
-//! - training: the link is up as soon as its conditions hold, and the laser (SDP3) does not matter to it;
+//! - training and auto-negotiation as time passes: the link is up as soon as its conditions hold;
 //! - the credits of low latency interrupts.
 //!
 //! The modules [`rx`] and [`tx`] say what they leave out.
@@ -44,7 +44,7 @@ pub mod tx;
 pub mod wire;
 
 pub use bus::Bus;
-pub use link::Module;
+pub use link::{Module, UnknownModule};
 pub use port::{Bar, Context, LanId, Port, PortConfig};
 pub use time::Time;
 pub use wire::Wire;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use nic_model::Module;
 
 use crate::config::MacAddress;
 
@@ -38,6 +39,7 @@ CONFIGURATION FILE
     socket = \"/run/nic/nic.sock\"
     mac = \"02:00:00:12:34:56\"
     wire = \"tap:tap0\"
+    module = \"lr\"
     log = \"info\"
     control = \"/run/nic/nic.sock.control\"
     busy-poll = 200
@@ -64,6 +66,11 @@ pub struct Arguments {
     /// What is at the other end of the cable: host, tap:NAME, null or loopback. Default: host.
     #[arg(long, value_name = "WIRE")]
     pub wire: Option<wire::Kind>,
+
+    /// Module in the cage: sr, lr (10GBASE-SR, -LR), da-passive, da-active (direct attach copper), 1g-sx, 1g-t
+    /// (1000BASE-SX, -T) or none. `ixgbectl module` changes it at run time. Default: sr.
+    #[arg(long, value_name = "KIND")]
+    pub module: Option<Module>,
 
     /// TOML file with the same settings; flags override it.
     #[arg(long, value_name = "FILE.toml")]

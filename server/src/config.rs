@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use nic_model::Module;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
@@ -24,6 +25,8 @@ pub struct Config {
     pub mac: MacAddress,
     /// Other end of the cable.
     pub wire: wire::Kind,
+    /// Module in the cage at the start.
+    pub module: Module,
     /// Filter of the log, in the notation of `tracing`.
     pub log: String,
     /// Socket that `ixgbectl` connects to.
@@ -82,6 +85,8 @@ struct File {
     mac: Option<MacAddress>,
     #[serde(default, deserialize_with = "parsed")]
     wire: Option<wire::Kind>,
+    #[serde(default, deserialize_with = "parsed")]
+    module: Option<Module>,
     log: Option<String>,
     control: Option<PathBuf>,
     busy_poll: Option<u16>,
@@ -118,6 +123,7 @@ impl Config {
                 .or(file.mac)
                 .unwrap_or_else(|| MacAddress::of_path(&socket)),
             wire: arguments.wire.or(file.wire).unwrap_or(wire::Kind::Host),
+            module: arguments.module.or(file.module).unwrap_or_default(),
             log: arguments
                 .log
                 .or(file.log)
@@ -257,12 +263,15 @@ mod tests {
 
         assert_eq!(config.control, Path::new("/tmp/nic.sock.control"));
         assert_eq!(config.wire, wire::Kind::Host);
+        assert_eq!(config.module, Module::Sr);
         assert_eq!(config.mac.octets()[0], 0x02);
     }
 
     #[test]
     fn a_flag_overrides_the_file_and_the_file_overrides_the_default() {
-        let file = file("wire = \"null\"\nmac = \"02:00:00:00:00:01\"\nbusy-poll = 7\n");
+        let file = file(
+            "wire = \"null\"\nmac = \"02:00:00:00:00:01\"\nbusy-poll = 7\nmodule = \"1g-t\"\n",
+        );
         let path = file.path().to_str().unwrap();
 
         let config = Config::load(arguments(&[
@@ -278,6 +287,7 @@ mod tests {
         assert_eq!(config.wire, wire::Kind::Null);
         assert_eq!(config.mac.to_string(), "02:00:00:00:00:ab");
         assert_eq!(config.busy_poll, Duration::from_micros(7));
+        assert_eq!(config.module, Module::BaseT);
     }
 
     #[test]

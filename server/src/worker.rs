@@ -12,8 +12,9 @@ use std::{
 };
 
 use anyhow::Context as _;
+use control::Counter;
 use nic_model::{
-    Context, Port, PortConfig, Time, Wire,
+    Context, Module, Port, PortConfig, Time, Wire,
     wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
 };
 use nix::sys::signalfd::SignalFd;
@@ -103,7 +104,10 @@ impl Worker {
             _signals: registry.watch(signals, Source::Signal).context(watch)?,
             listener: registry.watch(listener, Source::Listener).context(watch)?,
             client: None,
-            port: Port::new(PortConfig::new(config.mac.octets())),
+            port: Port::new(PortConfig {
+                module: config.module,
+                ..PortConfig::new(config.mac.octets())
+            }),
             bus: ClientBus::new(registry.clone()),
             wire: Tapped::new(wire),
             wire_events,
@@ -204,7 +208,7 @@ impl Worker {
         if ready.has(Source::Control) {
             self.inbox.get().0.clear_wake();
         }
-        self.serve_control();
+        self.serve_control(now);
         self.serve_client(ready, now)?;
         self.wire.advance(now);
         self.follow_carrier(now);
@@ -244,11 +248,15 @@ impl Worker {
             .context("cannot change what to wait for")
     }
 
-    fn serve_control(&mut self) {
-        let (port, bus, client) = (&self.port, &self.bus, self.client.as_ref());
-        let worker = self.counters;
-        let counters = &mut || counters::all(port, bus, client, worker);
-        self.inbox.get_mut().0.serve(&mut self.wire, counters);
+    fn serve_control(&mut self, now: Time) {
+        let mut card = ControlledCard {
+            port: &mut self.port,
+            bus: &self.bus,
+            client: self.client.as_ref(),
+            worker: self.counters,
+            now,
+        };
+        self.inbox.get_mut().0.serve(&mut self.wire, &mut card);
     }
 
     fn serve_client(&mut self, ready: Ready, now: Time) -> anyhow::Result<()> {
@@ -360,7 +368,35 @@ impl AsFd for ControlInbox {
     }
 }
 
-/// Stands for the wire while that lends a frame.
+/// The port, as control requests see it.
+struct ControlledCard<'a> {
+    port: &'a mut Port,
+    bus: &'a ClientBus,
+    client: Option<&'a Client>,
+    worker: WorkerCounters,
+    now: Time,
+}
+
+impl control::Card for ControlledCard<'_> {
+    fn counters(&self) -> Vec<Counter> {
+        counters::all(self.port, self.bus, self.client, self.worker)
+    }
+
+    fn module(&self) -> Module {
+        self.port.module()
+    }
+
+    fn set_module(&mut self, module: Module) {
+        let mut context = Context {
+            now: self.now,
+            bus: self.bus,
+            wire: &mut Occupied,
+        };
+        self.port.set_module(module, &mut context);
+    }
+}
+
+/// Stands for the wire while that lends a frame, or answers a request.
 struct Occupied;
 
 impl Wire for Occupied {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use control::{Group, Link};
+use control::{Group, Link, Module};
 use ixgbe_spec::register::Reg;
 use support::Server;
 
@@ -41,6 +41,31 @@ fn pulling_the_cable_takes_the_link_down_and_putting_it_in_brings_it_up() {
 
     assert!(!pulled);
     while !link() {}
+}
+
+#[test]
+fn a_module_is_drawn_and_another_plugged_in_while_the_server_runs() {
+    const MODULE_PRESENT: u32 = 1 << 2;
+    let server = Server::start_with(&["--wire", "null", "--module", "da-passive"]);
+    let mut controller = controller(&server);
+    let mut client = server.client();
+    let mut is_present = || {
+        let mut pins = [0; 4];
+        let offset = u64::from(Reg::ESDP.offset(0));
+        client.region_read(CSR, offset, &mut pins).unwrap();
+        u32::from_le_bytes(pins) & MODULE_PRESENT != 0
+    };
+    let at_the_start = controller.info().unwrap().module;
+
+    let before = is_present();
+    controller.set_module(Module::Absent).unwrap();
+    let drawn = is_present();
+    controller.set_module(Module::Sx).unwrap();
+    let plugged = is_present();
+
+    assert_eq!((before, drawn, plugged), (true, false, true));
+    assert_eq!(at_the_start, Module::DirectAttachPassive);
+    assert_eq!(controller.info().unwrap().module, Module::Sx);
 }
 
 #[test]

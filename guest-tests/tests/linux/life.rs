@@ -41,7 +41,7 @@ const HOST: &str = "10.0.2.2";
 const HOST6: &str = "fd00:8259::2";
 
 /// Lines of the form `NAME: VALUE`.
-fn field<'a>(text: &'a str, name: &str) -> Result<&'a str> {
+pub fn field<'a>(text: &'a str, name: &str) -> Result<&'a str> {
     text.lines()
         .filter_map(|line| line.trim().split_once(':'))
         .find(|(found, _)| found.trim() == name)

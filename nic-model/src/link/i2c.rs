@@ -2,7 +2,7 @@
 
 use ixgbe_spec::register::bits::i2cctl;
 
-use super::sfp::Memory;
+use super::sfp::Sfp;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
@@ -59,7 +59,7 @@ impl Default for Slave {
 
 impl Slave {
     /// The master drives the lines as the outputs of the register value `value` say. Returns what the register reads.
-    pub(super) fn lines(&mut self, value: u32, memory: Option<&Memory>) -> u32 {
+    pub(super) fn lines(&mut self, value: u32, sfp: &Sfp) -> u32 {
         let clock = value & i2cctl::CLK_OUT != 0;
         let master = value & i2cctl::DATA_OUT != 0;
         if clock != self.clock {
@@ -69,7 +69,7 @@ impl Slave {
             if clock {
                 self.rising();
             } else {
-                self.falling(memory);
+                self.falling(sfp);
             }
             self.data = master && !self.pulls;
         } else {
@@ -105,17 +105,17 @@ impl Slave {
     }
 
     /// The clock falls: the module may change the data line.
-    fn falling(&mut self, memory: Option<&Memory>) {
+    fn falling(&mut self, sfp: &Sfp) {
         match self.state {
             State::Receive(byte) if self.bits == 8 => {
                 self.bits = 0;
-                self.received(byte, memory);
+                self.received(byte, sfp);
             }
             State::Acknowledge(byte) => {
                 self.pulls = false;
                 let reads = self.device & 1 != 0;
                 match byte {
-                    Byte::DeviceAddress if reads => self.transmit(memory),
+                    Byte::DeviceAddress if reads => self.transmit(sfp),
                     Byte::DeviceAddress => self.state = State::Receive(Byte::MemoryAddress),
                     Byte::MemoryAddress | Byte::Data => self.state = State::Receive(Byte::Data),
                 }
@@ -126,17 +126,17 @@ impl Slave {
                 self.state = State::MasterAcknowledge { more: false };
             }
             State::Transmit => self.put_bit(),
-            State::MasterAcknowledge { more: true } => self.transmit(memory),
+            State::MasterAcknowledge { more: true } => self.transmit(sfp),
             State::MasterAcknowledge { more: false } => self.state = State::Idle,
             State::Idle | State::Receive(_) => {}
         }
     }
 
-    fn received(&mut self, byte: Byte, memory: Option<&Memory>) {
+    fn received(&mut self, byte: Byte, sfp: &Sfp) {
         let known = match byte {
             Byte::DeviceAddress => {
                 self.device = self.shift;
-                memory.is_some_and(|memory| memory.page(self.device).is_some())
+                sfp.page(self.device).is_some()
             }
             Byte::MemoryAddress => {
                 self.address = self.shift;
@@ -153,10 +153,9 @@ impl Slave {
         }
     }
 
-    fn transmit(&mut self, memory: Option<&Memory>) {
-        self.shift = memory
-            .and_then(|memory| memory.page(self.device))
-            .map_or(0xFF, |page| page[usize::from(self.address)]);
+    fn transmit(&mut self, sfp: &Sfp) {
+        let page = sfp.page(self.device);
+        self.shift = page.map_or(0xFF, |page| page[usize::from(self.address)]);
         self.address = self.address.wrapping_add(1);
         self.bits = 0;
         self.state = State::Transmit;

@@ -1,35 +1,53 @@
 //! The link: pins and module of the cage, MAC link state, MDIO (3.7, 8.2.3.22).
 //!
-//! The link comes up as soon as there is a carrier, a module, and nothing that disables it: training takes no time.
-//! The transmit laser (SDP3) does not take the local link down.
+//! The link comes up as soon as there is a carrier, a module of the speed that AUTOC asks for, and nothing that disables
+//! it: training and auto-negotiation take no time, and the other end does what this one does. The transmit laser (SDP3)
+//! does not take the local link down but that of the other end, [`Link::is_lit`].
+//!
+//! Not implemented: 100 Mbit/s, the negotiation of backplanes (KX, KX4, KR), a PHY on MDIO.
 
 mod i2c;
+mod module;
 mod sfp;
+mod speed;
 #[cfg(test)]
 mod tests;
 
 use ixgbe_spec::register::{
     Reg,
-    bits::{autoc, autoc2, eicr, esdp, links, msca, pcs1glsta, status},
+    bits::{autoc, autoc2, eicr, esdp, gpie, links, msca, pcs1gan, pcs1glsta, status},
 };
 
 use crate::{interrupt::Interrupts, regs::RegisterFile};
 use i2c::Slave;
+use sfp::Sfp;
+use speed::Speed;
 
-pub use sfp::Module;
+pub use module::{Module, UnknownModule};
 
 /// Link state of a port.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     carrier: bool,
     module: Module,
-    up: bool,
+    /// The speed of the link that is up.
+    up: Option<Speed>,
+    /// The module sends: what the other end sees of this one.
+    lit: bool,
     /// LINKS bit 7: no loss of the link since it was read.
     up_since_read: bool,
     i2c: Slave,
 }
 
 impl Link {
+    /// A port with this module in its cage and without a carrier.
+    pub(crate) fn new(module: Module) -> Self {
+        Self {
+            module,
+            ..Self::default()
+        }
+    }
+
     /// Puts everything back to the state after a reset of the function: the cage keeps its module, the cable its
     /// carrier. The registers have their reset values.
     pub(crate) fn reset(&mut self, regs: &mut RegisterFile) {
@@ -37,20 +55,31 @@ impl Link {
             carrier: _,
             module: _,
             up,
+            lit: _,
             up_since_read,
             i2c: _,
         } = self;
-        *up = false;
+        *up = None;
         *up_since_read = false;
         self.pins(regs);
         self.update(regs);
-        self.up_since_read = self.up;
+        self.up_since_read = self.is_up();
         self.publish(regs);
     }
 
     /// Whether the link is up.
     pub(crate) fn is_up(&self) -> bool {
-        self.up
+        self.up.is_some()
+    }
+
+    /// Whether the module sends, so that the other end of the cable has a link.
+    pub(crate) fn is_lit(&self) -> bool {
+        self.lit
+    }
+
+    /// What is in the cage.
+    pub(crate) fn module(&self) -> Module {
+        self.module
     }
 
     /// The far end has come or gone.
@@ -60,8 +89,7 @@ impl Link {
         regs: &mut RegisterFile,
         irq: &mut Interrupts,
     ) {
-        self.carrier = carrier;
-        self.follow(regs, irq);
+        self.change(regs, irq, |link| link.carrier = carrier);
     }
 
     /// A module was plugged in or drawn.
@@ -71,24 +99,43 @@ impl Link {
         regs: &mut RegisterFile,
         irq: &mut Interrupts,
     ) {
-        // SDP2, module present, is the third pin that GPIE can enable.
-        const SDP2_ENABLE: u32 = 1 << 2;
-        if self.module != module {
-            self.module = module;
-            self.i2c = Slave::default();
-            self.pins(regs);
-            if regs.get(Reg::GPIE, 0) & SDP2_ENABLE != 0 {
-                irq.other(regs, eicr::GPI_SDP0 << 2);
-            }
-            self.follow(regs, irq);
+        if self.module != module && self.module != Module::Absent {
+            self.change(regs, irq, |link| link.module = Module::Absent);
         }
+        if self.module != module {
+            self.i2c = Slave::default();
+            self.change(regs, irq, |link| link.module = module);
+        }
+    }
+
+    /// Changes what is plugged in. A pin that rises is a cause if GPIE enables it, and so is a change of the link.
+    fn change(
+        &mut self,
+        regs: &mut RegisterFile,
+        irq: &mut Interrupts,
+        change: impl FnOnce(&mut Self),
+    ) {
+        let before = self.levels();
+        change(self);
+        self.pins(regs);
+        let risen = self.levels() & !before;
+        let enabled = regs.get(Reg::GPIE, 0);
+        for (pin, enable, cause) in [
+            (esdp::SDP1, gpie::SDP1_GPIEN, eicr::GPI_SDP0 << 1),
+            (esdp::SDP2, gpie::SDP2_GPIEN, eicr::GPI_SDP0 << 2),
+        ] {
+            if risen & pin != 0 && enabled & enable != 0 {
+                irq.other(regs, cause);
+            }
+        }
+        self.follow(regs, irq);
     }
 
     /// Reads a register of the MAC chapter.
     pub(crate) fn read(&mut self, reg: Reg, index: usize, regs: &mut RegisterFile) -> u32 {
         let value = regs.read(reg, index);
         if reg == Reg::LINKS {
-            self.up_since_read = self.up;
+            self.up_since_read = self.is_up();
             self.publish(regs);
         }
         value
@@ -105,7 +152,12 @@ impl Link {
         match reg {
             Reg::ESDP => self.pins(regs),
             Reg::I2CCTL => {
-                let value = self.i2c.lines(value, self.module.memory());
+                let sfp = Sfp {
+                    module: self.module,
+                    receives: self.receives(),
+                    may_send: !tx_disable(regs),
+                };
+                let value = self.i2c.lines(value, &sfp);
                 regs.set(Reg::I2CCTL, 0, value);
             }
             Reg::AUTOC => {
@@ -121,16 +173,32 @@ impl Link {
         }
     }
 
-    /// Inputs of ESDP show their pins: SDP2 is the presence of a module.
-    fn pins(&self, regs: &mut RegisterFile) {
-        let value = regs.get(Reg::ESDP, 0);
-        let inputs = !(value >> esdp::DIRECTION_SHIFT) & esdp::DATA;
+    /// Whether a signal arrives at a module.
+    fn receives(&self) -> bool {
+        self.carrier && self.module != Module::Absent
+    }
+
+    /// Levels of the pins that the cage drives: SDP1 is its loss of signal, SDP2 the presence of a module.
+    fn levels(&self) -> u32 {
+        let loss = if self.receives() { 0 } else { esdp::SDP1 };
         let present = match self.module {
             Module::Absent => 0,
-            Module::Sr => esdp::SDP2,
+            _ => esdp::SDP2,
         };
-        let driven = inputs & esdp::SDP2;
-        regs.set(Reg::ESDP, 0, value & !driven | present & driven);
+        loss | present
+    }
+
+    /// Inputs of ESDP show their pins. The output SDP3 is the module's TX_DISABLE.
+    fn pins(&mut self, regs: &mut RegisterFile) {
+        let value = regs.get(Reg::ESDP, 0);
+        let inputs = !(value >> esdp::DIRECTION_SHIFT) & (esdp::SDP1 | esdp::SDP2);
+        regs.set(Reg::ESDP, 0, value & !inputs | self.levels() & inputs);
+        self.update_light(regs);
+    }
+
+    fn update_light(&mut self, regs: &RegisterFile) {
+        let silenced = self.module.can_be_silenced() && tx_disable(regs);
+        self.lit = self.module != Module::Absent && !silenced && !disabled(regs);
     }
 
     /// Brings the link state up to date; a change is a cause.
@@ -138,7 +206,7 @@ impl Link {
         let before = self.up;
         self.update(regs);
         if self.up != before {
-            if before {
+            if before.is_some() {
                 regs.count(Reg::MLFC, 0, 1);
             }
             irq.other(regs, eicr::LSC);
@@ -146,42 +214,58 @@ impl Link {
     }
 
     fn update(&mut self, regs: &mut RegisterFile) {
-        let forced = regs.get(Reg::AUTOC, 0) & autoc::FLU != 0;
-        let disabled = regs.get(Reg::AUTOC2, 0) & autoc2::LINK_DISABLE != 0;
-        self.up = forced || self.carrier && self.module != Module::Absent && !disabled;
-        self.up_since_read &= self.up;
+        let autoc = regs.get(Reg::AUTOC, 0);
+        self.up = if autoc & autoc::FLU != 0 {
+            Some(speed::forced(autoc))
+        } else if self.receives() && !disabled(regs) {
+            speed::agreed(self.module, autoc)
+        } else {
+            None
+        };
+        self.up_since_read &= self.is_up();
+        self.update_light(regs);
         self.publish(regs);
     }
 
     /// Writes the state to the registers that show it.
     fn publish(&self, regs: &mut RegisterFile) {
-        let mode = regs.get(Reg::AUTOC, 0) >> autoc::LMS_SHIFT & autoc::LMS_MASK;
-        let gigabit = matches!(mode, autoc::LMS_1G | autoc::LMS_1G_AN | autoc::LMS_SGMII);
-        let speed = if gigabit {
-            links::SPEED_1G
-        } else {
-            links::SPEED_10G
-        };
         let mut state = 0;
-        if self.up {
-            state |= links::UP | speed << links::SPEED_SHIFT;
+        let mut device = regs.get(Reg::STATUS, 0) & !status::LINK_UP;
+        let (mut pcs, mut partner) = (0, 0);
+        if let Some(speed) = self.up {
+            state |= links::UP | speed.field() << links::SPEED_SHIFT;
+            device |= status::LINK_UP;
+            if speed == Speed::Gigabit {
+                pcs = pcs1glsta::LINK_OK | pcs1glsta::SYNC_OK;
+                let mode = regs.get(Reg::AUTOC, 0) >> autoc::LMS_SHIFT & autoc::LMS_MASK;
+                if mode == autoc::LMS_1G_AN {
+                    pcs |= pcs1glsta::AN_COMPLETE;
+                    partner = pcs1gan::FULL_DUPLEX
+                        | pcs1gan::SYM_PAUSE
+                        | pcs1gan::ASM_PAUSE
+                        | pcs1gan::ACKNOWLEDGE;
+                }
+            }
         }
         if self.up_since_read {
             state |= links::UP_SINCE_READ;
         }
         regs.set(Reg::LINKS, 0, state);
-
-        let mut device = regs.get(Reg::STATUS, 0) & !status::LINK_UP;
-        let mut pcs = 0;
-        if self.up {
-            device |= status::LINK_UP;
-            if gigabit {
-                pcs = pcs1glsta::LINK_OK | pcs1glsta::SYNC_OK | pcs1glsta::AN_COMPLETE;
-            }
-        }
         regs.set(Reg::STATUS, 0, device);
         regs.set(Reg::PCS1GLSTA, 0, pcs);
+        regs.set(Reg::PCS1GANLP, 0, partner);
     }
+}
+
+/// Whether AUTOC2 takes the link down.
+fn disabled(regs: &RegisterFile) -> bool {
+    regs.get(Reg::AUTOC2, 0) & autoc2::LINK_DISABLE != 0
+}
+
+/// The level of the module's pin TX_DISABLE: SDP3 as far as it is an output, else low.
+fn tx_disable(regs: &RegisterFile) -> bool {
+    let value = regs.get(Reg::ESDP, 0);
+    value & value >> esdp::DIRECTION_SHIFT & esdp::SDP3 != 0
 }
 
 /// An MDIO cycle (3.7.2.1): no PHY answers on an SFP+ board, so reads give all ones.

@@ -82,15 +82,18 @@ pub struct PortConfig {
     pub mac: [u8; 6],
     /// Which port of the card this is.
     pub lan_id: LanId,
+    /// What is in the cage at power-on.
+    pub module: Module,
 }
 
 impl PortConfig {
-    /// The card's first port, with this permanent MAC address.
+    /// The card's first port, with this permanent MAC address and the default module.
     #[must_use]
     pub const fn new(mac: [u8; 6]) -> Self {
         Self {
             mac,
             lan_id: LanId::Port0,
+            module: Module::Sr,
         }
     }
 }
@@ -115,14 +118,14 @@ pub struct Port {
 }
 
 impl Port {
-    /// A port after power-on, with a module in its cage and without a carrier.
+    /// A port after power-on, without a carrier.
     #[must_use]
     pub fn new(config: PortConfig) -> Self {
         let mut port = Self {
             regs: RegisterFile::default(),
             pci: Function::new(&config),
             irq: Interrupts::default(),
-            link: Link::default(),
+            link: Link::new(config.module),
             nvm: Nvm::new(&config),
             timers: Timers::default(),
             timesync: TimeSync::default(),
@@ -164,10 +167,23 @@ impl Port {
         self.deliver(context);
     }
 
-    /// A module is plugged into the cage, or drawn; without one there is no link.
+    /// A module is plugged into the cage, or drawn; without one there is no link. One for another is drawn first.
     pub fn set_module(&mut self, module: Module, context: &mut Context<'_>) {
         self.link.set_module(module, &mut self.regs, &mut self.irq);
         self.deliver(context);
+    }
+
+    /// What is in the cage.
+    #[must_use]
+    pub fn module(&self) -> Module {
+        self.link.module()
+    }
+
+    /// Whether the module sends, so that the other end of the cable has a link: it is there, and neither its laser
+    /// (SDP3) nor the link (AUTOC2) is off.
+    #[must_use]
+    pub fn is_lit(&self) -> bool {
+        self.link.is_lit()
     }
 
     /// Whether the link is up (LINKS.30).
@@ -224,7 +240,7 @@ impl Port {
         if self.pci.masters() {
             let cable = Cable {
                 wire: &mut *context.wire,
-                link_up: self.link.is_up(),
+                link_up: self.link.is_up() && self.link.is_lit(),
             };
             let loops_back = self.loops_back();
             let (mut hw, rx, tx) = self.data_path(context.now, context.bus);

@@ -4,6 +4,7 @@ use etherparse::PacketBuilder;
 use ixgbe_spec::register::Reg;
 
 use crate::{
+    Module,
     port::tests::world::{MAC, World},
     rx::Verdict,
     testing::TestBus,
@@ -192,6 +193,7 @@ fn system_time_grows_by_the_increment_in_each_tick_of_6_4_ns() {
 fn at_1_gigabit_the_tick_is_ten_times_as_long() {
     let mut world = world();
     world.pass_nanos(640);
+    world.plug(Module::Sx);
     // LMS: 1 Gbit/s without auto-negotiation.
     let autoc = world.get(Reg::AUTOC) & !(7 << 13);
     world.set(Reg::AUTOC, autoc | 1 << 12);

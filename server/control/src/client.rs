@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use nic_model::Module;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -19,7 +20,7 @@ use crate::{
     frame::{self, FrameError},
     protocol::{
         Call, CaptureParameters, Captured, ControlError, INTERFACE, Info, InjectParameters,
-        Injected, Link, ReplyMessage, SetLinkParameters, Stats,
+        Injected, Link, ReplyMessage, SetLinkParameters, SetModuleParameters, Stats,
     },
 };
 
@@ -150,6 +151,16 @@ impl Client {
         Ok(())
     }
 
+    /// Draws the module out of the cage and plugs in this one. One of the same kind stays where it is.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn set_module(&mut self, module: Module) -> Result<(), ClientError> {
+        let module = module.name().to_owned();
+        let _: serde_json::Map<_, _> = self.call("SetModule", &SetModuleParameters { module })?;
+        Ok(())
+    }
+
     /// Starts to capture the first `snap_length` bytes (or all) of the frames that pass. When this returns, the capture
     /// runs.
     ///
@@ -250,6 +261,12 @@ fn failure(method: &str, error: &str, parameters: &str) -> ClientError {
             .and_then(|number| usize::try_from(number).ok())
             .unwrap_or(0)
     };
+    let text = |key: &str| {
+        serde_json::from_str::<serde_json::Value>(parameters)
+            .ok()
+            .and_then(|parameters| Some(parameters.get(key)?.as_str()?.to_owned()))
+            .unwrap_or_default()
+    };
     match name {
         Some("FrameLength") => ControlError::FrameLength {
             index: number("index"),
@@ -257,6 +274,10 @@ fn failure(method: &str, error: &str, parameters: &str) -> ClientError {
         }
         .into(),
         Some("LinkDown") => ControlError::LinkDown.into(),
+        Some("UnknownModule") => ControlError::UnknownModule {
+            module: text("module"),
+        }
+        .into(),
         Some("TooManyCaptures") => ControlError::TooManyCaptures.into(),
         Some("NotAnswering") => ControlError::NotAnswering.into(),
         _ => ClientError::Unknown {

@@ -27,12 +27,13 @@ mod worker;
 
 pub use client::{Capturing, Client, ClientError};
 pub use frame::{FrameError, MAX_MESSAGE};
+pub use nic_model::Module;
 pub use protocol::{
     Captured, CapturedFrame, ControlError, Counter, DESCRIPTION, Direction, Group, INTERFACE, Info,
     Injected, Link, Stats,
 };
 pub use server::{BindError, Server, default_path};
-pub use worker::{Handle, Inbox, channel};
+pub use worker::{Card, Handle, Inbox, channel};
 
 /// Bytes of frames that surely fit one call of [`Client::inject`], if each frame is counted with 8 bytes more.
 pub const MAX_INJECT_BYTES: usize = 512 << 10;

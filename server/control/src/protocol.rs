@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use nic_model::Module;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -168,6 +169,9 @@ pub struct Info {
     pub cable: Link,
     /// Whether the port sees the other end.
     pub carrier: bool,
+    /// Kind of the module in the cage.
+    #[serde(with = "module")]
+    pub module: Module,
 }
 
 /// Reply of `Stats`.
@@ -216,6 +220,28 @@ pub(crate) struct SetLinkParameters {
     pub(crate) state: Link,
 }
 
+/// Parameters of `SetModule`: a text, as the kinds that there are grow in number.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetModuleParameters {
+    pub(crate) module: String,
+}
+
+/// A kind of module by its name.
+mod module {
+    use nic_model::Module;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(module: &Module, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(module.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Module, D::Error> {
+        let name = String::deserialize(from)?;
+        name.parse().map_err(de::Error::custom)
+    }
+}
+
 /// An error of the interface.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
@@ -230,6 +256,12 @@ pub enum ControlError {
     /// The cable is pulled.
     #[error("the link is down, so nothing can arrive; `ixgbectl link up` first")]
     LinkDown,
+    /// There is no such kind of module.
+    #[error("there is no module {module}; there are {}", Module::ALL.map(Module::name).join(", "))]
+    UnknownModule {
+        /// What was asked for.
+        module: String,
+    },
     /// As many captures run as may.
     #[error("too many captures run already; end one of them")]
     TooManyCaptures,

@@ -21,7 +21,7 @@ use crate::{
     frame::{self, FrameError},
     protocol::{
         Call, CaptureParameters, Captured, ControlError, DESCRIPTION, INTERFACE, InjectParameters,
-        ReplyMessage, SERVICE, SERVICE_DESCRIPTION, SetLinkParameters,
+        ReplyMessage, SERVICE, SERVICE_DESCRIPTION, SetLinkParameters, SetModuleParameters,
     },
     worker::{Handle, Reply, Request},
 };
@@ -76,6 +76,9 @@ impl From<ControlError> for Failure {
                 ("FrameLength", json!({ "index": index, "length": length }))
             }
             ControlError::LinkDown => ("LinkDown", json!({})),
+            ControlError::UnknownModule { module } => {
+                ("UnknownModule", json!({ "module": module }))
+            }
             ControlError::TooManyCaptures => ("TooManyCaptures", json!({})),
             ControlError::NotAnswering => ("NotAnswering", json!({})),
         };
@@ -129,6 +132,14 @@ impl Session<'_> {
             (INTERFACE, "SetLink") => {
                 let SetLinkParameters { state } = parameters(call)?;
                 self.worker.ask(Request::SetLink(state))?
+            }
+            (INTERFACE, "SetModule") => {
+                let SetModuleParameters { module } = parameters(call)?;
+                let unknown = |_| ControlError::UnknownModule {
+                    module: module.clone(),
+                };
+                let module = module.parse().map_err(unknown)?;
+                self.worker.ask(Request::SetModule(module))?
             }
             (SERVICE | INTERFACE, _) => {
                 let method = json!({ "method": call.method });

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use nic_model::Module;
 use nix::{
     errno::Errno,
     sys::eventfd::{EfdFlags, EventFd},
@@ -40,6 +41,8 @@ pub(crate) enum Request {
     Capture(Recorder),
     /// Put the cable in or pull it.
     SetLink(Link),
+    /// Change what is in the cage.
+    SetModule(Module),
 }
 
 /// What the worker says to that.
@@ -53,6 +56,18 @@ pub(crate) enum Reply {
     Injected(Injected),
     /// To the others.
     Done,
+}
+
+/// What requests want of the worker's port.
+pub trait Card {
+    /// All counters of the port (groups hardware and model).
+    fn counters(&self) -> Vec<Counter>;
+
+    /// What is in its cage.
+    fn module(&self) -> Module;
+
+    /// Draws the module and plugs in this one.
+    fn set_module(&mut self, module: Module);
 }
 
 type Answer = Result<Reply, ControlError>;
@@ -145,28 +160,19 @@ impl Inbox {
         }
     }
 
-    /// Answers what was asked, at most one of each client. `counters` is called for each request for statistics and gives
-    /// those of the port (groups hardware and model); the cable's are added here.
-    pub fn serve<B: Backend>(
-        &mut self,
-        wire: &mut Tapped<B>,
-        counters: &mut dyn FnMut() -> Vec<Counter>,
-    ) {
+    /// Answers what was asked, at most one of each client. To the counters of `card` those of the cable are added here.
+    pub fn serve<B: Backend>(&mut self, wire: &mut Tapped<B>, card: &mut dyn Card) {
         for _ in 0..PER_TURN {
             let Ok(Asked { request, answer }) = self.requests.try_recv() else {
                 break;
             };
             // A client that is gone wants no answer.
-            let _ = answer.try_send(respond(request, wire, counters));
+            let _ = answer.try_send(respond(request, wire, card));
         }
     }
 }
 
-fn respond<B: Backend>(
-    request: Request,
-    wire: &mut Tapped<B>,
-    counters: &mut dyn FnMut() -> Vec<Counter>,
-) -> Answer {
+fn respond<B: Backend>(request: Request, wire: &mut Tapped<B>, card: &mut dyn Card) -> Answer {
     match request {
         Request::Info => Ok(Reply::Info(Info {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -177,9 +183,10 @@ fn respond<B: Backend>(
                 Plug::Out => Link::Down,
             },
             carrier: nic_model::Wire::carrier(wire),
+            module: card.module(),
         })),
         Request::Stats => {
-            let mut counters = counters();
+            let mut counters = card.counters();
             counters.extend(wire_counters(wire));
             Ok(Reply::Stats(Stats { counters }))
         }
@@ -196,6 +203,10 @@ fn respond<B: Backend>(
                 Link::Up => Plug::In,
                 Link::Down => Plug::Out,
             });
+            Ok(Reply::Done)
+        }
+        Request::SetModule(module) => {
+            card.set_module(module);
             Ok(Reply::Done)
         }
     }

@@ -12,6 +12,7 @@ EXAMPLES
   ixgbectl capture -o traffic.pcapng
   ixgbectl capture -c 10 -o - | tshark -r -
   ixgbectl link down
+  ixgbectl module da-passive
   ixgbectl --json stats | jq '.counters[] | select(.value > 0)'
 
 WHICH SERVER
@@ -58,6 +59,11 @@ pub(crate) enum Command {
     ///
     /// The NIC loses its carrier as if somebody had pulled the cable. Frames that are under way are lost.
     Link(LinkArguments),
+    /// Show what is in the cage, draw it or plug in another module.
+    ///
+    /// The NIC notices as if somebody had done it by hand: the module that was there is drawn first, and the driver
+    /// reads the new one's identity. Frames that are under way are lost.
+    Module(ModuleArguments),
     /// Show which server answers.
     Info,
 }
@@ -109,6 +115,14 @@ pub(crate) struct LinkArguments {
     /// up puts the cable in, down pulls it; without it the state is shown.
     #[arg(value_name = "up|down")]
     pub(crate) state: Option<LinkState>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModuleArguments {
+    /// sr, lr: 10GBASE-SR and -LR. da-passive, da-active: direct attach copper cables. 1g-sx, 1g-t: 1000BASE-SX and -T.
+    /// none: nothing. Without it the state is shown.
+    #[arg(value_name = "KIND")]
+    pub(crate) kind: Option<control::Module>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

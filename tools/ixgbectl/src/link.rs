@@ -47,11 +47,12 @@ pub(crate) fn info(client: &mut Client, control: &Path, output: &mut Output) -> 
     };
     output.print(&server, || {
         format!(
-            "server   vfio-user-ixgbe {}, process {}\ncontrol  {}\nwire     {}\ncable    {}\ncarrier  {}",
+            "server   vfio-user-ixgbe {}, process {}\ncontrol  {}\nwire     {}\nmodule   {}\ncable    {}\ncarrier  {}",
             info.version,
             info.pid,
             control.display(),
             info.wire,
+            info.module,
             cable_name(info.cable),
             if info.carrier { "yes" } else { "no" },
         )

@@ -5,6 +5,7 @@ mod cli;
 mod find;
 mod inject;
 mod link;
+mod module;
 mod output;
 mod stats;
 
@@ -58,6 +59,7 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
         Command::Capture(arguments) => capture::run(client, &arguments, &mut output),
         Command::Stats(arguments) => stats::run(&mut client, &arguments, &mut output),
         Command::Link(arguments) => link::run(&mut client, arguments.state, &mut output),
+        Command::Module(arguments) => module::run(&mut client, arguments.kind, &mut output),
         Command::Info => link::info(&mut client, &path, &mut output),
     }
 }

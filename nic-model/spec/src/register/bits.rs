@@ -38,10 +38,12 @@ pub mod ctrl_ext {
 
 /// Extended SDP Control (8.2.3.1).
 pub mod esdp {
-    /// All data bits.
-    pub const DATA: u32 = 0xFF;
+    /// Loss of signal, an input on SFP+ boards.
+    pub const SDP1: u32 = 1 << 1;
     /// Module present, an input on SFP+ boards.
     pub const SDP2: u32 = 1 << 2;
+    /// `TX_DISABLE` of the module, an output on SFP+ boards.
+    pub const SDP3: u32 = 1 << 3;
     /// Place of the direction bits; 1 is an output.
     pub const DIRECTION_SHIFT: u32 = 8;
 }
@@ -130,6 +132,10 @@ pub mod eicr {
 
 /// General Purpose Interrupt Enable (8.2.3.5).
 pub mod gpie {
+    /// A rise of SDP1 is a cause.
+    pub const SDP1_GPIEN: u32 = 1 << 1;
+    /// A rise of SDP2 is a cause.
+    pub const SDP2_GPIEN: u32 = 1 << 2;
     /// A vector per queue group, by IVAR.
     pub const MULTIPLE_MSIX: u32 = 1 << 4;
     /// A read of EICR clears only the causes outside the queues.
@@ -208,8 +214,12 @@ pub mod autoc {
     pub const LMS_MASK: u32 = 0x7;
     /// Link mode: 1 Gbit/s without auto-negotiation.
     pub const LMS_1G: u32 = 0;
+    /// Link mode: 10 Gbit/s by four lanes, without auto-negotiation.
+    pub const LMS_10G: u32 = 1;
     /// Link mode: 1 Gbit/s with auto-negotiation.
     pub const LMS_1G_AN: u32 = 2;
+    /// Link mode: 10 Gbit/s by one lane, as modules have it.
+    pub const LMS_10G_SERIAL: u32 = 3;
     /// Link mode: SGMII.
     pub const LMS_SGMII: u32 = 5;
 }
@@ -246,6 +256,18 @@ pub mod pcs1glsta {
     pub const SYNC_OK: u32 = 1 << 4;
     /// Auto-negotiation is complete.
     pub const AN_COMPLETE: u32 = 1 << 16;
+}
+
+/// `PCS_1G` Auto-Negotiation Advertisement and Link Partner Ability (8.2.3.22, IEEE 802.3 clause 37).
+pub mod pcs1gan {
+    /// Full duplex.
+    pub const FULL_DUPLEX: u32 = 1 << 5;
+    /// Symmetric pause.
+    pub const SYM_PAUSE: u32 = 1 << 7;
+    /// Asymmetric pause.
+    pub const ASM_PAUSE: u32 = 1 << 8;
+    /// The page of the other end has come.
+    pub const ACKNOWLEDGE: u32 = 1 << 14;
 }
 
 /// MDI Single Command and Address (8.2.3.22).

@@ -79,8 +79,8 @@ registers! {
     STATUS General ReadOnly Works at [0x00008] reset 0x0008_0000;
     /// Extended Device Control: PFRSTD (14, clears itself), NS_DIS (16), RO_DIS (17), extended VLAN (26), driver loaded (28).
     CTRL_EXT General ReadWrite Works at [0x00018];
-    /// Extended SDP Control: pins (7:0), their direction (15:8, 1 is out), native functions.
-    ESDP General ReadWrite Works at [0x00020];
+    /// Extended SDP Control: pins (7:0), their direction (15:8, 1 is out), native functions. The NVM makes SDP3 an output.
+    ESDP General ReadWrite Works at [0x00020] reset 0x0000_0800;
     /// I2C Control: clock in (0), clock out (1), data in (2), data out (3). Also EODSDP.
     I2CCTL General Effect Works at [0x00028] reset 0x0000_000F;
     /// Time Sync SDP; of the successor, kept as storage.

@@ -3,7 +3,7 @@
 use ixgbe_spec::register::Reg;
 
 use crate::{
-    Bar, Context, Port, PortConfig, Time, Wire,
+    Bar, Context, Module, Port, PortConfig, Time, Wire,
     bus::Signal,
     rx::Verdict,
     testing::TestBus,
@@ -134,6 +134,10 @@ impl World {
 
     pub fn carrier(&mut self, carrier: bool) {
         self.call(|port, context| port.set_carrier(carrier, context));
+    }
+
+    pub fn plug(&mut self, module: Module) {
+        self.call(|port, context| port.set_module(module, context));
     }
 
     pub fn step(&mut self) -> bool {

@@ -77,6 +77,8 @@ fn replies_have_the_fields_that_the_description_names() {
     let stats = call("Stats", json!({}));
     let injected = call("Inject", json!({"frames": []}));
     let set = call("SetLink", json!({"state": "up"}));
+    let plugged = call("SetModule", json!({"module": "lr"}));
+    let unknown = call("SetModule", json!({"module": "xfp"}));
     let refused = call("Inject", json!({"frames": ["AA=="]}));
 
     assert_eq!(interface.name().as_str(), control::INTERFACE);
@@ -84,20 +86,26 @@ fn replies_have_the_fields_that_the_description_names() {
     assert_eq!(keys(&stats), outputs(&interface, "Stats"));
     assert_eq!(keys(&injected), outputs(&interface, "Inject"));
     assert_eq!(keys(&set), outputs(&interface, "SetLink"));
+    assert_eq!(keys(&plugged), outputs(&interface, "SetModule"));
     let counter: &Map<String, Value> = stats["parameters"]["counters"][0].as_object().unwrap();
     assert_eq!(
         counter.keys().map(String::as_str).collect::<BTreeSet<_>>(),
         fields(&interface, "Counter")
     );
-    let error = interface
-        .errors()
-        .find(|error| error.name().as_str() == "FrameLength")
-        .unwrap();
-    assert_eq!(refused["error"], "io.vfio-user-ixgbe.Control1.FrameLength");
-    assert_eq!(
-        keys(&refused),
-        error.fields().map(|field| field.name().as_str()).collect()
-    );
+    for (reply, name) in [(refused, "FrameLength"), (unknown, "UnknownModule")] {
+        let error = interface
+            .errors()
+            .find(|error| error.name().as_str() == name)
+            .unwrap();
+        assert_eq!(
+            reply["error"],
+            format!("io.vfio-user-ixgbe.Control1.{name}")
+        );
+        assert_eq!(
+            keys(&reply),
+            error.fields().map(|field| field.name().as_str()).collect()
+        );
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use control::{Client, Counter, Group, Inbox, Server};
+use control::{Card, Client, Counter, Group, Inbox, Module, Server};
 use nic_model::{
     Wire,
     wire::{Flow, Offload, TxFrame},
@@ -116,15 +116,11 @@ fn work(
     received: &(Mutex<Vec<Vec<u8>>>, Condvar),
 ) {
     let mut wire = Tapped::new(Loopback::new());
+    let mut card = FixedCard(Module::Sr);
     loop {
         wait([inbox.wake_fd(), kick.as_fd()]);
         inbox.clear_wake();
-        inbox.serve(&mut wire, &mut || {
-            vec![
-                Counter::new(Group::Hardware, "gprc", 42),
-                Counter::new(Group::Model, "huge", u64::MAX),
-            ]
-        });
+        inbox.serve(&mut wire, &mut card);
         let _ = kick.read();
         while let Ok(order) = orders.try_recv() {
             match order {
@@ -164,4 +160,24 @@ fn take_received(
 fn wait(fds: [BorrowedFd<'_>; 2]) {
     let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
     poll(&mut fds, PollTimeout::NONE).unwrap();
+}
+
+/// A card without a port.
+struct FixedCard(Module);
+
+impl Card for FixedCard {
+    fn counters(&self) -> Vec<Counter> {
+        vec![
+            Counter::new(Group::Hardware, "gprc", 42),
+            Counter::new(Group::Model, "huge", u64::MAX),
+        ]
+    }
+
+    fn module(&self) -> Module {
+        self.0
+    }
+
+    fn set_module(&mut self, module: Module) {
+        self.0 = module;
+    }
 }

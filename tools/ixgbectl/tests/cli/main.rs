@@ -241,6 +241,23 @@ fn an_error_is_json_for_programs() {
 }
 
 #[test]
+fn module_shows_what_is_in_the_cage_and_changes_it() {
+    let server = TestServer::start();
+
+    let shown = run(&server, &["module"]);
+    let drawn = run(&server, &["module", "none"]);
+    let plugged = run(&server, &["module", "1g-sx", "--json"]);
+    let refused = run(&server, &["module", "gbic"]);
+
+    assert_eq!(stdout(&shown), "module sr\n");
+    assert_eq!(stdout(&drawn), "module none\n");
+    assert_eq!(json(&plugged)["module"], "1g-sx");
+    assert_eq!(refused.status.code(), Some(2));
+    let told = std::str::from_utf8(&refused.stderr).unwrap();
+    assert!(told.contains("da-passive"), "{told}");
+}
+
+#[test]
 fn link_down_pulls_the_cable_and_up_puts_it_back() {
     let server = TestServer::start();
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use control::{Counter, Group, Inbox, Server};
+use control::{Card, Counter, Group, Inbox, Module, Server};
 use nic_model::{
     Wire,
     wire::{Flow, Offload, TxFrame},
@@ -102,6 +102,7 @@ fn work(
     received: &Received,
 ) {
     let mut wire = Tapped::new(Loopback::new());
+    let mut card = FixedCard(Module::Sr);
     loop {
         match orders.recv_timeout(Duration::from_millis(1)) {
             Ok(Some(frame)) => wire
@@ -114,9 +115,7 @@ fn work(
             Ok(None) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
             Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
-        inbox.serve(&mut wire, &mut || {
-            vec![Counter::new(Group::Hardware, "gprc", 42)]
-        });
+        inbox.serve(&mut wire, &mut card);
         let (frames, changed) = &**received;
         let mut frames = frames.lock().unwrap();
         wire.receive(budget, &mut |frame| {
@@ -124,5 +123,22 @@ fn work(
             Flow::More
         });
         changed.notify_all();
+    }
+}
+
+/// A card without a port.
+struct FixedCard(Module);
+
+impl Card for FixedCard {
+    fn counters(&self) -> Vec<Counter> {
+        vec![Counter::new(Group::Hardware, "gprc", 42)]
+    }
+
+    fn module(&self) -> Module {
+        self.0
+    }
+
+    fn set_module(&mut self, module: Module) {
+        self.0 = module;
     }
 }
