@@ -44,7 +44,12 @@ fn is_warning(line: &str) -> bool {
         .and_then(|rest| rest.split_once('>'))
         .and_then(|(priority, _)| priority.parse::<u32>().ok());
     // That the host is too busy is no fault of the NIC.
-    let of_the_host = line.contains("hrtimer: interrupt took");
+    let of_the_host = [
+        "hrtimer: interrupt took",
+        "clocksource: Long readout interval",
+    ]
+    .iter()
+    .any(|text| line.contains(text));
     // What the driver says whenever it is asked for that.
     let of_the_wish = line.contains("enabling UDP RSS");
     (level.is_some_and(|priority| priority & 7 <= WARNING) && !of_the_host && !of_the_wish)

@@ -11,14 +11,18 @@ macro_rules! tests {
 mod dpdk {
     use super::Test;
 
+    pub mod address_filters;
+    pub mod classification;
     pub mod forwarding;
+    pub mod link;
     pub mod machine;
+    pub mod offloads;
     pub mod testpmd;
 }
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dpdk::{forwarding, machine::Machine};
+use dpdk::{address_filters, classification, forwarding, link, machine::Machine, offloads};
 use guest_tests::runner;
 use guest_vm::{TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
@@ -49,7 +53,16 @@ fn main() {
 }
 
 fn all() -> impl Iterator<Item = Test> {
-    forwarding::TESTS.iter().copied()
+    [
+        forwarding::TESTS,
+        address_filters::TESTS,
+        classification::TESTS,
+        offloads::TESTS,
+        link::TESTS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 fn on_machine((name, run): Test, machine: &Arc<Mutex<Machine>>) -> Trial {

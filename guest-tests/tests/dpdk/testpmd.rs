@@ -173,6 +173,31 @@ impl<'a> Testpmd<'a> {
         }
         Ok(packets)
     }
+
+    /// How often it has told that the link has changed.
+    pub fn link_events(&mut self) -> Result<usize> {
+        let log = self.guest.sh("cat /run/testpmd.log")?;
+        Ok(log.matches("link state change event").count())
+    }
+
+    /// Waits until it has told that so many times.
+    pub fn wait_for_link_events(&mut self, count: usize) -> Result<()> {
+        let begun = Instant::now();
+        while self.link_events()? < count {
+            ensure!(begun.elapsed() < PATIENCE, "no event of the link");
+        }
+        Ok(())
+    }
+
+    /// Creates a flow rule and returns its number.
+    pub fn flow(&mut self, rule: &str) -> Result<u32> {
+        let said = self.command(&format!("flow create 0 ingress {rule}"))?;
+        let number = said
+            .split_once("Flow rule #")
+            .and_then(|(_, rest)| rest.split_once(" created"))
+            .and_then(|(number, _)| number.parse().ok());
+        number.with_context(|| format!("`{rule}`: {said}"))
+    }
 }
 
 /// What `show port stats` says.
@@ -194,8 +219,6 @@ pub struct Packet {
     pub segments: usize,
     pub queue: usize,
     pub rss_hash: Option<u32>,
-    /// Number of a flow director rule that matched.
-    pub fdir: Option<u32>,
     pub vlan: Option<u16>,
     /// Names of its RTE_MBUF_F_RX flags.
     pub flags: String,
@@ -213,10 +236,6 @@ impl Packet {
             segments: field(" nb_segs=")?.parse().ok()?,
             queue: usize::try_from(hex(" Receive queue=")?).ok()?,
             rss_hash: hex(" RSS hash="),
-            fdir: line
-                .contains(" FDIR matched ")
-                .then(|| hex(" ID=").or_else(|| hex(" matched ID=")))
-                .flatten(),
             vlan: hex(" VLAN tci=").and_then(|tag| u16::try_from(tag).ok()),
             flags: flags.to_owned(),
         })
