@@ -6,6 +6,7 @@
 //!
 //! Not implemented: 100 Mbit/s, the negotiation of backplanes (KX, KX4, KR), a PHY on MDIO.
 
+pub(crate) mod flow_control;
 mod i2c;
 mod module;
 mod sfp;

@@ -16,7 +16,7 @@ use crate::{
     faults::GuestFaults,
     hw::Hw,
     interrupt::Interrupts,
-    link::{Link, Module},
+    link::{Link, Module, flow_control::FlowControl},
     nvm::Nvm,
     pci::{ConfigEffect, Function},
     regs::RegisterFile,
@@ -106,6 +106,7 @@ pub struct Port {
     pci: Function,
     irq: Interrupts,
     link: Link,
+    flow_control: FlowControl,
     nvm: Nvm,
     timers: Timers,
     timesync: TimeSync,
@@ -126,6 +127,7 @@ impl Port {
             pci: Function::new(&config),
             irq: Interrupts::default(),
             link: Link::new(config.module),
+            flow_control: FlowControl::default(),
             nvm: Nvm::new(&config),
             timers: Timers::default(),
             timesync: TimeSync::default(),
@@ -201,6 +203,7 @@ impl Port {
             self.rx.deadline(),
             // What is there to write back waits while the function must not write.
             self.rx.coalescing_deadline().filter(|_| self.pci.masters()),
+            self.flow_control.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -237,14 +240,24 @@ impl Port {
         const BUDGET: usize = 64;
         self.timers.step(context.now, &mut self.regs, &mut self.irq);
         let mut more = false;
+        let link_up = self.link.is_up() && self.link.is_lit();
+        let loops_back = self.loops_back();
+        let controls = link_up && !loops_back && FlowControl::is_on(&self.regs);
+        let mut flow_control = if controls {
+            self.flow_control
+        } else {
+            FlowControl::default()
+        };
         if self.pci.masters() {
-            let cable = Cable {
-                wire: &mut *context.wire,
-                link_up: self.link.is_up() && self.link.is_lit(),
-            };
-            let loops_back = self.loops_back();
             let (mut hw, rx, tx) = self.data_path(context.now, context.bus);
             more = rx.step(BUDGET, &mut hw);
+            if controls {
+                flow_control.step(rx.levels(), &mut hw, context.wire);
+            }
+            let mut cable = Cable {
+                wire: &mut *context.wire,
+                link_up,
+            };
             more |= if loops_back {
                 tx.step(BUDGET, &mut hw, &mut Loopback { rx })
             } else if rx.paused_until(hw.now).is_some() {
@@ -253,10 +266,12 @@ impl Port {
                 let mut switch = Switch::new(cable, rx, hw.regs);
                 tx.step(BUDGET, &mut hw, &mut switch)
             } else {
-                let mut cable = cable;
                 tx.step(BUDGET, &mut hw, &mut cable)
             };
+        } else {
+            flow_control.reset();
         }
+        self.flow_control = flow_control;
         self.deliver(context);
         more
     }

@@ -34,6 +34,7 @@ impl Port {
             pci,
             irq,
             link,
+            flow_control,
             nvm,
             timers,
             timesync,
@@ -61,6 +62,7 @@ impl Port {
         );
 
         link.reset(regs);
+        flow_control.reset();
         irq.reset();
         timers.reset();
         timesync.reset();

@@ -41,6 +41,11 @@ impl PacketBuffer {
         self.frames.is_empty()
     }
 
+    /// Bytes that wait.
+    pub(crate) const fn level(&self) -> usize {
+        self.used
+    }
+
     /// Whether a further frame should be offered. Once it is not, it is again when half of the memory is free.
     pub(crate) const fn has_room(&self) -> bool {
         !self.full

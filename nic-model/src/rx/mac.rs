@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     filter::Kind,
+    link::flow_control::quanta_nanos,
     regs::RegisterFile,
     wire::{Fcs, RxFrame},
 };
@@ -137,9 +138,9 @@ pub(crate) enum Control {
 pub(crate) struct Pause(u16);
 
 impl Pause {
-    /// At 10 Gb/s, in nanoseconds.
-    pub(crate) fn nanos(self) -> u64 {
-        u64::from(self.0) * 512 / 10
+    /// At the speed of the link, in nanoseconds.
+    pub(crate) fn nanos(self, regs: &RegisterFile) -> u64 {
+        quanta_nanos(self.0, regs)
     }
 }
 

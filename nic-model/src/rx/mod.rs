@@ -5,7 +5,6 @@
 //! - FCoE offloads (7.13), LinkSec and IPsec (7.8, 7.12).
 //! - The RSS functions for IPv6 extension headers hash the addresses of the IPv6 header, and what a tunnel carries is
 //!   not looked at. NFS replies are not recognised.
-//! - PAUSE frames of its own: a wire is asked to wait instead ([`Port::has_room`](crate::Port::has_room)).
 
 mod buffer;
 mod checksum;
@@ -284,7 +283,7 @@ impl Receive {
         let health = mac::inspect(frame, &headers, hw.regs)?;
         let (control, pause) = mac::control(window, &headers, hw.regs);
         if let Some(pause) = pause {
-            self.paused_until = Some(hw.now.plus_nanos(pause.nanos()));
+            self.paused_until = Some(hw.now.plus_nanos(pause.nanos(hw.regs)));
         }
         if control == Control::Discard {
             return Err(DropReason::Mac);
@@ -429,6 +428,11 @@ impl Receive {
     /// When transmit may go on; a time in the past says nothing.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.paused_until
+    }
+
+    /// Bytes that wait in the packet buffer of each traffic class.
+    pub(crate) fn levels(&self) -> [usize; CLASSES] {
+        self.buffers.each_ref().map(PacketBuffer::level)
     }
 
     /// Whether the packet buffer has room, so that the wire may hand in more; if not, frames that come all the same

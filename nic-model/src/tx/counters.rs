@@ -50,6 +50,12 @@ pub(super) fn count(regs: &mut RegisterFile, queue: usize, frames: Frames, reach
     regs.count36(Reg::QBTC_L, Reg::QBTC_H, index, total);
 }
 
+/// Counts a frame of the MAC's own, `len` bytes long without FCS: the counters of the MAC include flow control, from
+/// which drivers subtract it; those of DMA and of queues do not.
+pub(crate) fn count_control_frame(regs: &mut RegisterFile, to: &[u8; 6], len: usize) {
+    count_in_mac(regs, Frames::new(to, len, 1), (len + FCS) as u64);
+}
+
 fn count_in_mac(regs: &mut RegisterFile, frames: Frames, total: u64) {
     let Frames { count, len, to } = frames;
     regs.count(Reg::GPTC, 0, count);

@@ -28,6 +28,7 @@ mod tests;
 
 use ixgbe_spec::register::Reg;
 
+pub(crate) use self::counters::count_control_frame;
 use self::{
     frame::{CutError, Framer, Outgoing, Progress},
     plan::{Fault, Plan},

@@ -190,6 +190,26 @@ pub mod tcptimer {
     pub const LOOP: u32 = 1 << 11;
 }
 
+/// Flow Control Configuration (8.2.3.3).
+pub mod fccfg {
+    /// Flow control of the whole link: PAUSE frames are sent.
+    pub const TFCE_LINK: u32 = 1 << 3;
+    /// Priority flow control: frames are sent for the traffic classes.
+    pub const TFCE_PRIORITY: u32 = 1 << 4;
+}
+
+/// Flow Control Receive Threshold High (8.2.3.3).
+pub mod fcrth {
+    /// A packet buffer above the threshold says XOFF.
+    pub const FCEN: u32 = 1 << 31;
+}
+
+/// Flow Control Receive Threshold Low (8.2.3.3).
+pub mod fcrtl {
+    /// A packet buffer below the threshold says XON.
+    pub const XONE: u32 = 1 << 31;
+}
+
 /// MAC Core Control 0 (8.2.3.22.8).
 pub mod hlreg0 {
     /// The FCS is not delivered.

@@ -398,21 +398,21 @@ registers! {
 
     // Flow control (8.2.3.3).
     /// Priority Flow Control Type Opcode.
-    PFCTOP FlowControl ReadWrite Stored at [0x03008] reset 0x0101_8808;
+    PFCTOP FlowControl ReadWrite Works at [0x03008] reset 0x0101_8808;
     /// Flow Control Transmit Timer Value, two traffic classes each.
-    FCTTV FlowControl ReadWrite Stored at [0x03200 + 4 * 4];
+    FCTTV FlowControl ReadWrite Works at [0x03200 + 4 * 4];
     /// Flow Control Address of the predecessor, kept as storage.
     FCADBUL FlowControl ReadWrite Stored at [0x03210];
     /// Flow Control Address of the predecessor, kept as storage.
     FCADBUH FlowControl ReadWrite Stored at [0x03214];
     /// Flow Control Receive Threshold Low: threshold (18:5), XON enable (31).
-    FCRTL FlowControl ReadWrite Stored at [0x03220 + 4 * 8] write 0x8007_FFF0;
+    FCRTL FlowControl ReadWrite Works at [0x03220 + 4 * 8] write 0x8007_FFF0;
     /// Flow Control Receive Threshold High: threshold (18:5), flow control enable (31).
-    FCRTH FlowControl ReadWrite Stored at [0x03260 + 4 * 8] write 0x8007_FFF0;
+    FCRTH FlowControl ReadWrite Works at [0x03260 + 4 * 8] write 0x8007_FFF0;
     /// Flow Control Refresh Threshold.
-    FCRTV FlowControl ReadWrite Stored at [0x032A0];
+    FCRTV FlowControl ReadWrite Works at [0x032A0];
     /// Flow Control Configuration: transmit 802.3x (3), by priority (4). Also RMCS.
-    FCCFG FlowControl ReadWrite Stored at [0x03D00];
+    FCCFG FlowControl ReadWrite Works at [0x03D00];
     /// MAC Flow Control: pass MAC control frames (0), discard pause (1), receive by priority (2), receive link (3).
     MFLCN FlowControl ReadWrite Works at [0x04294];
     /// Flow control MAC address of the predecessor, kept as storage.
@@ -933,9 +933,9 @@ registers! {
     /// Priority XOFF Received Count; 16 bits.
     PXOFFRXCNT Statistics ReadClear Works at [0x04160 + 4 * 8];
     /// Priority XON Transmitted Count; 16 bits.
-    PXONTXC Statistics ReadClear Stored at [0x03F00 + 4 * 8];
+    PXONTXC Statistics ReadClear Works at [0x03F00 + 4 * 8];
     /// Priority XOFF Transmitted Count; 16 bits.
-    PXOFFTXC Statistics ReadClear Stored at [0x03F20 + 4 * 8];
+    PXOFFTXC Statistics ReadClear Works at [0x03F20 + 4 * 8];
     /// Priority XON Received Count of the predecessor.
     PXONRXC Statistics ReadClear Stored at [0x0CF00 + 4 * 8];
     /// Priority XOFF Received Count of the predecessor.
@@ -947,9 +947,9 @@ registers! {
     /// Link XOFF Received Count; 16 bits.
     LXOFFRXCNT Statistics ReadClear Works at [0x041A8];
     /// Link XON Transmitted Count; 16 bits.
-    LXONTXC Statistics ReadClear Stored at [0x03F60];
+    LXONTXC Statistics ReadClear Works at [0x03F60];
     /// Link XOFF Transmitted Count; 16 bits.
-    LXOFFTXC Statistics ReadClear Stored at [0x03F68];
+    LXOFFTXC Statistics ReadClear Works at [0x03F68];
     /// Link XON Received Count of the predecessor.
     LXONRXC Statistics ReadClear Stored at [0x0CF60];
     /// Link XOFF Received Count of the predecessor.
