@@ -11,6 +11,7 @@ mod linux {
     pub mod classification;
     pub mod life;
     pub mod machine;
+    pub mod macvlan;
     pub mod module;
     pub mod nvm;
     pub mod tap;
@@ -25,7 +26,7 @@ use libtest_mimic::{Arguments, Trial};
 use linux::{
     classification, life,
     machine::{self, Machine},
-    module, nvm, tap, time,
+    macvlan, module, nvm, tap, time,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -83,6 +84,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("module", module::TESTS),
         ("nvm", nvm::TESTS),
         ("life", life::THEN),
+        ("macvlan", macvlan::TESTS),
     ];
     tests.extend(after.into_iter().flat_map(shared));
     for (chapter, list) in [("tap", tap::TESTS), ("time", time::WITH_TWO_NICS)] {

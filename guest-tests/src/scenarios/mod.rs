@@ -6,6 +6,7 @@ mod hostile;
 mod interrupts;
 mod jumbo;
 mod link;
+mod pools;
 mod resets;
 mod rings;
 mod rss;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Scenario> {
         filters::SCENARIOS,
         vlan::SCENARIOS,
         rss::SCENARIOS,
+        pools::SCENARIOS,
         checksums::SCENARIOS,
         segmentation::SCENARIOS,
         jumbo::SCENARIOS,

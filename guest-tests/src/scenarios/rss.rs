@@ -19,7 +19,7 @@ pub(super) const SCENARIOS: &[Scenario] = scenarios![
 
 const FLOWS: u16 = 64;
 
-fn flows() -> Vec<Flow> {
+pub(super) fn flows() -> Vec<Flow> {
     let v4 = (0..FLOWS / 2).map(|number| Flow {
         source: (Ipv4Addr::new(10, 1, 0, 1).into(), 1024 + number * 7),
         destination: (Ipv4Addr::new(10, 2, 0, 2).into(), 80 + number),

@@ -37,7 +37,7 @@ pub const THEN: &[Test] = tests![
 ];
 
 /// The embedded host.
-const HOST: &str = "10.0.2.2";
+pub const HOST: &str = "10.0.2.2";
 const HOST6: &str = "fd00:8259::2";
 
 /// Lines of the form `NAME: VALUE`.
