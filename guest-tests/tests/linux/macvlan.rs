@@ -108,8 +108,7 @@ fn each_macvlan_has_its_own_pool(machine: &mut Machine) -> Result<()> {
     ensure!(text.contains("2097152"), "{text}");
 
     machine.sh(&format!(
-        "ip netns del one; ip netns del two
-         until [ -z \"$(ip -o link show type macvlan)\" ]; do usleep 20000; done
+        "ip -n one link del mv1; ip -n two link del mv2; ip netns del one; ip netns del two
          ip link set {INTERFACE} down; ethtool -K {INTERFACE} l2-fwd-offload off"
     ))?;
     machine::load(machine.world()?)
