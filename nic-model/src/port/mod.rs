@@ -200,6 +200,7 @@ impl Port {
         [
             self.irq.deadline(),
             self.timers.deadline(),
+            self.timesync.deadline(),
             self.rx.deadline(),
             // What is there to write back waits while the function must not write.
             self.rx.coalescing_deadline().filter(|_| self.pci.masters()),
@@ -239,6 +240,8 @@ impl Port {
     pub fn step(&mut self, context: &mut Context<'_>) -> bool {
         const BUDGET: usize = 64;
         self.timers.step(context.now, &mut self.regs, &mut self.irq);
+        self.timesync
+            .step(context.now, &mut self.regs, &mut self.irq);
         let mut more = false;
         let link_up = self.link.is_up() && self.link.is_lit();
         let loops_back = self.loops_back();

@@ -46,12 +46,31 @@ impl Clock {
         self.advanced(now).0
     }
 
-    /// The clock ticks like this from now on.
-    pub(super) fn set_tick(&mut self, tick: Tick, now: Time) {
-        if self.tick != tick {
+    /// When the counter is at `target` or past it, if nobody changes it; not before what was done to it last. `None` if
+    /// that is never.
+    pub(super) fn reaches(&self, target: u64) -> Option<Time> {
+        let missing = target.saturating_sub(self.value);
+        if missing == 0 {
+            return Some(self.since);
+        }
+        if self.period == 0 || self.increment == 0 {
+            return None;
+        }
+        let steps = u128::from(missing.div_ceil(self.increment.into()));
+        let tenths = steps * u128::from(self.step()) - u128::from(self.phase);
+        let nanos = u64::try_from(tenths.div_ceil(10)).ok()?;
+        let time = self.since.as_nanos().checked_add(nanos)?;
+        Some(Time::from_nanos(time))
+    }
+
+    /// The clock ticks like this from now on. Returns whether that is a change.
+    pub(super) fn set_tick(&mut self, tick: Tick, now: Time) -> bool {
+        let changes = self.tick != tick;
+        if changes {
             self.advance(now);
             self.tick = tick;
         }
+        changes
     }
 
     /// TIMINCA is `timinca` from now on.
@@ -83,12 +102,17 @@ impl Clock {
         self.since = now;
     }
 
+    /// Tenths of a nanosecond from one growth to the next.
+    fn step(&self) -> u64 {
+        self.tick.tenths() * u64::from(self.period)
+    }
+
     /// Counter and phase at `now`.
     fn advanced(&self, now: Time) -> (u64, u64) {
         if self.period == 0 {
             return (self.value, 0);
         }
-        let step = self.tick.tenths() * u64::from(self.period);
+        let step = self.step();
         // Nanoseconds of 64 bits, so neither their tenths nor the steps overflow.
         let tenths = now.since(self.since).as_nanos() * 10 + u128::from(self.phase);
         let steps = tenths / u128::from(step);
@@ -174,6 +198,29 @@ mod tests {
         assert_eq!(clock.at(Time::ZERO), 0x11_0000_0005);
         clock.adjust(6, 1 << 31 | 2, Time::ZERO);
         assert_eq!(clock.at(Time::ZERO), 0x0E_FFFF_FFFF);
+    }
+
+    #[test]
+    fn a_target_is_reached_in_the_nanosecond_after_the_step_that_brings_it() {
+        let mut clock = running(1 << 24 | 10);
+        // An odd phase: 0.6 ns of a tick have passed.
+        clock.set(100, nanos(7));
+
+        for target in [101, 110, 111, 150, 151, 1_000_000] {
+            let time = clock.reaches(target).unwrap();
+            let before = nanos(time.as_nanos() - 1);
+            assert!(clock.at(time) >= target, "{target}");
+            assert!(clock.at(before) < target, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_target_in_the_past_is_reached_at_once_and_one_too_far_away_never() {
+        let clock = running(1 << 24 | 1);
+        assert_eq!(clock.reaches(0), Some(Time::ZERO));
+        assert_eq!(clock.reaches(u64::MAX), None);
+        assert_eq!(running(1 << 24).reaches(1), None);
+        assert_eq!(running(10).reaches(1), None);
     }
 
     #[test]

@@ -10,13 +10,17 @@
 //! - A received frame is stamped when it passes the filters. If it is dropped later, for want of a descriptor, the
 //!   stamp stays, which drivers know (`ixgbe_ptp_rx_hang`).
 //! - A version 2 message's id is the low half of its first byte, so that 802.1AS messages are recognised, too.
+//! - Target time 0 is at SDP0 and target time 1 at SDP1, if ESDP makes the pin an output with its native function. The
+//!   chip has no interrupt for target times; that of the pin (GPIE, EICR) tells of a rise. EN_TT clears itself.
 //!
 //! # What is not implemented
-//! Target times and auxiliary time stamps, which are a matter between the counter and pins that SFP+ boards use for the
-//! cage: TSAUXC, TRGTTIM, FREQOUT hold what is written, and AUXSTMP is 0. The 82599 has no interrupt of its own for them.
+//! - Auxiliary time stamps: they are taken when an input pin changes, and nothing outside drives these two pins. AUXSTMP
+//!   is 0.
+//! - The clock output of the successors: FREQOUT holds what is written, and so do all bits of TSAUXC but EN_TT.
 
 mod clock;
 mod message;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +29,7 @@ use ixgbe_spec::register::{
     bits::{links, tsyncrxctl, tsynctxctl},
 };
 
-use crate::{regs::RegisterFile, rx::header::Headers, time::Time};
+use crate::{interrupt::Interrupts, regs::RegisterFile, rx::header::Headers, time::Time};
 use clock::{Clock, Tick};
 use message::Message;
 
@@ -35,14 +39,21 @@ pub(crate) struct TimeSync {
     clock: Clock,
     /// SYSTIMH as it was when SYSTIML was read.
     high: u32,
+    /// When the next target time is reached.
+    deadline: Option<Time>,
 }
 
 impl TimeSync {
     /// Puts everything back to the state after a reset of the function.
     pub(crate) fn reset(&mut self) {
-        let Self { clock, high } = self;
+        let Self {
+            clock,
+            high,
+            deadline,
+        } = self;
         *clock = Clock::default();
         *high = 0;
+        *deadline = None;
     }
 
     /// Lets the clock follow the speed of the link.
@@ -55,7 +66,23 @@ impl TimeSync {
             links::SPEED_100M => Tick::Fast,
             _ => Tick::TenGigabit,
         };
-        self.clock.set_tick(tick, now);
+        if self.clock.set_tick(tick, now) {
+            self.deadline = target::next(&self.clock, regs);
+        }
+    }
+
+    /// When [`TimeSync::step`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.deadline
+    }
+
+    /// Does what is to be done at target times.
+    #[inline]
+    pub(crate) fn step(&mut self, now: Time, regs: &mut RegisterFile, irq: &mut Interrupts) {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            target::reached(&self.clock, now, regs, irq);
+            self.deadline = target::next(&self.clock, regs);
+        }
     }
 
     /// Reads a register of the chapter.
@@ -93,6 +120,7 @@ impl TimeSync {
             Reg::TIMADJH => self.clock.adjust(regs.get(Reg::TIMADJL, 0), new, now),
             _ => {}
         }
+        self.deadline = target::next(&self.clock, regs);
     }
 
     /// A packet that wants a time stamp (MAC.1588) has left.

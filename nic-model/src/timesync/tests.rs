@@ -446,3 +446,106 @@ fn in_loopback_a_message_has_both_stamps() {
     ];
     assert_eq!(stamps, [20 * 0xCC_CCCC; 2]);
 }
+
+/// SDP0 and SDP1 as outputs with their native function.
+const NATIVE_OUTPUTS: u32 = 3 << 16 | 3 << 8;
+const SDP0: u32 = 1;
+const SDP1: u32 = 2;
+
+#[test]
+fn a_target_time_changes_the_level_of_its_pin_once() {
+    let mut world = world();
+    world.set(Reg::ESDP, NATIVE_OUTPUTS);
+    // 1 ms and 2 ms from now.
+    for (ticks, low, high) in [
+        (156_250, Reg::TRGTTIML0, Reg::TRGTTIMH0),
+        (312_500, Reg::TRGTTIML1, Reg::TRGTTIMH1),
+    ] {
+        let target = ticks * 0xCC_CCCC_u64;
+        world.set(low, u32::try_from(target & 0xFFFF_FFFF).unwrap());
+        world.set(high, u32::try_from(target >> 32).unwrap());
+    }
+    assert_eq!(world.port.deadline(), None);
+    world.set(Reg::TSAUXC, 0x3);
+    assert_eq!(world.port.deadline(), Some(world.now.plus_nanos(1_000_000)));
+    world.pass_nanos(999_999);
+    world.step();
+    assert_eq!(world.get(Reg::ESDP) & (SDP0 | SDP1), 0);
+    world.pass_nanos(1);
+    world.step();
+    assert_eq!(world.get(Reg::ESDP) & (SDP0 | SDP1), SDP0);
+    assert_eq!(world.get(Reg::TSAUXC), 0x2);
+    world.pass_nanos(1_000_000);
+    world.step();
+    assert_eq!(world.get(Reg::ESDP) & (SDP0 | SDP1), SDP0 | SDP1);
+    assert_eq!(world.get(Reg::TSAUXC), 0);
+    assert_eq!(world.port.deadline(), None);
+    world.pass_nanos(10_000_000);
+    world.step();
+    assert_eq!(world.get(Reg::ESDP) & (SDP0 | SDP1), SDP0 | SDP1);
+}
+
+#[test]
+fn a_change_of_the_clock_moves_the_moment_of_a_target_time() {
+    let mut world = world();
+    world.set(Reg::TRGTTIML0, 100 * 0xCC_CCCC);
+    world.set(Reg::TSAUXC, 0x1);
+    let start = world.now;
+    assert_eq!(world.port.deadline(), Some(start.plus_nanos(640)));
+    // Half as fast.
+    world.set(Reg::TIMINCA, 2 << 24 | 0xCC_CCCC);
+    assert_eq!(world.port.deadline(), Some(start.plus_nanos(1280)));
+    world.set(Reg::TIMADJL, 50 * 0xCC_CCCC);
+    world.set(Reg::TIMADJH, 0);
+    assert_eq!(world.port.deadline(), Some(start.plus_nanos(640)));
+    world.set(Reg::SYSTIML, 0xFFFF_FFFF);
+    assert_eq!(world.port.deadline(), Some(start));
+    world.step();
+    assert_eq!(world.get(Reg::TSAUXC), 0);
+}
+
+#[test]
+fn the_interrupt_of_a_pin_tells_of_its_target_time() {
+    let mut world = world();
+    world.set(Reg::ESDP, NATIVE_OUTPUTS);
+    world.set(Reg::GPIE, 1 << 1);
+    world.set(Reg::TSAUXC, 0x3);
+    world.step();
+    // Both times are 0, hence reached; only SDP1 is enabled, and only its rise is a cause.
+    assert_eq!(world.get(Reg::EICR), 1 << 25);
+    world.set(Reg::TSAUXC, 0x3);
+    world.step();
+    assert_eq!(world.get(Reg::ESDP) & (SDP0 | SDP1), 0);
+    assert_eq!(world.get(Reg::EICR), 0);
+}
+
+#[test]
+fn a_pin_that_is_not_a_native_output_does_not_follow_its_target_time() {
+    let mut world = world();
+    world.set(Reg::GPIE, 0x3);
+    for esdp in [3 << 8, 3 << 16] {
+        world.set(Reg::ESDP, esdp);
+        world.set(Reg::TSAUXC, 0x3);
+        world.step();
+        assert_eq!(world.get(Reg::TSAUXC), 0);
+        assert_eq!(world.get(Reg::ESDP) & (SDP0 | SDP1), 0);
+    }
+    assert_eq!(world.get(Reg::EICR), 0);
+}
+
+#[test]
+fn a_target_time_just_before_the_wrap_is_not_missed() {
+    let mut world = world();
+    world.set(Reg::TIMINCA, 0);
+    world.set(Reg::SYSTIML, 0xFFFF_FFF0);
+    world.set(Reg::SYSTIMH, 0xFFFF_FFFF);
+    world.set(Reg::TRGTTIML0, 0xFFFF_FFFF);
+    world.set(Reg::TRGTTIMH0, 0xFFFF_FFFF);
+    world.set(Reg::TIMINCA, 1 << 24 | 15);
+    world.set(Reg::TSAUXC, 0x1);
+    world.pass_nanos(1_000_000);
+    assert!(system_time(&mut world) < 1 << 32, "it has wrapped");
+    world.step();
+    assert_eq!(world.get(Reg::TSAUXC), 0);
+    assert_eq!(world.port.deadline(), None);
+}

@@ -46,6 +46,8 @@ pub mod esdp {
     pub const SDP3: u32 = 1 << 3;
     /// Place of the direction bits; 1 is an output.
     pub const DIRECTION_SHIFT: u32 = 8;
+    /// Place of the bits that give a pin to its native function.
+    pub const NATIVE_SHIFT: u32 = 16;
 }
 
 /// I2C Control (8.2.3.1).
@@ -132,6 +134,8 @@ pub mod eicr {
 
 /// General Purpose Interrupt Enable (8.2.3.5).
 pub mod gpie {
+    /// A rise of SDP0 is a cause; the bit of SDP1 follows.
+    pub const SDP0_GPIEN: u32 = 1 << 0;
     /// A rise of SDP1 is a cause.
     pub const SDP1_GPIEN: u32 = 1 << 1;
     /// A rise of SDP2 is a cause.

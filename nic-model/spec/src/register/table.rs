@@ -125,16 +125,16 @@ registers! {
     TIMADJL TimeSync ReadWrite Works at [0x08C18];
     /// Time Adjustment High: sign (31); its write adds the adjustment to the system time.
     TIMADJH TimeSync ReadWrite Works at [0x08C1C];
-    /// Time Sync Auxiliary Control.
-    TSAUXC TimeSync ReadWrite Stored at [0x08C20];
+    /// Time Sync Auxiliary Control: target time 0 (0) and 1 (1) are awaited.
+    TSAUXC TimeSync ReadWrite Works at [0x08C20];
     /// Target Time 0 Low.
-    TRGTTIML0 TimeSync ReadWrite Stored at [0x08C24];
+    TRGTTIML0 TimeSync ReadWrite Works at [0x08C24];
     /// Target Time 0 High.
-    TRGTTIMH0 TimeSync ReadWrite Stored at [0x08C28];
+    TRGTTIMH0 TimeSync ReadWrite Works at [0x08C28];
     /// Target Time 1 Low.
-    TRGTTIML1 TimeSync ReadWrite Stored at [0x08C2C];
+    TRGTTIML1 TimeSync ReadWrite Works at [0x08C2C];
     /// Target Time 1 High.
-    TRGTTIMH1 TimeSync ReadWrite Stored at [0x08C30];
+    TRGTTIMH1 TimeSync ReadWrite Works at [0x08C30];
     /// Clock Out / Frequency Out 0.
     FREQOUT0 TimeSync ReadWrite Stored at [0x08C34];
     /// Frequency Out 1.

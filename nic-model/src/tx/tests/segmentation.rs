@@ -7,6 +7,7 @@ use ixgbe_spec::{
 };
 use proptest::prelude::*;
 use smoltcp::wire::{IpAddress, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket};
+use zerocopy::IntoBytes;
 
 use super::{
     offloads::{FROM4, FROM6, TO4, TO6},
@@ -374,6 +375,31 @@ fn a_busy_wire_in_the_middle_of_a_packet_loses_and_repeats_nothing() {
     assert_eq!(whole, data);
     assert_eq!(world.regs.get(Reg::GPTC, 0), 5);
     assert_eq!(world.regs.get(Reg::TDH, 0), 5);
+}
+
+#[test]
+fn a_large_packet_is_stamped_once_when_its_first_segment_leaves() {
+    const ENABLED: u32 = 1 << 4;
+    const VALID: u32 = 1;
+    let mut world = World::with_ring(8);
+    world.write(Reg::TSYNCTXCTL, 0, ENABLED);
+    world.post_large(&tcp4(&payload(5000)), 1000, &[], None);
+    let mut data = world.descriptor(0, 1);
+    data.high |= 1 << 19;
+    world.bus.poke(World::slot(0, 1), data.as_bytes());
+
+    world.wire.room = Some(0);
+    world.step(64);
+    assert_eq!(world.regs.get(Reg::TSYNCTXCTL, 0), ENABLED);
+    world.wire.room = Some(2);
+    world.step(64);
+    assert_eq!(world.regs.get(Reg::TSYNCTXCTL, 0), ENABLED | VALID);
+    // Software has taken the stamp.
+    world.regs.set(Reg::TSYNCTXCTL, 0, ENABLED);
+    world.wire.room = None;
+    world.run();
+    assert_eq!(world.wire.frames.len(), 5);
+    assert_eq!(world.regs.get(Reg::TSYNCTXCTL, 0), ENABLED);
 }
 
 #[test]

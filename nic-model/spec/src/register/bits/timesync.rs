@@ -48,6 +48,12 @@ pub mod timinca {
     pub const PERIOD_SHIFT: u32 = 24;
 }
 
+/// Time Sync Auxiliary Control.
+pub mod tsauxc {
+    /// Target time 0 is awaited; clears itself when it is reached. That of target time 1 follows.
+    pub const EN_TT0: u32 = 1 << 0;
+}
+
 /// Time Adjustment High.
 pub mod timadjh {
     /// The adjustment is subtracted.
