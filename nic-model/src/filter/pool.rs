@@ -16,6 +16,9 @@ impl PoolSet {
     /// No pool.
     pub(crate) const EMPTY: Self = Self(0);
 
+    /// All pools.
+    pub(crate) const ALL: Self = Self(u64::MAX);
+
     /// One pool; no pool for a number that there is not.
     pub(crate) const fn of(pool: u8) -> Self {
         if pool < 64 { Self(1 << pool) } else { Self(0) }
@@ -36,9 +39,9 @@ impl PoolSet {
         Self::from_words(regs.get(reg, 2 * n), regs.get(reg, 2 * n + 1))
     }
 
-    /// The pools of which `register`, which each pool has, has one of `bits`.
-    pub(crate) fn with(register: Reg, bits: u32, regs: &RegisterFile) -> Self {
-        (0..64u8)
+    /// Those whose element of `register` has one of `bits`.
+    pub(crate) fn having(self, register: Reg, bits: u32, regs: &RegisterFile) -> Self {
+        self.iter()
             .filter(|pool| regs.get(register, usize::from(*pool)) & bits != 0)
             .fold(Self::EMPTY, |set, pool| set.or(Self::of(pool)))
     }
@@ -80,7 +83,12 @@ impl PoolSet {
 
     /// The pools from the lowest number on.
     pub(crate) fn iter(self) -> impl Iterator<Item = u8> {
-        (0..64).filter(move |pool| self.0 >> pool & 1 == 1)
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let pool = u8::try_from(left.trailing_zeros()).ok()?;
+            left &= left.checked_sub(1)?;
+            Some(pool)
+        })
     }
 }
 

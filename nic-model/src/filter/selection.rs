@@ -119,7 +119,7 @@ fn enabled(pools: PoolSet, regs: &RegisterFile) -> PoolSet {
 
 /// The pools of a destination; `exact` are those of its address by MPSAR.
 fn by_address(mac: Mac, exact: Option<PoolSet>, regs: &RegisterFile) -> PoolSet {
-    let with = |bit| PoolSet::with(Reg::VMOLR, bit, regs);
+    let with = |bit| PoolSet::ALL.having(Reg::VMOLR, bit, regs);
     let hash_hit = |table| {
         let (row, bit) = mac.hash(regs.get(Reg::MCSTCTRL, 0));
         regs.get(table, row) >> bit & 1 == 1
@@ -144,10 +144,10 @@ fn of_vlan(pools: PoolSet, tag: Option<Tag>, regs: &RegisterFile) -> PoolSet {
     if pools.is_empty() || regs.get(Reg::VLNCTRL, 0) & VFE == 0 {
         return pools;
     }
-    pools.and(match tag {
-        Some(tag) => pool::of_vlan(tag.id(), regs),
-        None => PoolSet::with(Reg::VMOLR, AUPE, regs),
-    })
+    match tag {
+        Some(tag) => pools.and(pool::of_vlan(tag.id(), regs)),
+        None => pools.having(Reg::VMOLR, AUPE, regs),
+    }
 }
 
 #[cfg(test)]

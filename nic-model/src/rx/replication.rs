@@ -66,12 +66,13 @@ impl Counters {
         bytes_high: Reg::RXDLPBKGBCH,
     };
 
-    const fn of(origin: Origin, first: bool) -> Self {
-        match (origin, first) {
-            (Origin::Network, true) => Self::FIRST,
-            (Origin::Network, false) => Self::FURTHER,
-            (Origin::Pool, true) => Self::FIRST_LOCAL,
-            (Origin::Pool, false) => Self::FURTHER_LOCAL,
+    /// Those of a copy; `so_far` is the best that became of the copies before it.
+    const fn of(origin: Origin, so_far: Verdict) -> Self {
+        match (origin, so_far) {
+            (Origin::Network, Verdict::Dropped(_)) => Self::FIRST,
+            (Origin::Network, _) => Self::FURTHER,
+            (Origin::Pool, Verdict::Dropped(_)) => Self::FIRST_LOCAL,
+            (Origin::Pool, _) => Self::FURTHER_LOCAL,
         }
     }
 }
@@ -94,8 +95,7 @@ impl Receive {
         let mut best = Verdict::Dropped(DropReason::Pool);
         for pool in pools.iter() {
             let replica = Replica { pool, number };
-            let first = matches!(best, Verdict::Dropped(_));
-            let counters = Counters::of(admitted.origin, first);
+            let counters = Counters::of(admitted.origin, best);
             let verdict = self.take(frame, window, admitted, (replica, counters), hw);
             best = match (best, verdict) {
                 (Verdict::Delivered { .. }, _) => best,

@@ -1,6 +1,7 @@
 //! The switch between pools: who gets what a pool sends.
 
 use ixgbe_spec::{descriptor::rx::Status, register::Reg};
+use proptest::prelude::*;
 
 use super::world::World;
 use crate::testing::TestBus;
@@ -290,4 +291,60 @@ fn what_goes_to_the_network_can_be_mirrored() {
 
     assert_eq!(world.wire.frames, [&sent[..]]);
     assert_eq!(frames(&mut world, 3), [sent]);
+}
+
+/// The registers of the switch, each with the element that is written.
+const REGISTERS: [(Reg, usize); 20] = [
+    (Reg::VT_CTL, 0),
+    (Reg::MRQC, 0),
+    (Reg::MTQC, 0),
+    (Reg::PFVFRE, 0),
+    (Reg::PFVFTE, 0),
+    (Reg::VMTXSW, 0),
+    (Reg::PFDTXGSWC, 0),
+    (Reg::PFVFSPOOF, 0),
+    (Reg::VMVIR, 1),
+    (Reg::VMOLR, 2),
+    (Reg::MPSAR, 2),
+    (Reg::MPSAR, 4),
+    (Reg::VLNCTRL, 0),
+    (Reg::VLVF, 1),
+    (Reg::VLVFB, 2),
+    (Reg::MRCTL, 0),
+    (Reg::VMRVM, 0),
+    (Reg::VMRVLAN, 0),
+    (Reg::PSRTYPE, 2),
+    (Reg::RXCTRL, 0),
+];
+
+fn address() -> impl Strategy<Value = [u8; 6]> {
+    prop_oneof![(0u8..4).prop_map(mac), Just(OUTSIDE), Just(BROADCAST)]
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_registers_say_every_frame_is_counted_where_it_went(
+        writes in proptest::collection::vec(
+            (proptest::sample::select(&REGISTERS[..]), prop_oneof![any::<u32>(), 0u32..16]),
+            0..8,
+        ),
+        sent in proptest::collection::vec((0u8..4, address(), address(), 60usize..1500), 1..4),
+        tag in proptest::option::of(0u8..3),
+    ) {
+        let mut world = switching();
+        for ((reg, index), value) in writes {
+            world.set_at(reg, index, value);
+        }
+
+        for (pool, from, to, len) in sent {
+            let frame = frame(from, to, len);
+            let frame = tag.map_or(frame.clone(), |vlan| tagged(frame, vlan));
+            send(&mut world, pool, &frame);
+        }
+
+        prop_assert_eq!(world.get(Reg::GPTC) as usize, world.wire.frames.len());
+        let inside = world.get(Reg::RXLPBKGPC) + world.get(Reg::RXDLPBKGPC);
+        prop_assert_eq!(world.get_at(Reg::QPRC, 0), inside);
+        prop_assert_eq!([world.get(Reg::GPRC), world.get(Reg::RXDGPC)], [0, 0]);
+    }
 }

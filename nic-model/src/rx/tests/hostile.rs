@@ -148,11 +148,50 @@ const REGISTERS: [Reg; 22] = [
     Reg::ETQF,
 ];
 
+/// Those that concern VM pools.
+const POOL_REGISTERS: [Reg; 14] = [
+    Reg::VT_CTL,
+    Reg::MRQC,
+    Reg::PFVFRE,
+    Reg::MPSAR,
+    Reg::RAH,
+    Reg::VMOLR,
+    Reg::VLVF,
+    Reg::VLVFB,
+    Reg::VLNCTRL,
+    Reg::MRCTL,
+    Reg::VMRVM,
+    Reg::VMRVLAN,
+    Reg::ETQF,
+    Reg::RDT,
+];
+
 #[derive(Clone, Debug)]
 enum Act {
     Write(Reg, u32),
     Frame(Vec<u8>, usize, Fcs),
     Step,
+}
+
+impl Bench {
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Write(reg, value) => self.write(reg, 0, value),
+            Act::Frame(mut bytes, len, fcs) => {
+                bytes.resize(len, 0x45);
+                let (head, body) = bytes.split_at(len / 3);
+                self.receive(&RxFrame {
+                    head,
+                    body,
+                    fcs,
+                    ..RxFrame::new(&[])
+                });
+            }
+            Act::Step => {
+                self.step();
+            }
+        }
+    }
 }
 
 fn value() -> impl Strategy<Value = u32> {
@@ -167,9 +206,9 @@ fn value() -> impl Strategy<Value = u32> {
     ]
 }
 
-fn act() -> impl Strategy<Value = Act> {
+fn act(registers: &'static [Reg]) -> impl Strategy<Value = Act> {
     prop_oneof![
-        4 => (prop::sample::select(&REGISTERS[..]), value()).prop_map(|(r, v)| Act::Write(r, v)),
+        4 => (prop::sample::select(registers), value()).prop_map(|(r, v)| Act::Write(r, v)),
         2 => (
             proptest::collection::vec(any::<u8>(), 0..40),
             0usize..20_000,
@@ -183,24 +222,28 @@ fn act() -> impl Strategy<Value = Act> {
 proptest! {
     #[test]
     fn no_register_values_and_no_frames_take_the_receive_side_down(
-        acts in proptest::collection::vec(act(), 0..60),
+        acts in proptest::collection::vec(act(&REGISTERS), 0..60),
     ) {
         let mut bench = Bench::with_queue();
 
-        for act in acts {
-            match act {
-                Act::Write(reg, value) => bench.write(reg, 0, value),
-                Act::Frame(mut bytes, len, fcs) => {
-                    bytes.resize(len, 0x45);
-                    let (head, body) = bytes.split_at(len / 3);
-                    bench.receive(&RxFrame { head, body, fcs, ..RxFrame::new(&[]) });
-                }
-                Act::Step => {
-                    bench.step();
-                }
-            }
-        }
+        acts.into_iter().for_each(|act| bench.act(act));
 
         prop_assert!(bench.get(Reg::RDH) <= 0xFFFF);
+    }
+
+    #[test]
+    fn no_values_of_the_registers_of_pools_take_the_receive_side_down(
+        acts in proptest::collection::vec(act(&POOL_REGISTERS), 0..60),
+    ) {
+        let mut bench = Bench::with_queue();
+        bench.write(Reg::MRQC, 0, 0x8);
+        bench.write(Reg::VT_CTL, 0, 1 | 1 << 30);
+        bench.write(Reg::PFVFRE, 0, u32::MAX);
+        bench.write(Reg::FCTRL, 0, 7 << 8);
+
+        acts.into_iter().for_each(|act| bench.act(act));
+
+        let copies = bench.get(Reg::RXDGPC) + bench.get(Reg::RXDDGPC);
+        prop_assert_eq!(bench.get(Reg::QPRC), copies);
     }
 }
