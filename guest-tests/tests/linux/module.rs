@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = tests![
 ];
 
 /// Changes the module and waits until the driver has identified it, which the kernel's log tells.
-fn plug(machine: &mut Machine, module: Module) -> Result<()> {
+pub fn plug(machine: &mut Machine, module: Module) -> Result<()> {
     const SEEN: &str = "dmesg | grep -c 'detected SFP+'";
     let before = machine.sh(&format!("{SEEN} || true"))?;
     machine.world()?.cable().control().set_module(module)?;
@@ -30,12 +30,14 @@ fn plug(machine: &mut Machine, module: Module) -> Result<()> {
     Ok(())
 }
 
-fn draw(machine: &mut Machine) -> Result<()> {
+/// Draws the module.
+pub fn draw(machine: &mut Machine) -> Result<()> {
     let control = machine.world()?.cable().control();
     Ok(control.set_module(Module::Absent)?)
 }
 
-fn wait_for_carrier(machine: &mut Machine, carrier: u8) -> Result<()> {
+/// Waits until the driver has (1) or has not (0) a carrier.
+pub fn wait_for_carrier(machine: &mut Machine, carrier: u8) -> Result<()> {
     machine.sh(&format!(
         "until [ \"$(cat /sys/class/net/{INTERFACE}/carrier)\" = {carrier} ]; do usleep 20000; done"
     ))?;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use control::Module;
 use guest_tests::{
     cable::Cable,
     frames::{Flow, Mac, PEER},
@@ -18,12 +19,13 @@ use guest_vm::{Kernel, Lab, Namespace, Userland};
 
 use super::{
     machine::{BOOT_LIMIT, Machine, Test},
-    tap,
+    module, tap,
 };
 
 /// Tests on a machine whose driver is loaded.
 pub const TESTS: &[Test] = tests![
     the_clock_is_set_stepped_and_steered,
+    at_1_gigabit_the_clock_keeps_its_pace,
     every_time_stamp_that_the_driver_offers_can_be_chosen,
     ptp4l_tells_when_messages_left_and_came,
 ];
@@ -77,22 +79,44 @@ fn the_clock_is_set_stepped_and_steered(machine: &mut Machine) -> Result<()> {
         let moved = seen[1].clock - seen[0].clock - (step * SECOND + quarter);
         ensure!((0..5 * SECOND).contains(&moved), "{moved} ns too much");
     }
-    for (parts_per_billion, percent) in [(0, 100), (200_000_000, 120), (-200_000_000, 80)] {
-        let seen = phc_ctl(
-            machine,
-            &format!("freq {parts_per_billion} get wait 2 get freq 0"),
-        )?;
-        ensure!(seen.len() == 2, "{} readings", seen.len());
-        let clock = seen[1].clock - seen[0].clock;
-        let monotonic = seen[1].monotonic - seen[0].monotonic;
-        let speed = 100 * clock / monotonic;
-        // The tool takes the two times one after the other.
-        ensure!(
-            (percent - 5..=percent + 5).contains(&speed),
-            "at {parts_per_billion} ppb {clock} ns pass in {monotonic} ns"
-        );
-    }
+    keeps_pace(machine, 0)?;
+    keeps_pace(machine, 20)?;
+    keeps_pace(machine, -20)
+}
+
+/// Whether the clock, steered to be that much too fast, is that much faster than the guest's own.
+fn keeps_pace(machine: &mut Machine, percent: i128) -> Result<()> {
+    let parts_per_billion = percent * 10_000_000;
+    let seen = phc_ctl(
+        machine,
+        &format!("freq {parts_per_billion} get wait 2 get freq 0"),
+    )?;
+    ensure!(seen.len() == 2, "{} readings", seen.len());
+    let clock = seen[1].clock - seen[0].clock;
+    let monotonic = seen[1].monotonic - seen[0].monotonic;
+    let faster = 100 * (clock - monotonic) / monotonic;
+    // The tool takes the two times one after the other.
+    ensure!(
+        (percent - 5..=percent + 5).contains(&faster),
+        "at {parts_per_billion} ppb {clock} ns pass in {monotonic} ns"
+    );
     Ok(())
+}
+
+fn at_1_gigabit_the_clock_keeps_its_pace(machine: &mut Machine) -> Result<()> {
+    exchange_module(machine, Module::Sx)?;
+    let at_one = keeps_pace(machine, 0);
+    exchange_module(machine, Module::Sr)?;
+    at_one?;
+    keeps_pace(machine, 0)
+}
+
+/// The driver adapts the clock when a link comes up that was down.
+fn exchange_module(machine: &mut Machine, module: Module) -> Result<()> {
+    module::draw(machine)?;
+    module::wait_for_carrier(machine, 0)?;
+    module::plug(machine, module)?;
+    module::wait_for_carrier(machine, 1)
 }
 
 fn every_time_stamp_that_the_driver_offers_can_be_chosen(machine: &mut Machine) -> Result<()> {

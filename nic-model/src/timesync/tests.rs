@@ -8,6 +8,7 @@ use crate::{
     port::tests::world::{MAC, World},
     rx::Verdict,
     testing::TestBus,
+    wire::{Fcs, RxFrame},
 };
 
 const RX_RING: u64 = TestBus::BASE;
@@ -412,6 +413,34 @@ fn a_message_that_its_frame_cuts_short_is_none() {
     let short = over_udp(&message(SYNC, 1)[..35], 319);
     assert!(is_stamped(&mut world, &whole));
     assert!(!is_stamped(&mut world, &short));
+}
+
+#[test]
+fn a_tagged_message_is_stamped() {
+    let mut world = world();
+    for frame in [
+        over_ethernet(&message(SYNC, 1)),
+        over_udp(&message(SYNC, 1), 319),
+    ] {
+        let (addresses, rest) = frame.split_at(12);
+        let tagged = [addresses, &[0x81, 0, 0, 5], rest].concat();
+        assert!(is_stamped(&mut world, &tagged));
+    }
+}
+
+#[test]
+fn a_damaged_message_that_is_stored_is_not_stamped() {
+    let mut world = world();
+    let fctrl = world.get(Reg::FCTRL);
+    world.set(Reg::FCTRL, fctrl | 1 << 1);
+    let frame = over_ethernet(&message(SYNC, 1));
+    let damaged = RxFrame {
+        fcs: Fcs::Bad,
+        ..RxFrame::new(&frame)
+    };
+    let verdict = world.call(|port, context| port.receive(&damaged, context));
+    assert_eq!(verdict, Verdict::Delivered { queue: 0 });
+    assert_eq!(world.get(Reg::TSYNCRXCTL) & VALID, 0);
 }
 
 #[test]
