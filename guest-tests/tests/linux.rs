@@ -10,6 +10,7 @@ macro_rules! tests {
 mod linux {
     pub mod classification;
     pub mod life;
+    pub mod link;
     pub mod machine;
     pub mod macvlan;
     pub mod module;
@@ -24,7 +25,7 @@ use guest_tests::{Run, runner, scenarios};
 use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
-    classification, life,
+    classification, life, link,
     machine::{self, Machine},
     macvlan, module, nvm, tap, time,
 };
@@ -81,6 +82,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
     let after = [
         ("classification", classification::TESTS),
         ("classification", by_kernel),
+        ("link", link::TESTS),
         ("module", module::TESTS),
         ("nvm", nvm::TESTS),
         ("life", life::THEN),

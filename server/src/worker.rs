@@ -53,6 +53,8 @@ pub struct Worker {
     /// Whether the port is known to have more to do at once.
     busy: bool,
     carrier: bool,
+    /// Whether the other end sees the port.
+    lit: bool,
     inbox: Watched<ControlInbox>,
     _control: control::Server,
     /// When to try to take a client again, after that has failed.
@@ -117,6 +119,7 @@ impl Worker {
             _control: control,
             busy: true,
             carrier: false,
+            lit: true,
             accept_again: None,
             counters: WorkerCounters::default(),
             events,
@@ -218,6 +221,7 @@ impl Worker {
             self.bus.end_turn();
         }
         self.send_to_client(now)?;
+        self.follow_light();
         self.heed_wire()
     }
 
@@ -310,6 +314,15 @@ impl Worker {
             tracing::info!(carrier, "the cable");
             self.card(now)
                 .with(|port, context| port.set_carrier(carrier, context));
+        }
+    }
+
+    /// Tells the far end of the cable when the port's module begins to send or ceases.
+    fn follow_light(&mut self) {
+        let lit = self.port.is_lit();
+        if lit != self.lit {
+            self.lit = lit;
+            self.wire.set_far_link(lit);
         }
     }
 

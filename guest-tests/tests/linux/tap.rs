@@ -18,12 +18,13 @@ use super::machine::{self, LIMIT};
 /// A test.
 pub type Test = (&'static str, fn(Kernel) -> Result<()>);
 
-pub const TESTS: &[Test] = &[(
-    "iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees",
+pub const TESTS: &[Test] = tests![
     iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees,
-)];
+    the_other_end_has_a_link_while_the_interface_is_up,
+];
 
-fn iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees(kernel: Kernel) -> Result<()> {
+/// A guest whose interface has an address and a link, and the other end.
+fn guest_and_peer(kernel: Kernel) -> Result<(LinuxWorld, CablePeer)> {
     let lab = Lab::open(kernel)?;
     let userland = Userland::prepare(&lab.cache)?;
     let logs = lab.cache.log_folder("test-cable")?;
@@ -47,7 +48,31 @@ fn iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees(kernel: Kernel) -> 
     world.guest().sh(&format!(
         "udhcpc -i {INTERFACE} -f -n -q -t 8 -T 1 -s /etc/udhcpc/default.script 2>&1"
     ))?;
+    Ok((world, peer))
+}
 
+fn the_other_end_has_a_link_while_the_interface_is_up(kernel: Kernel) -> Result<()> {
+    let (mut world, peer) = guest_and_peer(kernel)?;
+    let has_link = || -> Result<bool> {
+        let shown = peer
+            .namespace()
+            .ip(&["link", "show", "dev", CablePeer::TAP])?;
+        Ok(!shown.contains("NO-CARRIER"))
+    };
+    let up = has_link()?;
+    // Linux turns the laser off.
+    world.guest().sh(&format!("ip link set {INTERFACE} down"))?;
+    let down = has_link()?;
+    machine::load(&mut world)?;
+    ensure!(
+        (up, down, has_link()?) == (true, false, true),
+        "up: {up}, down: {down}"
+    );
+    Ok(())
+}
+
+fn iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees(kernel: Kernel) -> Result<()> {
+    let (mut world, peer) = guest_and_peer(kernel)?;
     for (arguments, offload) in [
         ("", "on"),
         ("--reverse", "on"),

@@ -223,10 +223,11 @@ impl Port {
         self.regs.get(reg, index)
     }
 
-    /// Takes a frame that arrives on the cable. Without a link, or while transmit is looped back in the MAC, it does
-    /// not get into the port.
+    /// Takes a frame that arrives on the cable. Without a link, at this end or (with the laser off) at the other, and
+    /// while transmit is looped back in the MAC, it does not get into the port.
     pub fn receive(&mut self, frame: &RxFrame<'_>, context: &mut Context<'_>) -> Verdict {
-        if !self.link.is_up() || self.loops_back() || !self.pci.masters() {
+        let linked = self.link.is_up() && self.link.is_lit();
+        if !linked || self.loops_back() || !self.pci.masters() {
             return Verdict::Dropped(DropReason::Disabled);
         }
         let (mut hw, rx, _) = self.data_path(context.now, context.bus);

@@ -12,8 +12,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use nix::errno::Errno;
 use nix::libc::{
     self, IFF_NO_PI, IFF_TAP, IFF_VNET_HDR, IFNAMSIZ, TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4,
-    TUN_F_TSO6, TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNSETVNETLE, c_char, c_int, c_short,
-    c_ulong, ifreq,
+    TUN_F_TSO6, TUNSETCARRIER, TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNSETVNETLE, c_char,
+    c_int, c_short, c_ulong, ifreq,
 };
 use nix::net::if_::if_nametoindex;
 use thiserror::Error;
@@ -135,6 +135,14 @@ pub fn open(name: &str, offload: Offload) -> Result<OwnedFd, TapError> {
     Ok(fd)
 }
 
+/// Gives the interface behind a tap its carrier, or takes it away: what `ip link` shows as `LOWER_UP`.
+///
+/// # Errors
+/// The descriptor is no tap any more, or the kernel is older than 5.0.
+pub fn set_carrier(tap: &OwnedFd, carrier: bool) -> Result<(), Errno> {
+    set_int(tap, TUNSETCARRIER, c_int::from(carrier))
+}
+
 /// The name as the kernel takes it, or nothing if it cannot be one.
 fn interface_name(name: &str) -> Option<[c_char; IFNAMSIZ]> {
     let fits = (1..IFNAMSIZ).contains(&name.len());
@@ -167,8 +175,9 @@ fn attach(fd: &OwnedFd, ifr_name: [c_char; IFNAMSIZ]) -> Result<(), Errno> {
 }
 
 fn set_int(fd: &OwnedFd, request: libc::Ioctl, value: c_int) -> Result<(), Errno> {
-    // SAFETY: both requests that come here (TUNSETVNETHDRSZ, TUNSETVNETLE) read one `int`, borrowed for the call.
-    // Test: `a_tap_carries_a_frame_with_its_header_both_ways`.
+    // SAFETY: the requests that come here (TUNSETVNETHDRSZ, TUNSETVNETLE, TUNSETCARRIER) read one `int`, borrowed for
+    // the call.
+    // Tests: `a_tap_carries_a_frame_with_its_header_both_ways`, `the_carrier_of_the_interface_is_what_it_is_set_to`.
     Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), request, &raw const value) }).map(drop)
 }
 

@@ -88,6 +88,25 @@ fn a_tap_carries_a_frame_with_its_header_both_ways() {
 }
 
 #[test]
+fn the_carrier_of_the_interface_is_what_it_is_set_to() {
+    in_a_namespace("the_carrier_of_the_interface_is_what_it_is_set_to", || {
+        let tap = tap::open("tap0", Offload::None).unwrap();
+        let has_carrier = || {
+            let shown = Command::new("ip").args(["link", "show", "tap0"]).output();
+            let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+            !shown.contains("NO-CARRIER")
+        };
+
+        let opened = has_carrier();
+        tap::set_carrier(&tap, false).unwrap();
+        let taken = has_carrier();
+        tap::set_carrier(&tap, true).unwrap();
+
+        assert_eq!((opened, taken, has_carrier()), (true, false, true));
+    });
+}
+
+#[test]
 fn a_tap_with_nothing_to_read_does_not_block() {
     in_a_namespace("a_tap_with_nothing_to_read_does_not_block", || {
         let tap = tap::open("tap0", Offload::None).unwrap();

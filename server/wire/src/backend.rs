@@ -32,6 +32,9 @@ pub trait Backend: Wire {
     /// answered here by a wire that answers them itself.
     fn advance(&mut self, now: Time);
 
+    /// The far end has a link: the port's module sends, and the cable is in. So it is when a wire is opened.
+    fn set_far_link(&mut self, up: bool);
+
     /// What went over this wire since it was opened.
     fn counters(&self) -> Counters;
 }
@@ -133,6 +136,10 @@ impl Backend for Box<dyn Backend> {
 
     fn advance(&mut self, now: Time) {
         self.as_mut().advance(now);
+    }
+
+    fn set_far_link(&mut self, up: bool) {
+        self.as_mut().set_far_link(up);
     }
 
     fn counters(&self) -> Counters {

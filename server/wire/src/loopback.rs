@@ -82,6 +82,9 @@ impl Backend for Loopback {
 
     fn advance(&mut self, _now: Time) {}
 
+    /// There is no other end.
+    fn set_far_link(&mut self, _up: bool) {}
+
     fn counters(&self) -> Counters {
         self.counters
     }

@@ -65,6 +65,9 @@ impl Backend for Null {
 
     fn advance(&mut self, _now: Time) {}
 
+    /// Nobody there would notice.
+    fn set_far_link(&mut self, _up: bool) {}
+
     fn counters(&self) -> Counters {
         self.counters
     }

@@ -68,7 +68,7 @@ const GSO_ECN: u8 = 0x80;
 ///
 /// It takes checksums and TCP segmentation off the port, and hands the kernel's own large frames to the port as the
 /// segments that they would be on a cable. The carrier follows the administrative state of the interface (`ip link
-/// set NAME up`), which is looked at once a second. When the device is deleted, the carrier goes and nothing more
+/// set NAME up`), which is looked at once a second; that of the interface follows the port's transmitter. When the device is deleted, the carrier goes and nothing more
 /// passes; the descriptor is closed.
 #[derive(Debug)]
 pub struct Tap {
@@ -381,6 +381,15 @@ impl Backend for Tap {
         if self.next_look <= now {
             self.next_look = now + LOOK_INTERVAL;
             self.look();
+        }
+    }
+
+    /// The interface has a carrier as long as the port can be heard.
+    fn set_far_link(&mut self, up: bool) {
+        if let Some(fd) = &self.fd
+            && let Err(errno) = tap::set_carrier(fd, up)
+        {
+            tracing::debug!(tap = self.name, %errno, "cannot set the carrier of the interface");
         }
     }
 

@@ -107,6 +107,8 @@ pub struct Tapped<B> {
     injected: FrameQueue,
     captures: Vec<Box<dyn CaptureSink>>,
     plug: Plug,
+    /// The port's module sends.
+    lit: bool,
     counters: TappedCounters,
     scratch: Vec<u8>,
     header: Vec<u8>,
@@ -148,6 +150,7 @@ impl<B: Backend> Tapped<B> {
             injected: FrameQueue::new(MAX_INJECTED, MAX_INJECTED_BYTES),
             captures: Vec::new(),
             plug: Plug::In,
+            lit: true,
             counters: TappedCounters::default(),
             scratch: Vec::new(),
             header: Vec::new(),
@@ -191,6 +194,11 @@ impl<B: Backend> Tapped<B> {
     /// Pulls the cable or puts it back. Injected frames that still wait when it is pulled are lost.
     pub fn set_plug(&mut self, plug: Plug) {
         self.plug = plug;
+        self.tell_far_end();
+    }
+
+    fn tell_far_end(&mut self) {
+        self.inner.set_far_link(self.lit && self.plug == Plug::In);
     }
 
     /// Whether the cable is in.
@@ -327,6 +335,11 @@ impl<B: Backend> Backend for Tapped<B> {
 
     fn advance(&mut self, now: Time) {
         self.inner.advance(now);
+    }
+
+    fn set_far_link(&mut self, up: bool) {
+        self.lit = up;
+        self.tell_far_end();
     }
 
     /// Of the wire behind; see [`Tapped::tapped_counters`] for the rest.

@@ -161,6 +161,9 @@ impl Backend for Host {
         }
     }
 
+    /// It answers and never asks, so that a link that it has lost makes no difference.
+    fn set_far_link(&mut self, _up: bool) {}
+
     fn counters(&self) -> Counters {
         Counters {
             rx_dropped: self.stack.cable.to_port.dropped,

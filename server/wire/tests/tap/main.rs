@@ -29,7 +29,7 @@ use nic_model::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use stack::Stack;
 use vm_memory::VolatileSlice;
-use wire::{Backend, Host, HostConfig, Kind, Tap};
+use wire::{Backend, Host, HostConfig, Kind, Plug, Tap, Tapped};
 
 /// tap0 with 10.9.8.1/24, up.
 const ONE_TAP: &str = "ip tuntap add dev tap0 mode tap && ip link set tap0 addrgenmode none \
@@ -452,6 +452,32 @@ fn the_carrier_follows_the_interface_and_frames_are_lost_while_it_is_down() {
 
             assert_eq!((up, down, tap.carrier()), (true, false, true));
             assert_eq!(tap.counters().tx_dropped, 1);
+        },
+    );
+}
+
+#[test]
+fn the_interface_has_a_carrier_while_the_port_can_be_heard() {
+    in_a_namespace(
+        "the_interface_has_a_carrier_while_the_port_can_be_heard",
+        ONE_TAP,
+        || {
+            let has_carrier = || {
+                let shown = Command::new("ip").args(["link", "show", "tap0"]).output();
+                let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+                !shown.contains("NO-CARRIER")
+            };
+            let mut tap = Tapped::new(Tap::open("tap0").unwrap());
+
+            tap.set_far_link(false);
+            let dark = has_carrier();
+            tap.set_far_link(true);
+            let lit = has_carrier();
+            tap.set_plug(Plug::Out);
+            let pulled = has_carrier();
+
+            assert_eq!([dark, lit, pulled], [false, true, false]);
+            assert!(!tap.carrier());
         },
     );
 }
