@@ -11,7 +11,7 @@
 //! Registers whose row in the table says [`Coverage::Stored`] hold what is written, and nothing follows from it. Not there
 //! at all are:
 //! - virtual functions: the SR-IOV capability, mailboxes;
-//! - firmware: the host interface is off (HICR.EN is 0), manageability and wake-up do nothing;
+//! - firmware: the host interface is off (HICR.EN is 0), manageability does nothing;
 //! - `LinkSec`, `IPsec` (announced as off in SECTXSTAT and SECRXSTAT) and `FCoE` (announced as off in the NVM);
 //! - the flash behind BAR0 and the expansion ROM;
 //! - training and auto-negotiation as time passes: the link is up as soon as its conditions hold;
@@ -41,6 +41,7 @@ pub mod time;
 mod timer;
 mod timesync;
 pub mod tx;
+mod wakeup;
 pub mod wire;
 
 pub use bus::Bus;

@@ -185,6 +185,12 @@ impl Function {
         self.space.set(VPD + 2, &(register ^ FLAG).to_le_bytes());
     }
 
+    /// Sets the PME status: the function asks for its power (PMCSR.15).
+    pub(crate) fn set_pme_status(&mut self) {
+        let pmcsr = self.space.get16(PMCSR) | 1 << 15;
+        self.space.set(PMCSR, &pmcsr.to_le_bytes());
+    }
+
     fn power_state(&self) -> u16 {
         self.space.get16(PMCSR) & POWER_STATE
     }

@@ -25,6 +25,7 @@ use crate::{
     timer::Timers,
     timesync::TimeSync,
     tx::{Egress, Reach, Transmit},
+    wakeup::{self, Wake},
     wire::{Capabilities, RxFrame, TxFrame, Wire, WireBusy},
 };
 use bus_master::NotMaster;
@@ -164,9 +165,20 @@ impl Port {
 
     /// The cable's far end has come or gone; a change is a link status change (EICR.LSC).
     pub fn set_carrier(&mut self, carrier: bool, context: &mut Context<'_>) {
+        let before = self.link.is_up();
         self.link
             .set_carrier(carrier, &mut self.regs, &mut self.irq);
+        if self.link.is_up() != before && !self.pci.is_powered() {
+            let wake = wakeup::link_change(&mut self.regs);
+            self.woken(wake);
+        }
         self.deliver(context);
+    }
+
+    fn woken(&mut self, wake: Wake) {
+        if wake == Wake::Yes {
+            self.pci.set_pme_status();
+        }
     }
 
     /// A module is plugged into the cage, or drawn; without one there is no link. One for another is drawn first.
@@ -227,6 +239,12 @@ impl Port {
     /// while transmit is looped back in the MAC, it does not get into the port.
     pub fn receive(&mut self, frame: &RxFrame<'_>, context: &mut Context<'_>) -> Verdict {
         let linked = self.link.is_up() && self.link.is_lit();
+        if linked && !self.pci.is_powered() {
+            let bytes = [frame.head, frame.body].concat();
+            let kind = self.rx.accepts(&bytes, &self.regs);
+            let wake = wakeup::frame(&bytes, kind, &mut self.regs);
+            self.woken(wake);
+        }
         if !linked || self.loops_back() || !self.pci.masters() {
             return Verdict::Dropped(DropReason::Disabled);
         }

@@ -85,9 +85,12 @@ impl Port {
 }
 
 fn survives(reg: Reg, reset: Reset) -> bool {
+    // Why the function was woken can be read after it got its power back.
+    let wake = matches!(reg, Reg::WUC | Reg::WUS | Reg::WUPL | Reg::WUPM);
     let kept_block = matches!(
         reg.row().chapter,
         Chapter::Nvm | Chapter::Firmware | Chapter::Pcie
     );
-    reset == Reset::Device && (kept_block || matches!(reg, Reg::ESDP | Reg::I2CCTL))
+    wake && reset != Reset::Bus
+        || reset == Reset::Device && (kept_block || matches!(reg, Reg::ESDP | Reg::I2CCTL))
 }

@@ -38,7 +38,7 @@ use rsc::{Arrival, Coalesced, Coalescing, Segment};
 use write_back::Outcome;
 
 use crate::{
-    filter::{self, Destination, Filters, Mac, Match, Number, Replica},
+    filter::{self, Destination, Filters, Kind, Mac, Match, Number, Replica},
     hw::Hw,
     regs::RegisterFile,
     time::Time,
@@ -428,6 +428,13 @@ impl Receive {
     /// When transmit may go on; a time in the past says nothing.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.paused_until
+    }
+
+    /// The kind of a frame's address, if the address filters let it in.
+    pub(crate) fn accepts(&mut self, frame: &[u8], regs: &RegisterFile) -> Option<Kind> {
+        let mac = Mac::new(*frame.first_chunk()?);
+        self.filters.accept_address(mac, regs)?;
+        Some(mac.kind())
     }
 
     /// Bytes that wait in the packet buffer of each traffic class.

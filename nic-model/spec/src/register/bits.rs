@@ -294,6 +294,26 @@ pub mod pcs1gan {
     pub const ACKNOWLEDGE: u32 = 1 << 14;
 }
 
+/// Wake Up Control (8.2.3.18).
+pub mod wuc {
+    /// The function has been woken.
+    pub const PME_STATUS: u32 = 1 << 2;
+}
+
+/// Wake Up Filter Control and Wake Up Status (8.2.3.18).
+pub mod wufc {
+    /// A change of the link.
+    pub const LNKC: u32 = 1 << 0;
+    /// A magic packet.
+    pub const MAG: u32 = 1 << 1;
+    /// A frame for one of the receive addresses.
+    pub const EX: u32 = 1 << 2;
+    /// A multicast that the address filters let in.
+    pub const MC: u32 = 1 << 3;
+    /// A broadcast.
+    pub const BC: u32 = 1 << 4;
+}
+
 /// MDI Single Command and Address (8.2.3.22).
 pub mod msca {
     /// Place of the operation code.

@@ -795,11 +795,11 @@ registers! {
 
     // Power management, wake-up and manageability (8.2.3.18, 8.2.3.19).
     /// Wake Up Control: PME enable (1), PME status (2).
-    WUC Wakeup ReadWrite Stored at [0x05800] reset 0x0000_0010;
+    WUC Wakeup ReadWrite Works at [0x05800] reset 0x0000_0010;
     /// Wake Up Filter Control.
-    WUFC Wakeup ReadWrite Stored at [0x05808];
+    WUFC Wakeup ReadWrite Works at [0x05808];
     /// Wake Up Status.
-    WUS Wakeup WriteOneToClear Stored at [0x05810];
+    WUS Wakeup WriteOneToClear Works at [0x05810];
     /// IP Address Valid.
     IPAV Wakeup ReadWrite Stored at [0x05838];
     /// IPv4 Address Table.
@@ -807,9 +807,9 @@ registers! {
     /// IPv6 Address Table.
     IP6AT Wakeup ReadWrite Stored at [0x05880 + 4 * 4];
     /// Wake Up Packet Length.
-    WUPL Wakeup ReadOnly Stored at [0x05900];
+    WUPL Wakeup ReadOnly Works at [0x05900];
     /// Wake Up Packet Memory.
-    WUPM Wakeup ReadOnly Stored at [0x05A00 + 4 * 32];
+    WUPM Wakeup ReadOnly Works at [0x05A00 + 4 * 32];
     /// Flexible Host Filter Table.
     FHFT Wakeup ReadWrite Stored at [0x09000 + 4 * 256];
     /// Flexible Host Filter Table, extended.
