@@ -347,7 +347,7 @@ impl Port {
 
     /// The last step of each call: the clock follows the link, and the interrupts that are due are signalled.
     fn deliver(&mut self, context: &Context<'_>) {
-        self.timesync.follow_link(context.now, &self.regs);
+        self.timesync.follow(context.now, &mut self.regs);
         if self.rx.coalesces() && self.pci.masters() {
             self.complete_large_receives(context);
         }

@@ -12,12 +12,13 @@
 //! - A version 2 message's id is the low half of its first byte, so that 802.1AS messages are recognised, too.
 //! - Target time 0 is at SDP0 and target time 1 at SDP1, if ESDP makes the pin an output with its native function. The
 //!   chip has no interrupt for target times; that of the pin (GPIE, EICR) tells of a rise. EN_TT clears itself.
+//! - Auxiliary time stamp 0 is taken when SDP0 changes and 1 when SDP1 does, if ESDP makes the pin an input with its
+//!   native function. The bits of TSAUXC for them are those of the chip's 1 Gbit/s relatives.
 //!
 //! # What is not implemented
-//! - Auxiliary time stamps: they are taken when an input pin changes, and nothing outside drives these two pins. AUXSTMP
-//!   is 0.
-//! - The clock output of the successors: FREQOUT holds what is written, and so do all bits of TSAUXC but EN_TT.
+//! The clock output of the successors: FREQOUT holds what is written, and so do the other bits of TSAUXC.
 
+mod auxiliary;
 mod clock;
 mod message;
 mod target;
@@ -41,6 +42,8 @@ pub(crate) struct TimeSync {
     high: u32,
     /// When the next target time is reached.
     deadline: Option<Time>,
+    /// Levels of the pins that have auxiliary time stamps.
+    pins: u32,
 }
 
 impl TimeSync {
@@ -50,15 +53,22 @@ impl TimeSync {
             clock,
             high,
             deadline,
+            // They do not change. Stamps are off after a reset.
+            pins: _,
         } = self;
         *clock = Clock::default();
         *high = 0;
         *deadline = None;
     }
 
-    /// Lets the clock follow the speed of the link.
+    /// Lets the clock follow the speed of the link, and stamps changes of the pins.
     #[inline]
-    pub(crate) fn follow_link(&mut self, now: Time, regs: &RegisterFile) {
+    pub(crate) fn follow(&mut self, now: Time, regs: &mut RegisterFile) {
+        let pins = regs.get(Reg::ESDP, 0) & auxiliary::PINS;
+        if pins != self.pins {
+            auxiliary::changed(pins ^ self.pins, self.clock.at(now), regs);
+            self.pins = pins;
+        }
         let links = regs.get(Reg::LINKS, 0);
         let tick = match links >> links::SPEED_SHIFT & links::SPEED_MASK {
             _ if links & links::UP == 0 => Tick::TenGigabit,
@@ -102,6 +112,8 @@ impl TimeSync {
             Reg::SYSTIMH => return self.high,
             Reg::RXSTMPH => clear(regs, Reg::TSYNCRXCTL, tsyncrxctl::VALID),
             Reg::TXSTMPH => clear(regs, Reg::TSYNCTXCTL, tsynctxctl::VALID),
+            Reg::AUXSTMPH0 => auxiliary::free(0, regs),
+            Reg::AUXSTMPH1 => auxiliary::free(1, regs),
             _ => {}
         }
         regs.read(reg, index)

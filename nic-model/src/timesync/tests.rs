@@ -578,3 +578,44 @@ fn a_target_time_just_before_the_wrap_is_not_missed() {
     assert_eq!(world.get(Reg::TSAUXC), 0);
     assert_eq!(world.port.deadline(), None);
 }
+
+/// SDP1, the loss of signal, as an input with its native function.
+const NATIVE_INPUT: u32 = 1 << 17;
+/// TSAUXC: auxiliary time stamp 1 is enabled, and taken.
+const EN_TS1: u32 = 1 << 10;
+const AUTT1: u32 = 1 << 11;
+
+#[test]
+fn a_change_of_an_input_pin_is_stamped_and_the_stamp_stays_until_it_is_read() {
+    let mut world = world();
+    world.set(Reg::ESDP, NATIVE_INPUT);
+    world.set(Reg::TSAUXC, EN_TS1);
+    assert_eq!(world.get(Reg::ESDP) & SDP1, 0);
+    world.pass_nanos(64);
+    world.carrier(false);
+    assert_eq!(world.get(Reg::ESDP) & SDP1, SDP1);
+    assert_eq!(world.get(Reg::TSAUXC), EN_TS1 | AUTT1);
+    world.pass_nanos(64);
+    world.carrier(true);
+    let first = pair(&mut world, Reg::AUXSTMPL1, Reg::AUXSTMPH1);
+    assert_eq!(world.get(Reg::TSAUXC), EN_TS1);
+    world.pass_nanos(64);
+    world.carrier(false);
+    let third = pair(&mut world, Reg::AUXSTMPL1, Reg::AUXSTMPH1);
+    assert_eq!([first, third], [10 * 0xCC_CCCC, 30 * 0xCC_CCCC]);
+    assert_eq!(pair(&mut world, Reg::AUXSTMPL0, Reg::AUXSTMPH0), 0);
+}
+
+#[test]
+fn a_pin_without_its_native_function_and_a_stamp_that_is_off_are_left_alone() {
+    let mut world = world();
+    world.pass_nanos(64);
+    for (esdp, tsauxc) in [(0, EN_TS1), (NATIVE_INPUT, 0), (NATIVE_INPUT, 1 << 8)] {
+        world.set(Reg::ESDP, esdp);
+        world.set(Reg::TSAUXC, tsauxc);
+        world.carrier(false);
+        world.carrier(true);
+        assert_eq!(world.get(Reg::TSAUXC), tsauxc);
+    }
+    assert_eq!(pair(&mut world, Reg::AUXSTMPL1, Reg::AUXSTMPH1), 0);
+}

@@ -125,8 +125,8 @@ registers! {
     TIMADJL TimeSync ReadWrite Works at [0x08C18];
     /// Time Adjustment High: sign (31); its write adds the adjustment to the system time.
     TIMADJH TimeSync ReadWrite Works at [0x08C1C];
-    /// Time Sync Auxiliary Control: target time 0 (0) and 1 (1) are awaited.
-    TSAUXC TimeSync ReadWrite Works at [0x08C20];
+    /// Time Sync Auxiliary Control: target time 0 (0) and 1 (1) are awaited, stamps 0 (8) and 1 (10) enabled, taken (9, 11).
+    TSAUXC TimeSync ReadWrite Works at [0x08C20] write 0xFFFF_F5FF;
     /// Target Time 0 Low.
     TRGTTIML0 TimeSync ReadWrite Works at [0x08C24];
     /// Target Time 0 High.
@@ -140,13 +140,13 @@ registers! {
     /// Frequency Out 1.
     FREQOUT1 TimeSync ReadWrite Stored at [0x08C38];
     /// Auxiliary Timestamp 0 Low.
-    AUXSTMPL0 TimeSync ReadOnly Stored at [0x08C3C];
-    /// Auxiliary Timestamp 0 High.
-    AUXSTMPH0 TimeSync ReadOnly Stored at [0x08C40];
+    AUXSTMPL0 TimeSync ReadOnly Works at [0x08C3C];
+    /// Auxiliary Timestamp 0 High; its read frees the timestamp.
+    AUXSTMPH0 TimeSync ReadOnly Works at [0x08C40];
     /// Auxiliary Timestamp 1 Low.
-    AUXSTMPL1 TimeSync ReadOnly Stored at [0x08C44];
-    /// Auxiliary Timestamp 1 High.
-    AUXSTMPH1 TimeSync ReadOnly Stored at [0x08C48];
+    AUXSTMPL1 TimeSync ReadOnly Works at [0x08C44];
+    /// Auxiliary Timestamp 1 High; its read frees the timestamp.
+    AUXSTMPH1 TimeSync ReadOnly Works at [0x08C48];
 
     // EEPROM and flash (8.2.3.2).
     /// EEPROM/Flash Control: SPI pins (3:0), write enable (5:4), request and grant (6, 7), present (8), auto-read done (9), size (14:11).

@@ -52,6 +52,10 @@ pub mod timinca {
 pub mod tsauxc {
     /// Target time 0 is awaited; clears itself when it is reached. That of target time 1 follows.
     pub const EN_TT0: u32 = 1 << 0;
+    /// Auxiliary time stamp 0 is taken when its pin changes. That of auxiliary time stamp 1 is two bits higher.
+    pub const EN_TS0: u32 = 1 << 8;
+    /// Auxiliary time stamp 0 was taken, and no other is. That of auxiliary time stamp 1 is two bits higher.
+    pub const AUTT0: u32 = 1 << 9;
 }
 
 /// Time Adjustment High.
