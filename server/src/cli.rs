@@ -67,8 +67,9 @@ pub struct Arguments {
     #[arg(long, value_name = "WIRE")]
     pub wire: Option<wire::Kind>,
 
-    /// Module in the cage: sr, lr (10GBASE-SR, -LR), da-passive, da-active (direct attach copper), 1g-sx, 1g-t
-    /// (1000BASE-SX, -T) or none. `ixgbectl module` changes it at run time. Default: sr.
+    /// Module in the cage: sr, lr (10GBASE-SR, -LR), sr-1g (SR that works at 1 Gbit/s, too), da-passive, da-active
+    /// (direct attach copper), 1g-sx, 1g-t (1000BASE-SX, -T) or none. `ixgbectl module` changes it at run time.
+    /// Default: sr.
     #[arg(long, value_name = "KIND")]
     pub module: Option<Module>,
 

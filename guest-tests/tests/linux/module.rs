@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = tests![
     every_module_is_identified_and_shown,
     the_diagnostics_of_an_optical_module_are_shown,
     a_gigabit_module_has_a_link_of_1000_full,
+    a_module_of_both_speeds_follows_what_is_advertised,
     the_driver_loads_without_a_module_and_finds_one_later,
 ];
 
@@ -126,6 +127,24 @@ fn a_gigabit_module_has_a_link_of_1000_full(machine: &mut Machine) -> Result<()>
     let settings = machine.sh(&format!("ethtool {INTERFACE}"))?;
     ensure!(field(&settings, "Speed")? == "10000Mb/s", "{settings}");
     Ok(())
+}
+
+fn a_module_of_both_speeds_follows_what_is_advertised(machine: &mut Machine) -> Result<()> {
+    // Bits of the link modes 1000baseT/Full and 10000baseT/Full.
+    const GIGABIT: &str = "0x20";
+    const TEN_GIGABIT: &str = "0x1000";
+    plug(machine, Module::SrDualRate)?;
+    wait_for_carrier(machine, 1)?;
+    for (advertised, speed) in [(GIGABIT, "1000Mb/s"), (TEN_GIGABIT, "10000Mb/s")] {
+        machine.sh(&format!(
+            "ethtool -s {INTERFACE} advertise {advertised}
+             until ethtool {INTERFACE} | grep -q 'Speed: {speed}'; do usleep 100000; done"
+        ))?;
+        wait_for_carrier(machine, 1)?;
+    }
+    machine.sh(&format!("ethtool -s {INTERFACE} advertise 0x1020"))?;
+    plug(machine, Module::Sr)?;
+    wait_for_carrier(machine, 1)
 }
 
 fn the_driver_loads_without_a_module_and_finds_one_later(machine: &mut Machine) -> Result<()> {

@@ -12,7 +12,9 @@ pub enum Module {
     /// An SFP+ module for 10GBASE-SR, of the vendor whose modules every 82599 driver accepts.
     #[default]
     Sr,
-    /// The same for 10GBASE-LR.
+    /// The same that works at 1 Gbit/s, too, as 1000BASE-SX: drivers try both speeds.
+    SrDualRate,
+    /// An SFP+ module for 10GBASE-LR.
     Lr,
     /// A direct attach copper cable without electronics of its own.
     DirectAttachPassive,
@@ -26,13 +28,14 @@ pub enum Module {
 
 /// A text is the name of no module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no kind of module; there are sr, lr, da-passive, da-active, 1g-sx, 1g-t and none")]
+#[error("no kind of module; there are sr, sr-1g, lr, da-passive, da-active, 1g-sx, 1g-t and none")]
 pub struct UnknownModule;
 
 impl Module {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Sr,
+        Self::SrDualRate,
         Self::Lr,
         Self::DirectAttachPassive,
         Self::DirectAttachActive,
@@ -41,12 +44,13 @@ impl Module {
         Self::Absent,
     ];
 
-    /// The name by which people choose it: `sr`, `lr`, `da-passive`, `da-active`, `1g-sx`, `1g-t`, `none`.
+    /// The name by which people choose it: `sr`, `sr-1g`, `lr`, `da-passive`, `da-active`, `1g-sx`, `1g-t`, `none`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Absent => "none",
             Self::Sr => "sr",
+            Self::SrDualRate => "sr-1g",
             Self::Lr => "lr",
             Self::DirectAttachPassive => "da-passive",
             Self::DirectAttachActive => "da-active",
@@ -55,14 +59,15 @@ impl Module {
         }
     }
 
-    /// The speed at which it works, if there is one in the cage.
-    pub(super) const fn speed(self) -> Option<Speed> {
+    /// Whether it works at this speed.
+    pub(super) const fn supports(self, speed: Speed) -> bool {
         match self {
-            Self::Absent => None,
+            Self::Absent => false,
+            Self::SrDualRate => true,
             Self::Sr | Self::Lr | Self::DirectAttachPassive | Self::DirectAttachActive => {
-                Some(Speed::TenGigabit)
+                matches!(speed, Speed::TenGigabit)
             }
-            Self::Sx | Self::BaseT => Some(Speed::Gigabit),
+            Self::Sx | Self::BaseT => matches!(speed, Speed::Gigabit),
         }
     }
 

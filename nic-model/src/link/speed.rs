@@ -23,18 +23,16 @@ impl Speed {
     }
 }
 
-/// The speed at which `module` and the link mode of `autoc` agree, if they do. The modes for backplanes negotiate, so
-/// that any module agrees with them; drivers pass through them when they restart the link.
-pub(super) const fn agreed(module: Module, autoc: u32) -> Option<Speed> {
-    let Some(speed) = module.speed() else {
-        return None;
+/// The speed at which `module` and the link mode of `autoc` agree, if they do. The modes for backplanes negotiate the
+/// best, so that any module agrees with them; drivers pass through them when they restart the link.
+pub(super) fn agreed(module: Module, autoc: u32) -> Option<Speed> {
+    let asked: &[Speed] = match autoc >> autoc::LMS_SHIFT & autoc::LMS_MASK {
+        autoc::LMS_1G | autoc::LMS_1G_AN | autoc::LMS_SGMII => &[Speed::Gigabit],
+        autoc::LMS_10G | autoc::LMS_10G_SERIAL => &[Speed::TenGigabit],
+        _ => &[Speed::TenGigabit, Speed::Gigabit],
     };
-    let agree = match autoc >> autoc::LMS_SHIFT & autoc::LMS_MASK {
-        autoc::LMS_1G | autoc::LMS_1G_AN | autoc::LMS_SGMII => matches!(speed, Speed::Gigabit),
-        autoc::LMS_10G | autoc::LMS_10G_SERIAL => matches!(speed, Speed::TenGigabit),
-        _ => true,
-    };
-    if agree { Some(speed) } else { None }
+    let mut asked = asked.iter().copied();
+    asked.find(|speed| module.supports(*speed))
 }
 
 /// The speed of a link that FLU forces up: that of the link mode alone.

@@ -166,6 +166,17 @@ fn a_gigabit_module_has_a_link_when_autoc_asks_for_its_speed() {
 }
 
 #[test]
+fn a_module_of_both_speeds_has_the_one_that_autoc_asks_for() {
+    let mut world = World::enabled();
+    world.plug(Module::SrDualRate);
+    world.get(Reg::LINKS);
+    assert_eq!(world.get(Reg::LINKS) >> 28, 0x7, "10 Gbit/s");
+    world.set(Reg::AUTOC, 0x0000_4200 | 1 << 12);
+    world.get(Reg::LINKS);
+    assert_eq!(world.get(Reg::LINKS) >> 28, 0x6, "1 Gbit/s");
+}
+
+#[test]
 fn a_ten_gigabit_module_has_no_link_at_one_gigabit() {
     let mut world = World::enabled();
     world.set(Reg::AUTOC, 0x0000_4200);

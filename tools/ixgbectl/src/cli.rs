@@ -119,8 +119,8 @@ pub(crate) struct LinkArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ModuleArguments {
-    /// sr, lr: 10GBASE-SR and -LR. da-passive, da-active: direct attach copper cables. 1g-sx, 1g-t: 1000BASE-SX and -T.
-    /// none: nothing. Without it the state is shown.
+    /// sr, lr: 10GBASE-SR and -LR. sr-1g: SR that works at 1 Gbit/s, too. da-passive, da-active: direct attach copper
+    /// cables. 1g-sx, 1g-t: 1000BASE-SX and -T. none: nothing. Without it the state is shown.
     #[arg(value_name = "KIND")]
     pub(crate) kind: Option<control::Module>,
 }

@@ -64,7 +64,7 @@ const SX: Diagnostics = Diagnostics {
 /// The diagnostics of a module that has some: an optical one.
 pub(super) const fn of(module: Module) -> Option<Diagnostics> {
     match module {
-        Module::Sr => Some(SR),
+        Module::Sr | Module::SrDualRate => Some(SR),
         Module::Lr => Some(LR),
         Module::Sx => Some(SX),
         Module::Absent

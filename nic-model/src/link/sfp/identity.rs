@@ -49,6 +49,12 @@ const SR: Identity = Identity {
     diagnostics: DIAGNOSTICS,
 };
 
+const SR_DUAL_RATE: Identity = Identity {
+    gigabit: 0x01,
+    part: b"E10GSFPSRX      ",
+    ..SR
+};
+
 const LR: Identity = Identity {
     ten_gigabit: 0x20,
     reach: [10, 100, 0, 0, 0, 0],
@@ -107,6 +113,7 @@ pub(super) const fn of(module: Module) -> Option<Identity> {
     match module {
         Module::Absent => None,
         Module::Sr => Some(SR),
+        Module::SrDualRate => Some(SR_DUAL_RATE),
         Module::Lr => Some(LR),
         Module::DirectAttachPassive => Some(DIRECT_ATTACH_PASSIVE),
         Module::DirectAttachActive => Some(DIRECT_ATTACH_ACTIVE),

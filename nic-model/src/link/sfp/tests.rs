@@ -142,6 +142,8 @@ fn linux_identifies_and_accepts_every_kind_of_module() {
     let optics = Identified::SrOrLr { multispeed: false };
     assert_eq!(of(Module::Sr), optics);
     assert_eq!(of(Module::Lr), optics);
+    let both = Identified::SrOrLr { multispeed: true };
+    assert_eq!(of(Module::SrDualRate), both);
     assert_eq!(of(Module::DirectAttachPassive), Identified::PassiveCable);
     assert_eq!(of(Module::DirectAttachActive), Identified::LimitingCable);
     assert_eq!(of(Module::Sx), Identified::Sx);
