@@ -5,6 +5,7 @@ mod filters;
 mod hostile;
 mod interrupts;
 mod jumbo;
+mod large_receive;
 mod link;
 mod pools;
 mod resets;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Scenario> {
         checksums::SCENARIOS,
         segmentation::SCENARIOS,
         jumbo::SCENARIOS,
+        large_receive::SCENARIOS,
         rings::SCENARIOS,
         interrupts::SCENARIOS,
         statistics::SCENARIOS,

@@ -25,6 +25,7 @@ pub const THEN: &[Test] = tests![
     an_address_comes_by_dhcp,
     ping_works_over_ipv4_and_ipv6,
     a_tcp_stream_comes_back_as_it_was,
+    a_tcp_stream_arrives_in_large_receives,
     a_tcp_stream_leaves_in_frames_that_are_right,
     jumbo_packets_come_back,
     a_vlan_interface_sends_and_receives,
@@ -179,6 +180,78 @@ fn a_tcp_stream_comes_back_as_it_was(machine: &mut Machine) -> Result<()> {
         ensure!(text.contains("4194304"), "over {host}: {text}");
     }
     Ok(())
+}
+
+fn a_tcp_stream_arrives_in_large_receives(machine: &mut Machine) -> Result<()> {
+    get_address(machine)?;
+    large_receive(machine, "on")?;
+    let before = coalesced(machine)?;
+    take_characters(machine)?;
+    let after = coalesced(machine)?;
+    let (segments, packets) = (after.0 - before.0, after.1 - before.1);
+    // Some 2900 segments, those with PSH apart.
+    ensure!(
+        packets > 0 && segments > 1000 && segments > 2 * packets,
+        "{segments} segments came in {packets} large receives"
+    );
+
+    large_receive(machine, "off")?;
+    let before = coalesced(machine)?;
+    take_characters(machine)?;
+    ensure!(coalesced(machine)? == before, "turned off, it goes on");
+    Ok(())
+}
+
+/// Turns large receive offload on or off, which resets the card.
+///
+/// While it is on, the driver must not take the whole first buffer of a packet for headers (legacy-rx), and the kernel
+/// must not coalesce by itself (GRO): ixgbe tells the kernel of segments of size 0 otherwise, or of none at all, which
+/// the kernel then calls a suspect driver in its log.
+fn large_receive(machine: &mut Machine, state: &str) -> Result<()> {
+    let gro = if state == "on" { "off" } else { "on" };
+    machine.sh(&format!(
+        "ethtool --set-priv-flags {INTERFACE} legacy-rx {state}
+         ethtool -K {INTERFACE} gro {gro} lro {state}"
+    ))?;
+    let features = machine.sh(&format!("ethtool -k {INTERFACE}"))?;
+    let found = field(&features, "large-receive-offload")?;
+    ensure!(found == state, "large receive offload is {found}");
+    machine::load(machine.world()?)
+}
+
+/// Receives 4 MiB of the character generator (RFC 864), and looks at each.
+fn take_characters(machine: &mut Machine) -> Result<()> {
+    const LEN: usize = 4 << 20;
+    // Lines of 72 characters, each beginning with the next of 95.
+    const PERIOD: usize = 95 * 74;
+    let ring = (b' '..=b'~').cycle();
+    let lines = (0..95).flat_map(|first| {
+        let line = ring.clone().skip(first).take(72);
+        line.chain(*b"\r\n")
+    });
+    let lines = String::from_utf8(lines.collect())?;
+    machine
+        .world()?
+        .guest()
+        .write_file("/tmp/lines", lines.as_bytes())?;
+    let shifted = LEN - PERIOD;
+    machine.sh(&format!(
+        "sleep 3 | nc {HOST} 19 | head -c {LEN} >/tmp/back
+         head -c {PERIOD} /tmp/back | cmp - /tmp/lines || exit 1
+         tail -c {shifted} /tmp/back >/tmp/shifted
+         head -c {shifted} /tmp/back | cmp - /tmp/shifted"
+    ))?;
+    Ok(())
+}
+
+/// Segments that were coalesced, and the packets that they have become.
+fn coalesced(machine: &mut Machine) -> Result<(u64, u64)> {
+    let statistics = machine.world()?.statistics()?;
+    let of = |name: &str| {
+        let value = statistics.get(name).copied();
+        value.with_context(|| format!("no counter {name}"))
+    };
+    Ok((of("hw_rsc_aggregated")?, of("hw_rsc_flushed")?))
 }
 
 fn a_tcp_stream_leaves_in_frames_that_are_right(machine: &mut Machine) -> Result<()> {

@@ -90,6 +90,27 @@ fn iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees(kernel: Kernel) -> 
             .agrees_since(&before, offload == "off")
             .with_context(|| format!("iperf3 {arguments} with segmentation {offload}"))?;
     }
+    // See `life::large_receive` for what else is set.
+    world.guest().sh(&format!(
+        "ethtool --set-priv-flags {INTERFACE} legacy-rx on
+         ethtool -K {INTERFACE} gro off lro on"
+    ))?;
+    machine::load(&mut world)?;
+    let before = world.statistics()?;
+    let moved = iperf3(&mut world, "--reverse")?;
+    let after = world.statistics()?;
+    let grown = |name: &str| {
+        let values = after.get(name).zip(before.get(name));
+        let grown = values.map(|(after, before)| after - before);
+        grown.with_context(|| format!("no {name}"))
+    };
+    let segments = grown("hw_rsc_aggregated")?;
+    let packets = grown("hw_rsc_flushed")?;
+    ensure!(moved > 10_000_000, "{moved} bytes in a second");
+    ensure!(
+        packets > 0 && segments > 4 * packets,
+        "{segments} segments came in {packets} large receives"
+    );
     Ok(())
 }
 

@@ -19,6 +19,10 @@ const MRQC_RSS: u32 = 1;
 const RXCSUM_PCSD: u32 = 1 << 13;
 const RXCTRL_RXEN: u32 = 1;
 const RDRXCTL_CRCSTRIP: u32 = 1 << 1;
+const RDRXCTL_RSCFRSTSIZE: u32 = 0x1F << 17;
+const RDRXCTL_RSCACKC: u32 = 1 << 25;
+/// At most 16 descriptors.
+const RSCCTL_RSCEN: u32 = 1 | 3 << 2;
 const SRRCTL_ADVANCED: u32 = 1 << 25;
 const SRRCTL_DROP_EN: u32 = 1 << 28;
 const DMATXCTL_TE: u32 = 1;
@@ -74,6 +78,8 @@ pub struct Config {
     pub drop_en: bool,
     /// Interrupts: vector 0 for queue pair 0, and so on; moderated to at most one in this many microseconds.
     pub interrupts: Option<u16>,
+    /// Coalesce the segments of TCP connections. Needs interrupts that are moderated, since their interval ends it.
+    pub large_receive: bool,
 }
 
 impl Default for Config {
@@ -92,6 +98,7 @@ impl Default for Config {
             multicast: Vec::new(),
             drop_en: false,
             interrupts: None,
+            large_receive: false,
         }
     }
 }
@@ -269,7 +276,9 @@ impl<D: Device> Driver<D> {
         };
         self.set_register(Reg::FCTRL, 0, FCTRL_BAM | promiscuous)?;
         self.set_up_multicast(&config.multicast)?;
-        self.modify(Reg::RDRXCTL, |value| value | RDRXCTL_CRCSTRIP)?;
+        self.modify(Reg::RDRXCTL, |value| {
+            (value & !RDRXCTL_RSCFRSTSIZE) | RDRXCTL_CRCSTRIP | RDRXCTL_RSCACKC
+        })?;
         self.set_register(Reg::MAXFRS, 0, u32::from(config.max_frame) << 16)?;
         if config.max_frame > 1518 {
             self.modify(Reg::HLREG0, |value| value | HLREG0_JUMBOEN)?;
@@ -361,6 +370,12 @@ impl<D: Device> Driver<D> {
             queue,
             SRRCTL_ADVANCED | drop_en | 4 << 8 | size,
         )?;
+        let coalesce = if config.large_receive {
+            RSCCTL_RSCEN
+        } else {
+            0
+        };
+        self.set_register(Reg::RSCCTL, queue, coalesce)?;
         self.set_register(Reg::RDH, queue, 0)?;
         self.set_register(Reg::RDT, queue, 0)?;
         let (strip, tags) = if config.vlan_strip {
@@ -450,6 +465,8 @@ fn check(config: &Config) -> Result<(), DriverError> {
         "a transmit buffer has at most 16 KiB"
     } else if config.rx_queues > 1 && config.rss.is_none() {
         "several receive queues need RSS"
+    } else if config.large_receive && matches!(config.interrupts, None | Some(0)) {
+        "large receives need moderated interrupts"
     } else {
         return Ok(());
     };

@@ -5,7 +5,7 @@
 //! card that another process serves over vfio-user ([`over_socket`]). Tests, benchmarks and host stacks use it; it is
 //! written from the datasheet's side and shares nothing with the model but the layouts of `ixgbe-spec`.
 //!
-//! Not implemented: header split, RSC, virtualisation, Flow Director, flow control, DCB.
+//! Not implemented: header split, virtualisation, Flow Director, flow control, DCB.
 #![forbid(unsafe_code)]
 
 mod bring_up;

@@ -1,4 +1,9 @@
 //! Receive rings (7.1.9), one-buffer advanced descriptors (7.1.6).
+//!
+//! The descriptors of a large receive need not be neighbours: each names the next (NEXTP), and other packets may lie
+//! between them (7.11.5). The card may write to all of its buffers until it is complete.
+
+use std::collections::BTreeMap;
 
 use ixgbe_spec::{
     descriptor::{
@@ -20,6 +25,8 @@ pub struct Received {
     pub queue: usize,
     /// Number of descriptors it took.
     pub descriptors: usize,
+    /// Packets on the cable that the card has coalesced into it; 0 if it was none of those (7.11).
+    pub coalesced: usize,
     /// Status and errors of its last descriptor.
     pub status: Status,
     /// Packet and RSS type of its last descriptor.
@@ -38,8 +45,22 @@ pub struct RxRing {
     len: usize,
     buffer_len: usize,
     tags: Tags,
+    /// The descriptor that is looked at next.
     next: usize,
-    tail: usize,
+    /// The oldest descriptor that has not gone back to the card.
+    oldest: usize,
+    /// The packets that have begun, by the descriptor with which they go on.
+    begun: BTreeMap<usize, Begun>,
+    /// Descriptors of complete packets that have not gone back to the card.
+    finished: Vec<bool>,
+}
+
+/// The beginning of a packet.
+#[derive(Debug, Default)]
+struct Begun {
+    /// Its descriptors, and the bytes in the buffer of each.
+    pieces: Vec<(usize, usize)>,
+    coalesced: usize,
 }
 
 /// What the card does with VLAN tags of a ring's packets.
@@ -70,7 +91,9 @@ impl RxRing {
             buffer_len,
             tags,
             next: 0,
-            tail: 0,
+            oldest: 0,
+            begun: BTreeMap::new(),
+            finished: vec![false; len],
         }
     }
 
@@ -98,61 +121,87 @@ impl RxRing {
         self.len == 0
     }
 
-    /// Gives all buffers to the card but one, as a ring that is not empty has to look.
+    /// Gives all buffers to the card but one.
     pub(crate) fn fill(&mut self, device: &mut dyn Device) -> Result<(), DriverError> {
         (0..self.len).for_each(|index| self.post(index));
         self.next = 0;
-        self.tail = self.len - 1;
+        self.oldest = 0;
+        self.begun.clear();
+        self.finished.fill(false);
         self.ring_doorbell(device)
     }
 
-    /// The next packet, if the card has completed one; its buffers go back to the card at once.
+    /// The next packet, if the card has completed one; its buffers go back to the card as soon as all before them do.
     ///
     /// # Errors
     /// The card could not be reached.
     pub fn receive(&mut self, device: &mut dyn Device) -> Result<Option<Received>, DriverError> {
-        let mut bytes = Vec::new();
-        let mut descriptors = 0;
         loop {
-            let index = (self.next + descriptors) % self.len;
+            let index = self.next;
             let offset = index * descriptor::SIZE;
-            let done = self.memory.load(offset + 8);
-            if descriptors == self.len || done & u64::from(Status::DD.bits()) == 0 {
+            // A finished one that has not gone back was seen already.
+            let seen = self.finished[index] || self.holds(index);
+            if seen || self.memory.load(offset + 8) & u64::from(Status::DD.bits()) == 0 {
                 return Ok(None);
             }
             let raw = self.memory.get(offset, descriptor::SIZE);
             let Ok(write_back) = WriteBack::read_from_bytes(&raw) else {
                 return Ok(None);
             };
+            let mut packet = self.begun.remove(&index).unwrap_or_default();
             let len = usize::from(write_back.length.get()).min(self.buffer_len);
-            bytes.extend_from_slice(&self.memory.get(self.buffer_offset(index), len));
-            descriptors += 1;
+            packet.pieces.push((index, len));
+            let count = usize::from(write_back.info().rsc_count());
+            packet.coalesced += count.saturating_sub(1);
+            self.next = (index + 1) % self.len;
             let status = write_back.status();
             if status.contains(Status::EOP) {
-                self.give_back(device, descriptors)?;
-                let stripped = self.tags == Tags::Strip && status.contains(Status::VP);
-                return Ok(Some(Received {
-                    bytes,
-                    queue: self.queue,
-                    descriptors,
-                    status,
-                    info: write_back.info(),
-                    hash: write_back.hash.get(),
-                    vlan: stripped.then(|| write_back.vlan.get()),
-                }));
+                return self.finish(device, &packet, &write_back).map(Some);
             }
+            let goes_on = if count > 0 {
+                (status.bits() >> 4 & 0xFFFF) as usize
+            } else {
+                self.next
+            };
+            self.begun.insert(goes_on, packet);
         }
     }
 
-    fn give_back(
+    /// Whether a descriptor is of a packet that has begun and is not complete.
+    fn holds(&self, index: usize) -> bool {
+        let mut pieces = self.begun.values().flat_map(|begun| &begun.pieces);
+        pieces.any(|(held, _)| *held == index)
+    }
+
+    /// A complete packet.
+    fn finish(
         &mut self,
         device: &mut dyn Device,
-        descriptors: usize,
-    ) -> Result<(), DriverError> {
-        (0..descriptors).for_each(|i| self.post((self.next + i) % self.len));
-        self.next = (self.next + descriptors) % self.len;
-        self.tail = (self.tail + descriptors) % self.len;
-        self.ring_doorbell(device)
+        packet: &Begun,
+        last: &WriteBack,
+    ) -> Result<Received, DriverError> {
+        let mut bytes = Vec::new();
+        for (index, len) in &packet.pieces {
+            bytes.extend_from_slice(&self.memory.get(self.buffer_offset(*index), *len));
+            self.finished[*index] = true;
+        }
+        while std::mem::take(&mut self.finished[self.oldest]) {
+            self.post(self.oldest);
+            self.oldest = (self.oldest + 1) % self.len;
+        }
+        self.ring_doorbell(device)?;
+        let status = last.status();
+        let stripped = self.tags == Tags::Strip && status.contains(Status::VP);
+        Ok(Received {
+            bytes,
+            queue: self.queue,
+            descriptors: packet.pieces.len(),
+            coalesced: packet.coalesced,
+            status,
+            info: last.info(),
+            hash: last.hash.get(),
+            vlan: stripped.then(|| last.vlan.get()),
+        })
     }
 
     fn post(&self, index: usize) {
@@ -163,7 +212,9 @@ impl RxRing {
     }
 
     fn ring_doorbell(&self, device: &mut dyn Device) -> Result<(), DriverError> {
-        let tail = u32::try_from(self.tail).map_err(|_| DriverError::Config("ring length"))?;
+        // One descriptor less than there are, as a ring that is not empty has to look.
+        let tail = (self.oldest + self.len - 1) % self.len;
+        let tail = u32::try_from(tail).map_err(|_| DriverError::Config("ring length"))?;
         Ok(device.write(Reg::RDT.offset(self.queue), tail)?)
     }
 }
