@@ -1,4 +1,9 @@
 //! The NVM: its words, the register that reads them, and the pins of its chip (6, 8.2.3.2).
+//!
+//! Software writes it by the pins alone: the 82599 has no register for that, and EEWR of later chips only holds what is
+//! written. What is written lasts as long as the server.
+//!
+//! Not implemented: the flash (its pins are granted and nobody answers), and the firmware's own ways to both.
 
 mod image;
 mod spi;
@@ -9,7 +14,7 @@ use ixgbe_spec::{
     nvm::{CORE_SECTION_POINTER, WORDS},
     register::{
         Reg,
-        bits::{eec, eerd},
+        bits::{eec, eerd, fla},
     },
 };
 
@@ -66,6 +71,10 @@ impl Nvm {
                 );
             }
             Reg::EEC => self.pins(regs),
+            Reg::FLA => {
+                let granted = if value & fla::REQ != 0 { fla::GNT } else { 0 };
+                regs.set(Reg::FLA, 0, value & !fla::GNT | granted | fla::SO);
+            }
             _ => {}
         }
     }

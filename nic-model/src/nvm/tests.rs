@@ -247,3 +247,16 @@ fn a_new_address_in_the_nvm_counts_from_the_next_reset_and_survives_it() {
     assert_eq!(world.read(0x05400), 0x0201_0002);
     assert_eq!(world.read(0x05404), 0x8000_0403);
 }
+
+#[test]
+fn the_pins_of_the_flash_are_granted_and_no_chip_answers() {
+    let mut world = World::cold();
+    world.set(Reg::FLA, 1 << 4);
+    assert_eq!(
+        world.get(Reg::FLA),
+        0x38,
+        "request, grant, and an output that nobody pulls down"
+    );
+    world.set(Reg::FLA, 0);
+    assert_eq!(world.get(Reg::FLA), 0x08);
+}

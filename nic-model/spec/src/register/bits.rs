@@ -78,6 +78,16 @@ pub mod eec {
     pub const GNT: u32 = 1 << 7;
 }
 
+/// Flash Access (8.2.3.2).
+pub mod fla {
+    /// Data from the flash.
+    pub const SO: u32 = 1 << 3;
+    /// Software asks for the pins.
+    pub const REQ: u32 = 1 << 4;
+    /// Software has the pins.
+    pub const GNT: u32 = 1 << 5;
+}
+
 /// EEPROM Read (8.2.3.2).
 pub mod eerd {
     /// Starts a read.

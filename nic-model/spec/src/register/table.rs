@@ -155,8 +155,8 @@ registers! {
     EERD Nvm Effect Works at [0x10014];
     /// EEPROM Write; of later chips, kept as storage.
     EEWR Nvm ReadWrite Stored at [0x10018];
-    /// Flash Access.
-    FLA Nvm ReadWrite Stored at [0x1001C];
+    /// Flash Access: SPI pins (3:0), request and grant (4, 5). There is no chip: its output stays high.
+    FLA Nvm ReadWrite Works at [0x1001C] reset 0x0000_0008 write 0x0000_0017;
     /// Manageability EEPROM Control: configuration done of port 0 (18) and 1 (19).
     EEMNGCTL Nvm ReadWrite Works at [0x10110] reset 0x000C_0000 write 0xFFF3_FFFF;
     /// Manageability EEPROM Data.
