@@ -1,7 +1,8 @@
 //! Receive: from the wire's frame to the ring's descriptors (7.1).
 //!
 //! # What is not implemented
-//! - Header replication (SRRCTL.DESCTYPE 4); a queue with it, or with a reserved type, drops.
+//! - Header replication (SRRCTL.DESCTYPE 3 and 4, as drivers know them from other cards of this family; the 82599
+//!   reserves them): a queue with one of them, or with another reserved type, drops.
 //! - FCoE offloads (7.13), LinkSec and IPsec (7.8, 7.12).
 //! - The RSS functions for IPv6 extension headers hash the addresses of the IPv6 header, and what a tunnel carries is
 //!   not looked at. NFS replies are not recognised.

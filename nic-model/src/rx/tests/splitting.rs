@@ -93,6 +93,54 @@ fn a_packet_without_known_headers_fills_the_header_buffer_if_all_are_split() {
 }
 
 #[test]
+fn a_packet_that_the_header_buffer_holds_lies_there_alone_if_all_are_split() {
+    let mut bench = Bench::splitting(SPLIT_ALWAYS, PSR_TCP_IPV4);
+    let frame = frame_to(OWN, 128);
+
+    bench.receive(&RxFrame::new(&frame));
+
+    let done = bench.written_back(0, 0);
+    assert!(done.status().contains(Status::DD | Status::EOP));
+    assert!(!done.info().sph());
+    assert_eq!(done.length.get(), 0);
+    assert_eq!(bench.header(0), frame);
+}
+
+#[test]
+fn recognised_headers_end_in_the_header_buffer_if_all_are_split() {
+    let mut bench = Bench::splitting(SPLIT_ALWAYS, PSR_TCP_IPV4);
+    let frame = tcp(&[7; 300]);
+
+    bench.receive(&RxFrame::new(&frame));
+
+    assert!(bench.written_back(0, 0).info().sph());
+    assert_eq!(bench.header(0), frame[..54]);
+    assert_eq!(bench.data(0, 0), frame[54..]);
+}
+
+#[test]
+fn headers_longer_than_their_buffer_fill_it_if_all_are_split() {
+    let mut bench = Bench::splitting(SPLIT_ALWAYS, PSR_TCP_IPV4);
+    bench.write(Reg::SRRCTL, 0, SPLIT_ALWAYS | 1 << 8 | 1);
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(PEER, OWN)
+        .ipv4([1, 2, 3, 4], [5, 6, 7, 8], 64)
+        .tcp(1, 2, 3, 4)
+        .options(&[etherparse::TcpOptionElement::Timestamp(1, 2)])
+        .unwrap()
+        .write(&mut frame, &[7; 100])
+        .unwrap();
+
+    bench.receive(&RxFrame::new(&frame));
+
+    let done = bench.written_back(0, 0);
+    assert!(done.status().contains(Status::HBO));
+    assert_eq!((done.info().sph(), done.info().header_len()), (true, 66));
+    assert_eq!(bench.bus.peek(header_buffer(0), 64), frame[..64]);
+    assert_eq!(bench.data(0, 0), frame[64..]);
+}
+
+#[test]
 fn headers_longer_than_their_buffer_are_told() {
     let mut bench = Bench::splitting(SPLIT, PSR_TCP_IPV4);
     bench.write(Reg::SRRCTL, 0, SPLIT | 1);
