@@ -60,6 +60,11 @@ impl LinuxWorld {
         &mut self.cable
     }
 
+    /// Both the guest and the cable's far end, for two threads.
+    pub fn guest_and_cable(&mut self) -> (&mut Guest, &mut ControlCable) {
+        (&mut self.guest, &mut self.cable)
+    }
+
     /// The server.
     pub fn server(&mut self) -> &mut Server {
         &mut self.server

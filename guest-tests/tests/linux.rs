@@ -8,13 +8,16 @@ macro_rules! tests {
 }
 
 mod linux {
+    pub mod addresses;
     pub mod classification;
+    pub mod endurance;
     pub mod life;
     pub mod link;
     pub mod machine;
     pub mod macvlan;
     pub mod module;
     pub mod nvm;
+    pub mod settings;
     pub mod tap;
     pub mod time;
 }
@@ -25,9 +28,9 @@ use guest_tests::{Run, runner, scenarios};
 use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
-    classification, life, link,
+    addresses, classification, endurance, life, link,
     machine::{self, Machine},
-    macvlan, module, nvm, tap, time,
+    macvlan, module, nvm, settings, tap, time,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -75,13 +78,17 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
             }));
         }
     }
-    let by_kernel = match kernel {
-        Kernel::Debian12 => &[],
-        Kernel::Debian13 | Kernel::Backports => classification::SINCE_6_12,
+    let (classification_too, endurance_too) = match kernel {
+        Kernel::Debian12 => (&[][..], &[][..]),
+        Kernel::Debian13 | Kernel::Backports => (classification::SINCE_6_12, endurance::LONG),
     };
     let after = [
         ("classification", classification::TESTS),
-        ("classification", by_kernel),
+        ("classification", classification_too),
+        ("addresses", addresses::TESTS),
+        ("settings", settings::TESTS),
+        ("endurance", endurance::TESTS),
+        ("endurance", endurance_too),
         ("link", link::TESTS),
         ("module", module::TESTS),
         ("nvm", nvm::TESTS),

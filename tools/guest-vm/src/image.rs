@@ -24,6 +24,7 @@ const DHCP: &str = include_str!("../assets/dhcp.sh");
 /// Programs in the guest, besides busybox' own.
 const PROGRAMS: &[&str] = &[
     "bash",
+    "bridge",
     "dash",
     "ethtool",
     "hwstamp_ctl",

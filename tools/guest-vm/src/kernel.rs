@@ -92,6 +92,7 @@ const MODULES: &[&str] = &[
     // Users of a NIC.
     "8021q",
     "bonding",
+    "bridge",
     "macvlan",
     "pktgen",
     "sch_mqprio",
