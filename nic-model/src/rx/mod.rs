@@ -603,7 +603,11 @@ impl Rings<'_> {
             payload,
             head: queue.head(payload.len(), &packet.outcome, progress),
         };
-        self.coalescing.take(self.queues, index, &arrival, hw)
+        let result = self.coalescing.take(self.queues, index, &arrival, hw);
+        if matches!(result, Err(Stop::Drop(_))) {
+            hw.bus.retire();
+        }
+        result
     }
 }
 

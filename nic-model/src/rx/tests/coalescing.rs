@@ -632,6 +632,18 @@ fn a_ring_that_cannot_be_written_loses_its_large_receive() {
     assert_eq!(bench.rx.coalescing_deadline(), None);
 }
 
+#[test]
+fn a_segment_that_is_lost_with_its_ring_is_not_repeated() {
+    let mut bench = Bench::coalescing();
+    bench.bus.refuse(RING..RING + 256);
+    let before = bench.bus.retired();
+
+    let verdict = bench.receive(&RxFrame::new(&Stream::new(80).next(&bytes(1, MSS))));
+
+    assert_eq!(verdict, Verdict::Dropped(DropReason::Dma));
+    assert_eq!(bench.bus.retired(), before + 1);
+}
+
 /// What comes on the wire.
 #[derive(Clone, Debug)]
 enum Act {
