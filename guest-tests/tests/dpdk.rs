@@ -1,6 +1,6 @@
 //! DPDK's ixgbe PMD in a virtual machine, driven by testpmd. No DPDK source is needed: testpmd is a Debian package.
 //!
-//! Not tested, since the model does not have it: LRO (RSC), VMDq, DCB, IPsec, SR-IOV.
+//! Not tested, since the model does not have it: LRO (RSC), DCB without pools, IPsec, SR-IOV.
 
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
@@ -17,12 +17,13 @@ mod dpdk {
     pub mod link;
     pub mod machine;
     pub mod offloads;
+    pub mod pools;
     pub mod testpmd;
 }
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dpdk::{address_filters, classification, forwarding, link, machine::Machine, offloads};
+use dpdk::{address_filters, classification, forwarding, link, machine::Machine, offloads, pools};
 use guest_tests::runner;
 use guest_vm::{TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
@@ -58,6 +59,7 @@ fn all() -> impl Iterator<Item = Test> {
         address_filters::TESTS,
         classification::TESTS,
         offloads::TESTS,
+        pools::TESTS,
         link::TESTS,
     ]
     .into_iter()

@@ -33,14 +33,19 @@ pub struct Testpmd<'a> {
 }
 
 impl<'a> Testpmd<'a> {
-    /// Starts testpmd with one core for its prompt and one to forward.
+    /// Starts testpmd with one core for its prompt and one to forward, unless `eal` says otherwise.
     pub(super) fn start(guest: &'a mut Guest, eal: &str, arguments: &str) -> Result<Self> {
+        let cores = if eal.contains("--lcores") {
+            ""
+        } else {
+            "--lcores 0,1"
+        };
         // By the library it writes whole lines although no terminal reads them.
         guest.sh(&format!(
             "rm -f /run/testpmd.*
              mkfifo /run/testpmd.in
              _STDBUF_O=L LD_PRELOAD=/usr/libexec/coreutils/libstdbuf.so \
-             dpdk-testpmd --lcores 0,1 --in-memory --no-telemetry -a {ADDRESS} \
+             dpdk-testpmd {cores} --in-memory --no-telemetry -a {ADDRESS} \
              --log-level=pmd.net.ixgbe.init:debug {eal} -- \
              --interactive --total-num-mbufs=8192 --port-topology=loop {arguments} \
              <>/run/testpmd.in >/run/testpmd.log 2>&1 &
