@@ -139,6 +139,8 @@ impl CardWorld {
     pub fn exchange(&mut self, frames: &[Vec<u8>]) -> Result<Vec<Received>> {
         let last = frames.last().context("no frame")?;
         let last = padded(last);
+        // Writes are posted; the cable has a way of its own to the server and could overtake them.
+        self.driver()?.register(Reg::STATUS, 0)?;
         self.cable.put(frames)?;
         let mut all = Vec::new();
         loop {
