@@ -142,6 +142,9 @@ impl Queue {
 
     /// Takes over TXDCTL.ENABLE. A queue that is disabled loses its contexts, and one that was stalled can go on after
     /// it.
+    ///
+    /// The card looks at the ring when TDT is written the next time: DPDK starts a queue again with a TDH of 0 and the
+    /// TDT of before, over descriptors that it has cleared, and writes TDT once the queue is enabled.
     pub fn set_enabled(&mut self, enabled: bool, index: usize, regs: &RegisterFile) {
         if enabled == self.enabled {
             return;
@@ -151,6 +154,7 @@ impl Queue {
         self.passing = false;
         self.contexts = [None; 2];
         self.set_ring(index, regs);
+        self.tail = self.head;
         self.set_head_write_back(index, regs);
     }
 

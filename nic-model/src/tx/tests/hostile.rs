@@ -86,6 +86,7 @@ fn a_ring_that_is_not_mapped_stalls_its_queue_until_it_is_enabled_anew() {
     world.write(Reg::TXDCTL, 0, 0);
     world.write(Reg::TDH, 0, 2);
     world.write(Reg::TXDCTL, 0, 1 << 25);
+    world.write(Reg::TDT, 0, 3);
     world.run();
     assert_eq!(world.sent(), [frame(60)]);
 }

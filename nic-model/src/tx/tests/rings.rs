@@ -7,6 +7,7 @@ use ixgbe_spec::{
 use proptest::prelude::*;
 
 use super::world::{RING_STRIDE, RINGS, World, frame, plain};
+use crate::faults::GuestFaults;
 
 #[test]
 fn a_frame_goes_out_and_its_descriptor_is_done() {
@@ -175,12 +176,35 @@ fn nothing_leaves_before_the_queue_and_transmit_are_enabled() {
     assert!(world.sent().is_empty());
 
     world.write(Reg::TXDCTL, 3, 1 << 25);
+    world.write(Reg::TDT, 3, 1);
     world.run();
     assert!(world.sent().is_empty());
 
     world.write(Reg::DMATXCTL, 0, 0x8100_0001);
     world.run();
     assert_eq!(world.sent().len(), 1);
+}
+
+#[test]
+fn a_queue_that_is_enabled_anew_waits_for_the_tail_and_forgets_what_was_in_its_ring() {
+    let mut world = World::with_ring(8);
+    (0..5).for_each(|_| world.send(0, &frame(60)));
+    world.run();
+    assert_eq!(world.sent().len(), 5);
+
+    // As DPDK stops and starts a queue.
+    world.write(Reg::TXDCTL, 0, 0);
+    world.write(Reg::TDH, 0, 0);
+    world.write(Reg::TXDCTL, 0, 1 << 25);
+    world.run();
+    assert!(world.sent().is_empty());
+    assert_eq!(world.regs.get(Reg::TDH, 0), 0);
+
+    world.write(Reg::TDT, 0, 0);
+    world.send(0, &frame(61));
+    world.run();
+    assert_eq!(world.sent(), [frame(61)]);
+    assert_eq!(world.faults, GuestFaults::default());
 }
 
 #[test]
@@ -393,6 +417,6 @@ proptest! {
         let expected: Vec<_> = lens.iter().map(|(len, _)| frame(*len)).collect();
         prop_assert_eq!(world.sent(), expected);
         prop_assert_eq!(world.regs.get(Reg::TDH, 0), world.regs.get(Reg::TDT, 0));
-        prop_assert_eq!(world.faults, crate::faults::GuestFaults::default());
+        prop_assert_eq!(world.faults, GuestFaults::default());
     }
 }
