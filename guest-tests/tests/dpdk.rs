@@ -1,6 +1,6 @@
 //! DPDK's ixgbe PMD in a virtual machine, driven by testpmd. No DPDK source is needed: testpmd is a Debian package.
 //!
-//! Not tested, since the model does not have it: LRO (RSC), DCB without pools, IPsec, SR-IOV.
+//! Not tested: DCB without pools, rate limits, time stamps, IPsec, SR-IOV.
 
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {

@@ -1,7 +1,7 @@
 //! What the card does for testpmd in passing: checksums, segmentation, VLAN tags.
 
 use anyhow::{Context, Result, bail, ensure};
-use etherparse::TransportHeader;
+use etherparse::{TcpHeader, TransportHeader};
 use guest_tests::{
     cable::Cable,
     card_world::MAC,
@@ -10,7 +10,7 @@ use guest_tests::{
 
 use super::{
     Test,
-    forwarding::take,
+    forwarding::{MULTI_SEGS, take},
     machine::{KernelDriver, Machine},
 };
 
@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = tests![
     csum_tells_wrong_checksums_and_sends_right_ones,
     csum_sends_a_long_tcp_packet_in_segments,
     vlan_tags_are_taken_from_what_comes_and_put_on_what_goes,
+    lro_joins_the_segments_of_a_tcp_stream,
 ];
 
 fn flow(source: &str, destination: &str) -> Result<Flow> {
@@ -166,5 +167,39 @@ fn vlan_tags_are_taken_from_what_comes_and_put_on_what_goes(machine: &mut Machin
         ensure!(tag == [0x81, 0, 0, 7], "{tag:02x?}");
         ensure!(frame.len() == padded(&frame).len() && frame.len() == 104);
     }
+    Ok(())
+}
+
+fn lro_joins_the_segments_of_a_tcp_stream(machine: &mut Machine) -> Result<()> {
+    let arguments = format!("--enable-lro --tx-offloads={MULTI_SEGS}");
+    let (mut testpmd, mut cable) = machine.testpmd(KernelDriver::UioPciGeneric, "", &arguments)?;
+    let log = testpmd.start_log();
+    ensure!(log.contains("enabling LRO mode"), "{log}");
+    testpmd.commands(["set fwd io", "set verbose 1", "start"])?;
+    let flow = flow("10.9.0.1", "10.9.0.2")?;
+    let payload: Vec<u8> = (0..5000_u32).map(|at| (at * 11).to_le_bytes()[0]).collect();
+    let segments = (0..)
+        .zip(payload.chunks(1000))
+        .map(|(number, part)| {
+            let mut header = TcpHeader::new(0, 0, 0x1000 + 1000 * number, 0x2000);
+            (header.ack, header.psh) = (true, number == 4);
+            flow.tcp_with(PEER, MAC, header, part)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    cable.put(&segments)?;
+    let sent = take(&mut cable, 2)?;
+    let packets = testpmd.packets()?;
+    // The one with PSH stands alone (7.11.1).
+    let lengths: Vec<_> = packets.keys().copied().collect();
+    ensure!(lengths == [1054, 4054], "packets of {lengths:?} bytes");
+    // testpmd forwards the first four as one frame: a card sends what it is given.
+    let [joined, last] = &sent[..] else {
+        bail!("{} frames", sent.len());
+    };
+    ensure!(
+        joined.get(54..) == payload.get(..4000) && joined.get(..14) == segments[0].get(..14),
+        "the frame that left is another"
+    );
+    ensure!(*last == segments[4], "the last segment is another");
     Ok(())
 }

@@ -148,6 +148,19 @@ impl<'a> Testpmd<'a> {
         }
     }
 
+    /// Waits until an extended statistic is as `done` wants it.
+    pub fn wait_for_xstat(&mut self, name: &str, done: impl Fn(u64) -> bool) -> Result<u64> {
+        let begun = Instant::now();
+        loop {
+            let value = self.xstats()?.get(name).copied();
+            let value = value.with_context(|| format!("no {name}"))?;
+            if done(value) {
+                return Ok(value);
+            }
+            ensure!(begun.elapsed() < PATIENCE, "{name} stays at {value}");
+        }
+    }
+
     /// Waits until what a command says contains `text`.
     pub fn wait_until_said(&mut self, command: &str, text: &str) -> Result<String> {
         let begun = Instant::now();
