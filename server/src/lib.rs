@@ -15,4 +15,5 @@ pub mod irq;
 pub mod message_dma;
 pub mod polling;
 pub mod signals;
+mod unmodelled;
 pub mod worker;

@@ -6,6 +6,7 @@ mod support;
 
 use std::{fs::File, os::fd::AsFd, thread};
 
+use ixgbe_spec::register::Reg;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
@@ -231,4 +232,20 @@ fn a_thousand_clients_come_and_go_and_leave_no_descriptor_behind() {
     let mut client = server.client();
     client.device_info().unwrap();
     assert_eq!(server.descriptors(), before);
+}
+
+#[test]
+fn registers_that_are_only_stored_are_told_of_once() {
+    let server = Server::start_with(&["--wire", "null", "--log", "debug"]);
+    let mut client = server.client();
+    for reg in [Reg::DCA_CTRL, Reg::STATUS, Reg::DCA_CTRL, Reg::FACTPS] {
+        let offset = u64::from(reg.offset(0));
+        client.region_read(0, offset, &mut [0; 4]).unwrap();
+    }
+
+    let first = server.wait_for_log("not modelled");
+    let second = server.wait_for_log("not modelled");
+
+    assert!(first.contains("DCA_CTRL"), "{first}");
+    assert!(second.contains("FACTPS"), "{second}");
 }

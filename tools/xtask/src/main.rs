@@ -5,6 +5,7 @@
 mod bench;
 mod binaries;
 mod cable;
+mod coverage;
 mod demo;
 mod nic;
 mod privileges;
@@ -47,6 +48,8 @@ enum Command {
     Demo(DemoArguments),
     /// Check formatting, lints and documentation and run all tests; the last line is `N passed, N failed`
     Test(TestArguments),
+    /// Write docs/datasheet-coverage.md anew from the register table
+    Coverage,
     /// Measure, and write the results to bench/NAME.json in the target folder
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -149,6 +152,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 binaries.server.display(),
                 binaries.ixgbectl.display()
             );
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Coverage => {
+            coverage::write(&binaries::workspace())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(BenchCommand::Guest(arguments)) => {

@@ -1,8 +1,10 @@
 //! The register table: its rows, and the way from an offset to a row.
 
 pub mod bits;
+mod gap;
 mod table;
 
+pub use gap::Gap;
 pub use table::Reg;
 
 use table::{COUNT, ROWS};
@@ -77,7 +79,7 @@ pub enum Chapter {
 pub enum Coverage {
     /// It does what the datasheet says.
     Works,
-    /// It holds what is written and nothing follows from it.
+    /// It holds what is written and nothing follows from it; [`Reg::gap`] tells why.
     Stored,
 }
 

@@ -1,0 +1,92 @@
+//! What is missing behind the registers that the model only stores.
+
+use super::{Chapter, Coverage, Reg};
+
+/// Why a register of [`Coverage::Stored`] is only stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// To hold what is written is all that a driver can notice; why.
+    Enough(&'static str),
+    /// On the card something follows from it; what is missing here.
+    Missing(&'static str),
+}
+
+impl Gap {
+    /// The reason.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Enough(reason) | Self::Missing(reason) => reason,
+        }
+    }
+}
+
+impl Reg {
+    /// Why the register is only stored; `None` if it works.
+    #[must_use]
+    pub const fn gap(self) -> Option<Gap> {
+        use Gap::{Enough, Missing};
+        let row = self.row();
+        if matches!(row.coverage, Coverage::Works) {
+            return None;
+        }
+        Some(match self {
+            Self::LEDCTL => Enough("there is no LED to see"),
+            Self::TSSDP | Self::FREQOUT0 | Self::FREQOUT1 => {
+                Enough("the clock's pins lead nowhere")
+            }
+            Self::EITRSEL => {
+                Enough("it chooses among moderation registers of VFs, which are missing")
+            }
+            Self::RSCINT | Self::RSCCTL | Self::RSCDBU => Missing("receive side coalescing"),
+            Self::LLITHRESH | Self::IMIR | Self::IMIREXT | Self::IMIRVP => {
+                Missing("low latency interrupts of these filters, and their credits")
+            }
+            Self::RXFECCERR0
+            | Self::RXDBUECC
+            | Self::PBRXECC
+            | Self::PBTXECC
+            | Self::TXDBUEST
+            | Self::RXDBUEST => Enough("memory here has no ECC errors"),
+            Self::DROPEN => Missing("dropping by traffic class"),
+            Self::MTQC | Self::TXPBSIZE | Self::TXPBTHRESH => {
+                Missing("transmit packet buffers of several traffic classes or pools")
+            }
+            Self::DTXMXSZRQ => Enough("it bounds requests on PCIe, of which there are none"),
+            Self::TXLLQ => Enough("every queue is served with the least latency"),
+            Self::MNGTXMAP => Enough("there is no management controller"),
+            _ => match row.chapter {
+                Chapter::Dca => Enough("hints where data goes in the host's caches"),
+                Chapter::Diagnostic => {
+                    Enough("windows into the card's own memories, which drivers only dump")
+                }
+                Chapter::Fcoe => Enough("the NVM says that there is no FCoE"),
+                Chapter::Security => {
+                    Enough("SECTXSTAT and SECRXSTAT say that LinkSec and IPsec are fused off")
+                }
+                Chapter::Pcie => {
+                    Enough("tuning and diagnosis of the PCIe link, which is a socket here")
+                }
+                Chapter::Firmware => Enough("no management firmware runs"),
+                Chapter::Mac => {
+                    Enough("tuning and status of a serial link that is made of nothing")
+                }
+                Chapter::Nvm => Missing("these paths to NVM and flash"),
+                Chapter::Dcb => Missing("data centre bridging"),
+                Chapter::Virtualisation => Missing("pools and virtual functions"),
+                Chapter::FlowControl => Missing("sending PAUSE and priority flow control"),
+                Chapter::Wakeup => Missing("wake-up and management filters"),
+                Chapter::TimeSync => {
+                    Missing("target times, clock output and auxiliary time stamps")
+                }
+                Chapter::Statistics => Missing("the function that it counts"),
+                Chapter::Filter => Missing("pools and traffic classes"),
+                Chapter::General
+                | Chapter::Interrupt
+                | Chapter::Receive
+                | Chapter::Transmit
+                | Chapter::Time => Missing("its effect"),
+            },
+        })
+    }
+}
