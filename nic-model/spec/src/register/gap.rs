@@ -32,13 +32,10 @@ impl Reg {
         }
         Some(match self {
             Self::LEDCTL => Enough("there is no LED to see"),
-            Self::TSSDP | Self::FREQOUT0 | Self::FREQOUT1 => {
-                Enough("the clock's pins lead nowhere")
-            }
+            Self::TSSDP => Enough("the clock's pins lead nowhere"),
             Self::EITRSEL => {
                 Enough("it chooses among moderation registers of VFs, which are missing")
             }
-            Self::RSCINT | Self::RSCCTL | Self::RSCDBU => Missing("receive side coalescing"),
             Self::LLITHRESH | Self::IMIR | Self::IMIREXT | Self::IMIRVP => {
                 Missing("low latency interrupts of these filters, and their credits")
             }
@@ -73,14 +70,14 @@ impl Reg {
                 }
                 Chapter::Nvm => Missing("these paths to NVM and flash"),
                 Chapter::Dcb => Missing("data centre bridging"),
-                Chapter::Virtualisation => Missing("pools and virtual functions"),
-                Chapter::FlowControl => Missing("sending PAUSE and priority flow control"),
-                Chapter::Wakeup => Missing("wake-up and management filters"),
-                Chapter::TimeSync => {
-                    Missing("target times, clock output and auxiliary time stamps")
+                Chapter::Virtualisation => Missing("virtual functions and their mailbox"),
+                Chapter::FlowControl => {
+                    Missing("priority flow control, and what asymmetric PAUSE tunes")
                 }
+                Chapter::Wakeup => Missing("wake-up and management filters"),
+                Chapter::TimeSync => Enough("the clock's pins lead nowhere"),
                 Chapter::Statistics => Missing("the function that it counts"),
-                Chapter::Filter => Missing("pools and traffic classes"),
+                Chapter::Filter => Missing("its effect"),
                 Chapter::General
                 | Chapter::Interrupt
                 | Chapter::Receive
