@@ -64,6 +64,8 @@ pub(super) struct Queue {
     /// First descriptor that is not done.
     head: u32,
     tail: u32,
+    /// TDT was written since the queue was disabled.
+    rung: bool,
     head_write_back: Option<Iova>,
     contexts: [Option<Context>; 2],
     /// Fetched descriptors; those from `next` on are not done, and the first of them is that at `head`.
@@ -84,6 +86,7 @@ impl Queue {
             len,
             head,
             tail,
+            rung,
             head_write_back,
             contexts,
             fetched,
@@ -97,6 +100,7 @@ impl Queue {
         *len = 0;
         *head = 0;
         *tail = 0;
+        *rung = false;
         *head_write_back = None;
         *contexts = [None; 2];
         fetched.clear();
@@ -113,6 +117,7 @@ impl Queue {
     /// Takes over TDT, the doorbell.
     pub fn set_tail(&mut self, tail: u32, faults: &mut GuestFaults) {
         self.tail = tail;
+        self.rung = true;
         if self.len != 0 && tail >= self.len {
             faults.tail_past_end += 1;
             self.tail = tail % self.len;
@@ -143,7 +148,7 @@ impl Queue {
     /// Takes over TXDCTL.ENABLE. A queue that is disabled loses its contexts, and one that was stalled can go on after
     /// it.
     ///
-    /// The card looks at the ring when TDT is written the next time: DPDK starts a queue again with a TDH of 0 and the
+    /// A TDT from before the queue was disabled is no doorbell any more: DPDK starts a queue again with a TDH of 0 and the
     /// TDT of before, over descriptors that it has cleared, and writes TDT once the queue is enabled.
     pub fn set_enabled(&mut self, enabled: bool, index: usize, regs: &RegisterFile) {
         if enabled == self.enabled {
@@ -154,7 +159,10 @@ impl Queue {
         self.passing = false;
         self.contexts = [None; 2];
         self.set_ring(index, regs);
-        self.tail = self.head;
+        if !self.rung {
+            self.tail = self.head;
+        }
+        self.rung &= enabled;
         self.set_head_write_back(index, regs);
     }
 
