@@ -16,6 +16,8 @@ pub struct GuestFaults {
     pub descriptor: u64,
     /// A transmit offload whose context contradicts the frame (MSS 0, header longer than the frame, ...).
     pub offload: u64,
+    /// A frame that its VM pool may not send (PFVFTE, PFVFSPOOF), or with no room for both addresses in it.
+    pub pool: u64,
     /// An access of a width or alignment that no register has.
     pub register_access: u64,
 }

@@ -25,6 +25,11 @@ pub(crate) enum Wake {
     Yes,
 }
 
+/// Whether any filter is on.
+pub(crate) fn is_armed(regs: &RegisterFile) -> bool {
+    regs.get(Reg::WUFC, 0) != 0
+}
+
 /// A frame arrives while the function sleeps; `kind` is that of its address if the address filters let it in.
 pub(crate) fn frame(bytes: &[u8], kind: Option<Kind>, regs: &mut RegisterFile) -> Wake {
     let by_address = match kind {

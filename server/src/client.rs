@@ -9,7 +9,6 @@ use crate::{
     device::{self, Card, InFlight, Served},
     events::{Registry, Source, Watched},
     message_dma::Command,
-    unmodelled::Unmodelled,
 };
 
 /// Messages that are served in one turn. A burst of register writes does not keep frames waiting for longer.
@@ -20,7 +19,6 @@ const MESSAGES_PER_TURN: u32 = 128;
 pub struct Client {
     session: Watched<Session>,
     in_flight: InFlight,
-    unmodelled: Unmodelled,
     more: bool,
 }
 
@@ -38,7 +36,6 @@ impl Client {
         Ok(Self {
             session: registry.watch(session, Source::Session)?,
             in_flight: InFlight::new(),
-            unmodelled: Unmodelled::default(),
             more: false,
         })
     }
@@ -63,7 +60,6 @@ impl Client {
         let mut served = Served {
             card,
             in_flight: &mut self.in_flight,
-            unmodelled: &mut self.unmodelled,
         };
         let Progress { more, .. } = self.session.get_mut().receive(&mut served)?;
         self.more = more;

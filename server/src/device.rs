@@ -16,7 +16,7 @@ use vfio_user::{
 };
 use vm_memory::Permissions;
 
-use crate::{bus::ClientBus, irq::IrqIndex, message_dma::Serial, unmodelled::Unmodelled};
+use crate::{bus::ClientBus, irq::IrqIndex, message_dma::Serial};
 
 /// Index of configuration space among the regions (`VFIO_PCI_CONFIG_REGION_INDEX`).
 const CONFIG_REGION: u32 = 7;
@@ -87,7 +87,6 @@ pub type InFlight = BTreeMap<RequestId, Serial>;
 pub(crate) struct Served<'a, 'card> {
     pub(crate) card: &'a mut Card<'card>,
     pub(crate) in_flight: &'a mut InFlight,
-    pub(crate) unmodelled: &'a mut Unmodelled,
 }
 
 /// A place that the client can read and write.
@@ -111,9 +110,6 @@ impl Place {
 impl Device for Served<'_, '_> {
     fn region_read(&mut self, region: u32, offset: u64, data: &mut [u8]) -> Result<(), Errno> {
         let place = Place::new(region, offset)?;
-        if let Place::Bar(Bar::Csr, offset) = place {
-            self.unmodelled.touched(offset);
-        }
         self.card.with(|port, context| match place {
             Place::Bar(bar, offset) => port.bar_read(bar, offset, data, context),
             Place::Config(offset) => port.config_read(offset, data),
@@ -126,9 +122,6 @@ impl Device for Served<'_, '_> {
 
     fn region_write(&mut self, region: u32, offset: u64, data: &[u8]) -> Result<(), Errno> {
         let place = Place::new(region, offset)?;
-        if let Place::Bar(Bar::Csr, offset) = place {
-            self.unmodelled.touched(offset);
-        }
         self.card.with(|port, context| match place {
             Place::Bar(bar, offset) => port.bar_write(bar, offset, data, context),
             Place::Config(offset) => port.config_write(offset, data, context),

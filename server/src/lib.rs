@@ -15,5 +15,4 @@ pub mod irq;
 pub mod message_dma;
 pub mod polling;
 pub mod signals;
-mod unmodelled;
 pub mod worker;

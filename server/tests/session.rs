@@ -243,8 +243,8 @@ fn registers_that_are_only_stored_are_told_of_once() {
         client.region_read(0, offset, &mut [0; 4]).unwrap();
     }
 
-    let first = server.wait_for_log("not modelled");
-    let second = server.wait_for_log("not modelled");
+    let first = server.wait_for_log("only stored");
+    let second = server.wait_for_log("only stored");
 
     assert!(first.contains("DCA_CTRL"), "{first}");
     assert!(second.contains("FACTPS"), "{second}");

@@ -4,7 +4,7 @@
 //! interrupt in a fraction of it. An emulated processor takes many times as long: the interval is over before the
 //! driver has enabled the vector again, and the next interrupt would come at once, always. So a vector that is enabled
 //! again rests for twice as long as the driver took, so that no more than a third of the time goes into interrupts, and
-//! for twice the interval at most. A fast driver sees the interval alone.
+//! for twice the interval at most. A driver that takes less than a third of the interval sees the interval alone.
 
 use ixgbe_spec::register::{Reg, bits::eitr};
 

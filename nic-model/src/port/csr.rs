@@ -11,25 +11,45 @@ use ixgbe_spec::{
 use super::{Bar, Context, Port, access::Access, reset::Reset};
 use crate::{firmware, timer::Timers};
 
-/// Offsets without a register that software has touched; each is logged once.
+/// Places that software has touched and that are not fully modelled: registers that are only stored, each told of once
+/// in the log, and offsets without a register, the same.
 #[derive(Debug)]
-pub(super) struct UnknownOffsets(Box<[bool]>);
+pub(super) struct Unmodelled {
+    registers: Box<[bool]>,
+    offsets: Box<[bool]>,
+}
 
-impl Default for UnknownOffsets {
+impl Default for Unmodelled {
     fn default() -> Self {
-        Self(vec![false; (CSR_SPACE / 4) as usize].into_boxed_slice())
+        Self {
+            registers: vec![false; Reg::ALL.len()].into_boxed_slice(),
+            offsets: vec![false; (CSR_SPACE / 4) as usize].into_boxed_slice(),
+        }
     }
 }
 
-impl UnknownOffsets {
-    fn note(&mut self, offset: u32) {
-        if let Some(seen) = self.0.get_mut((offset / 4) as usize)
-            && !*seen
+impl Unmodelled {
+    /// Software touches a register.
+    fn touched(&mut self, reg: Reg) {
+        if let Some(gap) = reg.gap()
+            && is_first(self.registers.get_mut(reg as usize))
         {
-            *seen = true;
+            let name = reg.row().name;
+            tracing::debug!("{name} is only stored: {}", gap.reason());
+        }
+    }
+
+    /// Software touches an offset where no register is.
+    fn missed(&mut self, offset: u32) {
+        if is_first(self.offsets.get_mut((offset / 4) as usize)) {
             tracing::debug!("no register at {offset:#07x}: it reads 0 and keeps nothing");
         }
     }
+}
+
+/// Whether a place is told of for the first time; from now on it is not.
+fn is_first(told: Option<&mut bool>) -> bool {
+    told.is_some_and(|told| !std::mem::replace(told, true))
 }
 
 impl Port {
@@ -105,9 +125,10 @@ impl Port {
 
     fn read_register(&mut self, offset: u32, context: &Context<'_>) -> u32 {
         let Some((reg, index)) = Reg::decode(offset) else {
-            self.unknown.note(offset);
+            self.unmodelled.missed(offset);
             return 0;
         };
+        self.unmodelled.touched(reg);
         let now = context.now;
         let regs = &mut self.regs;
         match reg.row().chapter {
@@ -123,9 +144,10 @@ impl Port {
     /// A write of the bytes of `value` that `mask` selects; the others are 0 in `value`.
     fn write_register(&mut self, offset: u32, value: u32, mask: u32, context: &mut Context<'_>) {
         let Some((reg, index)) = Reg::decode(offset) else {
-            self.unknown.note(offset);
+            self.unmodelled.missed(offset);
             return;
         };
+        self.unmodelled.touched(reg);
         let old = self.regs.get(reg, index);
         let new = match reg.row().access {
             Kind::ReadWrite => self.regs.write(reg, index, old & !mask | value),

@@ -29,7 +29,7 @@ use crate::{
     wire::{Capabilities, RxFrame, TxFrame, Wire, WireBusy},
 };
 use bus_master::NotMaster;
-use csr::UnknownOffsets;
+use csr::Unmodelled;
 use reset::Reset;
 use switch::Switch;
 
@@ -116,7 +116,7 @@ pub struct Port {
     faults: GuestFaults,
     /// The register that IODATA stands for.
     ioaddr: u32,
-    unknown: UnknownOffsets,
+    unmodelled: Unmodelled,
 }
 
 impl Port {
@@ -136,7 +136,7 @@ impl Port {
             tx: Transmit::default(),
             faults: GuestFaults::default(),
             ioaddr: 0,
-            unknown: UnknownOffsets::default(),
+            unmodelled: Unmodelled::default(),
             config,
         };
         port.reset_by(Reset::Bus, &NotMaster);
@@ -239,7 +239,7 @@ impl Port {
     /// while transmit is looped back in the MAC, it does not get into the port.
     pub fn receive(&mut self, frame: &RxFrame<'_>, context: &mut Context<'_>) -> Verdict {
         let linked = self.link.is_up() && self.link.is_lit();
-        if linked && !self.pci.is_powered() {
+        if linked && !self.pci.is_powered() && wakeup::is_armed(&self.regs) {
             let bytes = [frame.head, frame.body].concat();
             let kind = self.rx.accepts(&bytes, &self.regs);
             let wake = wakeup::frame(&bytes, kind, &mut self.regs);

@@ -42,7 +42,7 @@ impl Port {
             tx,
             ioaddr,
             faults: _,
-            unknown: _,
+            unmodelled: _,
         } = self;
         let extended_vlan = regs.get(Reg::CTRL_EXT, 0) & ctrl_ext::EXTENDED_VLAN;
         for reg in Reg::ALL {

@@ -87,6 +87,7 @@ fn model(faults: &GuestFaults) -> impl Iterator<Item = (Cow<'static, str>, u64)>
         ring_length,
         descriptor,
         offload,
+        pool,
         register_access,
     } = *faults;
     [
@@ -96,6 +97,7 @@ fn model(faults: &GuestFaults) -> impl Iterator<Item = (Cow<'static, str>, u64)>
         ("model.ring_length", ring_length),
         ("model.descriptor", descriptor),
         ("model.offload", offload),
+        ("model.pool", pool),
         ("model.register_access", register_access),
     ]
     .into_iter()

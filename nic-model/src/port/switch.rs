@@ -1,7 +1,7 @@
 //! The switch between the VM pools of a port (7.10.3.4), and what it does not let pools send (7.10.3.9).
 //!
 //! Choices where the datasheet leaves one:
-//! - What a pool may not send (PFVFTE, anti-spoofing) is taken from its ring and lost.
+//! - What a pool may not send (PFVFTE, anti-spoofing) is taken from its ring, lost, and counted.
 //! - Frames without VLAN tag pass VLAN anti-spoofing.
 //! - Where the switch is on, the model completes checksums and segments itself.
 
@@ -108,16 +108,16 @@ impl Egress for Switch<'_> {
         let window = frame.head.get(..WINDOW).unwrap_or(frame.head);
         let headers = Headers::parse(window, frame.len(), &settings(hw.regs));
         let Some((to, from)) = addresses(window) else {
-            return Ok(Reach::Nowhere);
+            return Ok(lost(hw));
         };
         if !PoolSet::of_pair(Reg::PFVFTE, 0, hw.regs).contains(source) {
-            return Ok(Reach::Nowhere);
+            return Ok(lost(hw));
         }
         if spoofs(source, from, headers.tag, hw.regs) {
             if PoolSet::of_pair(Reg::VMECM, 0, hw.regs).contains(source) {
                 hw.regs.count(Reg::SSVPC, 0, 1);
             }
-            return Ok(Reach::Nowhere);
+            return Ok(lost(hw));
         }
         let targets = self.targets(to, headers.tag, source, hw.regs);
         if targets.pools.is_empty() {
@@ -145,6 +145,12 @@ impl Egress for Switch<'_> {
         self.rx.loop_back(&copy, targets.pools, hw);
         Ok(reach)
     }
+}
+
+/// What becomes of a frame that must not be sent.
+fn lost(hw: &mut Hw<'_>) -> Reach {
+    hw.faults.pool += 1;
+    Reach::Nowhere
 }
 
 /// Destination and source address.

@@ -14,8 +14,7 @@
 //! - An L4 checksum or segmentation that the wire does is not repeated here ([`Capabilities`]).
 //! - The segments of one packet count one by one against the budget of a step, so that an MSS of 1 costs others nothing.
 //!
-//! Not implemented: `LinkSec`, `IPsec` and `FCoE` offloads, DCB
-//! arbitration, rate limits, the sequence numbers of TDWBAL.
+//! Not implemented: `LinkSec`, `IPsec` and `FCoE` offloads, DCB arbitration, rate limits, the sequence numbers of TDWBAL.
 
 mod counters;
 mod cursor;

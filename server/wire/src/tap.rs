@@ -68,8 +68,8 @@ const GSO_ECN: u8 = 0x80;
 ///
 /// It takes checksums and TCP segmentation off the port, and hands the kernel's own large frames to the port as the
 /// segments that they would be on a cable. The carrier follows the administrative state of the interface (`ip link
-/// set NAME up`), which is looked at once a second; that of the interface follows the port's transmitter. When the device is deleted, the carrier goes and nothing more
-/// passes; the descriptor is closed.
+/// set NAME up`), which is looked at once a second; that of the interface follows the port's transmitter. When the
+/// device is deleted, the carrier goes and nothing more passes; the descriptor is closed.
 #[derive(Debug)]
 pub struct Tap {
     name: String,

@@ -143,6 +143,20 @@ fn an_unknown_offset_is_logged_once() {
     assert!(lines[0].contains("0x1fffc"), "{lines:?}");
 }
 
+#[test]
+fn a_register_that_is_only_stored_is_logged_once_and_one_that_works_never() {
+    let log = Log::default();
+    let mut world = World::enabled();
+    tracing::subscriber::with_default(log.clone(), || {
+        world.get(Reg::DCA_CTRL);
+        world.set(Reg::DCA_CTRL, 1);
+        world.get(Reg::STATUS);
+    });
+    let lines = log.0.lock().unwrap();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("DCA_CTRL"), "{lines:?}");
+}
+
 /// Keeps the messages of events.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);

@@ -238,6 +238,7 @@ fn a_pool_that_may_not_transmit_sends_nothing() {
 
     assert_eq!(world.wire.frames, [frame(mac(0), OUTSIDE, 100)]);
     assert_eq!(world.get(Reg::TXDGPC), 1);
+    assert_eq!(world.port.faults().pool, 1);
 }
 
 #[test]
@@ -259,6 +260,8 @@ fn a_source_address_of_another_pool_is_dropped_and_counted_if_it_is_looked_at() 
     let expected = [spoofed.clone(), spoofed, frame(mac(1), OUTSIDE, 1000)];
     assert_eq!(world.wire.frames, expected);
     assert_eq!(world.get(Reg::SSVPC), 1);
+    // With those that VMECM does not count.
+    assert_eq!(world.port.faults().pool, 2);
 }
 
 #[test]
