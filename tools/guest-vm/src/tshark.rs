@@ -2,11 +2,11 @@
 
 use std::process::Stdio;
 
-use crate::archive::{PackageRoot, PackageSet};
+use crate::archive::PackageSet;
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::process::Program;
-use crate::userland::{loader, loader_arguments};
+use crate::userland::Userland;
 
 const PACKAGES: PackageSet = PackageSet {
     name: "tshark",
@@ -38,13 +38,9 @@ pub fn tshark(cache: &Cache) -> Result<Program> {
         return Ok(host);
     }
     let _lock = cache.lock()?;
-    let root = PackageRoot::prepare(cache, &PACKAGES)?.path;
-    Ok(Program {
-        executable: loader(&root),
-        prefix: loader_arguments(&root, &root.join("usr/bin").join(NAME)),
-        env: vec![(
-            "WIRESHARK_DATA_DIR".into(),
-            root.join("usr/share/wireshark").into(),
-        )],
-    })
+    let unpacked = Userland::unpacked(cache, &PACKAGES)?;
+    let mut program = unpacked.program(NAME)?;
+    let data = unpacked.path("usr/share/wireshark");
+    program.env.push(("WIRESHARK_DATA_DIR".into(), data.into()));
+    Ok(program)
 }
