@@ -1,8 +1,7 @@
 //! Receive: from the wire's frame to the ring's descriptors (7.1).
 //!
 //! # What is not implemented
-//! - Header replication (SRRCTL.DESCTYPE 3 and 4, as drivers know them from other cards of this family; the 82599
-//!   reserves them): a queue with one of them, or with another reserved type, drops.
+//! - The reserved descriptor types (SRRCTL.DESCTYPE 3, 6 and 7): a queue with one of them drops.
 //! - FCoE offloads (7.13), LinkSec and IPsec (7.8, 7.12).
 //! - The RSS functions for IPv6 extension headers hash the addresses of the IPv6 header, and what a tunnel carries is
 //!   not looked at. NFS replies are not recognised.

@@ -326,10 +326,11 @@ impl Queue {
             let taken = self.take(hw)?;
             let start = progress.done;
             let head = self.head(payload.len(), outcome, progress);
-            let split = start + head.len;
+            let split = start + head.split;
             let end = payload.len().min(split + self.buffer_len);
             if head.len > 0 {
-                self.copy(payload, start..split, taken.header_buffer(), hw);
+                let headers = start..start + head.len;
+                self.copy(payload, headers, taken.header_buffer(), hw);
             }
             self.copy(payload, split..end, taken.packet_buffer(), hw);
             let last = end == payload.len();

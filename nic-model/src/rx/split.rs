@@ -1,4 +1,7 @@
 //! Header split: headers into one buffer, payload into another (7.1.10).
+//!
+//! Header replication, which drivers know by SRRCTL.DESCTYPE 4, is as in the cards before and after this one: a packet
+//! longer than the header buffer fills it with its beginning, and lies in the packet buffer as a whole.
 
 use ixgbe_spec::{
     descriptor::rx::{Info, Status},
@@ -14,6 +17,8 @@ pub(crate) enum Split {
     Recognised,
     /// All packets; of the others the header buffer takes as much as it holds.
     Always,
+    /// None, but the beginning of packets that are longer than the header buffer is there as well.
+    ReplicateLarge,
 }
 
 /// First byte behind the headers after which PSRTYPE allows a split; 0 if there are none.
@@ -46,6 +51,8 @@ pub(crate) fn boundary(headers: &Headers, types: u32) -> u16 {
 pub(crate) struct Head {
     /// Bytes that go into the header buffer.
     pub(crate) len: usize,
+    /// Of these, the bytes that are in the header buffer alone.
+    pub(crate) split: usize,
     /// The descriptor's word with SPH and the header length.
     pub(crate) info: Info,
     /// HBO, if the headers are longer than their buffer.
@@ -65,17 +72,24 @@ impl Head {
         let length = |bytes: usize| u16::try_from(bytes).unwrap_or(u16::MAX) & 0x3FF;
         let fits = boundary <= buffer;
         let in_header_buffer = match split {
+            Split::ReplicateLarge if len > buffer => buffer,
+            Split::ReplicateLarge => 0,
             _ if boundary > 0 && fits => boundary,
             Split::Recognised => 0,
             Split::Always => len.min(buffer),
         };
         let reported = match split {
             _ if boundary > 0 => boundary,
-            Split::Recognised => 0,
+            Split::Recognised | Split::ReplicateLarge => 0,
             Split::Always => in_header_buffer,
         };
+        let in_header_buffer = in_header_buffer.min(len);
         Self {
-            len: in_header_buffer.min(len),
+            len: in_header_buffer,
+            split: match split {
+                Split::ReplicateLarge => 0,
+                Split::Recognised | Split::Always => in_header_buffer,
+            },
             info: info
                 .with_sph(boundary > 0)
                 .with_header_len(length(reported)),

@@ -22,6 +22,7 @@ impl Format {
             0 => Some(Self::Legacy),
             1 => Some(Self::OneBuffer),
             2 => Some(Self::Split(Split::Recognised)),
+            4 => Some(Self::Split(Split::ReplicateLarge)),
             5 => Some(Self::Split(Split::Always)),
             _ => None,
         }

@@ -123,7 +123,7 @@ impl Context {
         let headers_len = arrival.headers_len();
         let first_size = hw.regs.get(Reg::RDRXCTL, 0) >> rdrxctl::RSCFRSTSIZE_SHIFT & 0x1F;
         let too_small = segment.payload_len > 0 && len < 16 * first_size as usize;
-        let split_elsewhere = queue.splits() && head.len != headers_len;
+        let split_elsewhere = queue.splits() && head.split != headers_len;
         if !queue.is_running()
             || queue.refuses(len)
             || headers_len > queue.header_len()
