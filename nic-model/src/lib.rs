@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bus;
+mod card;
 pub mod faults;
 mod filter;
 mod firmware;

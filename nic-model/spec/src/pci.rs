@@ -44,6 +44,10 @@ pub mod header {
     pub const REVISION: usize = 0x08;
     /// Cache line size.
     pub const CACHE_LINE: usize = 0x0C;
+    /// Header type.
+    pub const TYPE: usize = 0x0E;
+    /// [`TYPE`]: the device has further functions.
+    pub const MULTI_FUNCTION: u8 = 1 << 7;
     /// Base address register 0; the others follow.
     pub const BAR0: usize = 0x10;
     /// Subsystem vendor id.

@@ -16,29 +16,30 @@ const ETRACK: u32 = 0x8000_06DA;
 /// Version of the firmware's patch.
 const PATCH_VERSION: u16 = 6;
 
-const CORE_SECTION: u16 = 0x0100;
+/// Core sections of the ports.
+const CORE_SECTIONS: [u16; 2] = [0x0100, 0x0110];
 const BOARD_BLOCK: u16 = 0x0120;
 const SFP_LIST: u16 = 0x0140;
 const SFP_DATA: u16 = 0x0160;
 const FIRMWARE: u16 = 0x0180;
 const PATCH: u16 = 0x01A0;
 
-/// Builds the words. Those that nothing here sets are 0xFFFF, which every driver takes for "not there", except for the
+/// Builds the words of a card with these ports. Those that nothing here sets are 0xFFFF, which every driver takes for "not there", except for the
 /// control words in the header.
-pub(super) fn factory(config: &PortConfig) -> Vec<u16> {
+pub(super) fn factory(ports: &[&PortConfig]) -> Vec<u16> {
     let mut words = vec![0xFFFF; WORDS];
     put(&mut words, 0x00, &[0, 0, 0]);
     put(&mut words, 0x38, &[0]);
 
-    let [a, b, c, d, e, f] = config.mac;
-    let mac = [[a, b], [c, d], [e, f]].map(u16::from_le_bytes);
-    put(
-        &mut words,
-        CORE_SECTION_POINTER + config.lan_id.index(),
-        &[CORE_SECTION],
-    );
-    put(&mut words, usize::from(CORE_SECTION), &[3]);
-    put(&mut words, usize::from(CORE_SECTION) + 1, &mac);
+    for port in ports {
+        let [a, b, c, d, e, f] = port.mac;
+        let mac = [[a, b], [c, d], [e, f]].map(u16::from_le_bytes);
+        let section = CORE_SECTIONS[port.lan_id.index()];
+        let pointer = CORE_SECTION_POINTER + port.lan_id.index();
+        put(&mut words, pointer, &[section]);
+        put(&mut words, usize::from(section), &[3]);
+        put(&mut words, usize::from(section) + 1, &mac);
+    }
 
     put(&mut words, PBA, &[PBA_IS_STRING]);
     put(&mut words, PBA_POINTER, &[BOARD_BLOCK]);

@@ -3,6 +3,8 @@
 //! Software writes it by the pins alone: the 82599 has no register for that, and EEWR of later chips only holds what is
 //! written. What is written lasts as long as the server.
 //!
+//! The two ports of a card share the chip; each has its own registers before it.
+//!
 //! Not implemented: the flash (its pins are granted and nobody answers), and the firmware's own ways to both.
 
 mod image;
@@ -19,35 +21,33 @@ use ixgbe_spec::{
 };
 
 use crate::{
+    card::Card,
     port::{LanId, PortConfig},
     regs::RegisterFile,
 };
 use spi::Spi;
 
-/// The NVM chip of a port.
+/// The NVM chip of a card, which its ports share: what one writes the other reads, and one at a time has the pins.
 #[derive(Debug)]
-pub(crate) struct Nvm {
+pub(crate) struct Chip {
     words: Vec<u16>,
     spi: Spi,
+    /// Who has the pins (EEC.GNT).
+    granted: Option<LanId>,
 }
 
-impl Nvm {
-    /// A chip as the factory delivers it.
-    pub(crate) fn new(config: &PortConfig) -> Self {
+impl Chip {
+    /// A chip as the factory delivers it for a card with these ports.
+    pub(crate) fn new(ports: &[&PortConfig]) -> Self {
         Self {
-            words: image::factory(config),
+            words: image::factory(ports),
             spi: Spi::default(),
+            granted: None,
         }
     }
 
-    /// Puts the pins back. The words stay.
-    pub(crate) fn reset(&mut self) {
-        let Self { words: _, spi } = self;
-        *spi = Spi::default();
-    }
-
-    /// The port's MAC address, if the NVM has one.
-    pub(crate) fn mac(&self, lan_id: LanId) -> Option<[u8; 6]> {
+    /// A port's MAC address, if the NVM has one.
+    fn mac(&self, lan_id: LanId) -> Option<[u8; 6]> {
         let pointer = self.word(CORE_SECTION_POINTER + lan_id.index())?;
         let word = |n| self.word(usize::from(pointer) + n).map(u16::to_le_bytes);
         let ([a, b], [c, d], [e, f]) = (word(1)?, word(2)?, word(3)?);
@@ -58,12 +58,60 @@ impl Nvm {
         self.words.get(address).copied()
     }
 
+    /// Grants the pins to a port, unless the other one has them. Returns whether it has them then.
+    fn request(&mut self, by: LanId) -> bool {
+        *self.granted.get_or_insert(by) == by
+    }
+
+    /// Takes the pins from a port, if it has them; the chip is deselected.
+    fn release(&mut self, by: LanId) {
+        if self.granted == Some(by) {
+            self.granted = None;
+            self.spi = Spi::default();
+        }
+    }
+}
+
+/// A port's registers before the chip.
+#[derive(Debug)]
+pub(crate) struct Nvm {
+    card: Card,
+    lan_id: LanId,
+}
+
+impl Nvm {
+    /// The registers of the port `lan_id` of `card`.
+    pub(crate) fn new(card: Card, lan_id: LanId) -> Self {
+        Self { card, lan_id }
+    }
+
+    /// Gives the pins back. The words stay.
+    pub(crate) fn reset(&mut self) {
+        let Self { card, lan_id } = self;
+        card.lock().chip.release(*lan_id);
+    }
+
+    /// The port's MAC address, if the NVM has one.
+    pub(crate) fn mac(&self) -> Option<[u8; 6]> {
+        self.card.lock().chip.mac(self.lan_id)
+    }
+
+    /// Reads a register of the NVM chapter. Who asked for the pins while the other port had them, and asks again, gets
+    /// them as soon as they are free.
+    pub(crate) fn read(&mut self, reg: Reg, index: usize, regs: &mut RegisterFile) -> u32 {
+        if reg == Reg::EEC && regs.get(reg, index) & (eec::REQ | eec::GNT) == eec::REQ {
+            self.pins(regs);
+        }
+        regs.read(reg, index)
+    }
+
     /// Software has written a register of the NVM chapter; `value` is what it wrote.
     pub(crate) fn written(&mut self, reg: Reg, value: u32, regs: &mut RegisterFile) {
         match reg {
             Reg::EERD if value & eerd::START != 0 => {
                 let address = value >> eerd::ADDR_SHIFT & eerd::ADDR_MASK;
-                let word = self.word(address as usize).unwrap_or(0xFFFF);
+                let word = self.card.lock().chip.word(address as usize);
+                let word = word.unwrap_or(0xFFFF);
                 regs.set(
                     Reg::EERD,
                     0,
@@ -82,14 +130,18 @@ impl Nvm {
     /// Software has moved the pins of the chip.
     fn pins(&mut self, regs: &mut RegisterFile) {
         let value = regs.get(Reg::EEC, 0) & !(eec::GNT | eec::DO);
-        if value & eec::REQ == 0 {
-            self.spi = Spi::default();
-            regs.set(Reg::EEC, 0, value);
-            return;
-        }
-        let data_out = self.spi.pins(value, &mut self.words);
-        let data_out = if data_out { eec::DO } else { 0 };
-        regs.set(Reg::EEC, 0, value | eec::GNT | data_out);
+        let chip = &mut self.card.lock().chip;
+        let answer = if value & eec::REQ == 0 {
+            chip.release(self.lan_id);
+            0
+        } else if !chip.request(self.lan_id) {
+            0
+        } else if chip.spi.pins(value, &mut chip.words) {
+            eec::GNT | eec::DO
+        } else {
+            eec::GNT
+        };
+        regs.set(Reg::EEC, 0, value | answer);
     }
 }
 

@@ -110,6 +110,21 @@ fn the_second_port_has_its_own_address_and_pin() {
 }
 
 #[test]
+fn each_port_of_a_card_finds_both_addresses_and_its_own_in_its_registers() {
+    let [mut first, mut second] = World::pair();
+
+    let seen = [&mut first, &mut second].map(|world| {
+        let sections = [0x09, 0x0A].map(|pointer| u32::from(word(world, pointer)));
+        sections.map(|section| word(world, section + 3))
+    });
+
+    assert_eq!(seen, [[0xCCBB, 0xCDBB]; 2]);
+    assert_eq!(first.read(0x05404), 0x8000_CCBB);
+    assert_eq!(second.read(0x05404), 0x8000_CDBB);
+    assert_eq!((sum(&mut first), sum(&mut second)), (0xBABA, 0xBABA));
+}
+
+#[test]
 fn an_address_past_the_chip_reads_all_ones() {
     assert_eq!(word(&mut World::cold(), 0x3FFF), 0xFFFF);
 }
@@ -126,7 +141,11 @@ struct Pins(World);
 
 impl Pins {
     fn acquire() -> Self {
-        let mut pins = Self(World::cold());
+        Self::acquire_in(World::cold())
+    }
+
+    fn acquire_in(world: World) -> Self {
+        let mut pins = Self(world);
         pins.set(REQ, true);
         assert_eq!(pins.0.get(Reg::EEC) & GNT, GNT);
         pins.set(CS | SK, false);
@@ -246,6 +265,46 @@ fn a_new_address_in_the_nvm_counts_from_the_next_reset_and_survives_it() {
     world.call(Port::reset);
     assert_eq!(world.read(0x05400), 0x0201_0002);
     assert_eq!(world.read(0x05404), 0x8000_0403);
+}
+
+#[test]
+fn what_one_port_writes_into_the_nvm_the_other_one_reads() {
+    let [first, mut second] = World::pair();
+    let mut pins = Pins::acquire_in(first);
+    pins.standby();
+    pins.put(0x06, 8);
+    pins.write(0x1000, &[0x1234]);
+    pins.set(REQ, false);
+
+    assert_eq!(word(&mut second, 0x1000), 0x1234);
+    assert_eq!(Pins::acquire_in(second).read(0x1000), 0x1234);
+}
+
+#[test]
+fn one_port_at_a_time_has_the_pins_and_the_other_gets_them_when_they_are_free() {
+    let [first, mut second] = World::pair();
+    let mut pins = Pins::acquire_in(first);
+
+    second.set(Reg::EEC, REQ);
+    let meanwhile = second.get(Reg::EEC) & GNT;
+    let undisturbed = pins.read(0x15);
+    pins.set(REQ, false);
+
+    assert_eq!((meanwhile, undisturbed), (0, 0xFAFA));
+    assert_eq!(second.get(Reg::EEC) & GNT, GNT);
+    pins.set(REQ, true);
+    assert_eq!(pins.0.get(Reg::EEC) & GNT, 0);
+}
+
+#[test]
+fn a_port_that_is_reset_by_the_bus_gives_the_pins_back() {
+    let [first, mut second] = World::pair();
+    let mut pins = Pins::acquire_in(first);
+    second.set(Reg::EEC, REQ);
+
+    pins.0.call(Port::reset);
+
+    assert_eq!(second.get(Reg::EEC) & GNT, GNT);
 }
 
 #[test]

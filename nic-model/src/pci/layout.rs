@@ -7,7 +7,10 @@ use ixgbe_spec::pci::{
 };
 
 use super::space::ConfigSpace;
-use crate::port::LanId;
+use crate::{
+    card::{Functions, Place},
+    port::LanId,
+};
 
 const CAP_PM: u8 = 0x01;
 const CAP_VPD: u8 = 0x03;
@@ -19,9 +22,9 @@ const EXT_SERIAL_NUMBER: u16 = 0x0003;
 const EXT_ARI: u16 = 0x000E;
 
 /// Builds the space of a function.
-pub(super) fn power_on(mac: [u8; 6], lan_id: LanId) -> ConfigSpace {
+pub(super) fn power_on(place: &Place) -> ConfigSpace {
     let mut space = ConfigSpace::new();
-    type0_header(&mut space, lan_id);
+    type0_header(&mut space, place);
     power_management(&mut space);
     msi(&mut space);
     msix(&mut space);
@@ -29,13 +32,12 @@ pub(super) fn power_on(mac: [u8; 6], lan_id: LanId) -> ConfigSpace {
     space.set(VPD, &[CAP_VPD, 0]);
     space.define16(VPD + 2, 0, u16::MAX);
     advanced_error_reporting(&mut space);
-    serial_number(&mut space, mac);
-    // One function, so there is no next one.
-    space.set(ARI, &extended(EXT_ARI, 0));
+    serial_number(&mut space, place.serial);
+    alternative_routing(&mut space, place);
     space
 }
 
-fn type0_header(space: &mut ConfigSpace, lan_id: LanId) {
+fn type0_header(space: &mut ConfigSpace, place: &Place) {
     space.define16(header::VENDOR, VENDOR_ID, 0);
     space.define16(header::DEVICE, DEVICE_ID, 0);
     space.define16(
@@ -66,7 +68,10 @@ fn type0_header(space: &mut ConfigSpace, lan_id: LanId) {
     space.define16(header::SUBSYSTEM, SUBSYSTEM_ID, 0);
     space.set(header::CAPABILITIES, &[pointer(PM)]);
     space.define16(header::INTERRUPT_LINE, 0, 0x00FF);
-    let pin = match lan_id {
+    if place.functions == Functions::Two {
+        space.set(header::TYPE, &[header::MULTI_FUNCTION]);
+    }
+    let pin = match place.lan_id {
         LanId::Port0 => 1,
         LanId::Port1 => 2,
     };
@@ -135,6 +140,15 @@ fn serial_number(space: &mut ConfigSpace, mac: [u8; 6]) {
     space.set(SERIAL_NUMBER, &extended(EXT_SERIAL_NUMBER, ARI));
     // EUI-64, its first byte in the most significant place.
     space.set(SERIAL_NUMBER + 4, &[f, e, d, 0xFF, 0xFF, c, b, a]);
+}
+
+fn alternative_routing(space: &mut ConfigSpace, place: &Place) {
+    let next_function = match (place.functions, place.lan_id) {
+        (Functions::Two, LanId::Port0) => 1,
+        (Functions::Two, LanId::Port1) | (Functions::One, _) => 0,
+    };
+    space.set(ARI, &extended(EXT_ARI, 0));
+    space.set(ARI + 4, &[0, next_function]);
 }
 
 /// The next-pointer of a capability.

@@ -13,7 +13,7 @@ use ixgbe_spec::pci::{DEVICE_CONTROL, MSI, MSIX, PMCSR, VPD, command, header, st
 
 use crate::{
     bus::{Bus, Requester, Signal},
-    port::PortConfig,
+    card::Place,
 };
 use msix::MsixTable;
 use space::ConfigSpace;
@@ -107,13 +107,13 @@ impl Rights {
 
 impl Function {
     /// A function after power-on.
-    pub(crate) fn new(config: &PortConfig) -> Self {
-        let space = layout::power_on(config.mac, config.lan_id);
+    pub(crate) fn new(place: &Place) -> Self {
+        let space = layout::power_on(place);
         Self {
             rights: Rights::of(&space, false),
             space,
             msix: MsixTable::new(),
-            vpd: vpd::image(config.mac),
+            vpd: vpd::image(place.serial),
             intx: false,
             pin: false,
             msi_pending: false,
@@ -122,7 +122,7 @@ impl Function {
     }
 
     /// Puts configuration space and MSI-X table back to the state after power-on.
-    pub(crate) fn reset(&mut self, config: &PortConfig, bus: &dyn Bus) {
+    pub(crate) fn reset(&mut self, place: &Place, bus: &dyn Bus) {
         self.set_intx(false, bus);
         self.flush(bus);
         let Self {
@@ -135,7 +135,7 @@ impl Function {
             gio_disabled,
             rights,
         } = self;
-        *space = layout::power_on(config.mac, config.lan_id);
+        *space = layout::power_on(place);
         *msix = MsixTable::new();
         *msi_pending = false;
         *gio_disabled = false;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ixgbe_spec::register::Reg;
+
 use crate::port::tests::world::{MAC, World};
 
 /// The capabilities of the standard list, id to offset, found as any PCI code finds them.
@@ -133,6 +135,27 @@ fn the_serial_number_is_the_mac_address_as_eui_64() {
     let [a, b, c, d, e, f] = MAC;
     let eui = u64::from_be_bytes([a, b, c, 0xFF, 0xFF, d, e, f]);
     assert_eq!(high << 32 | low, eui);
+}
+
+#[test]
+fn the_two_ports_of_a_card_are_the_functions_of_one_device() {
+    let mut functions = World::pair();
+
+    let [first, second] = functions.each_mut().map(|function| {
+        let [header_type] = function.config_read::<1>(0x0E);
+        let [pin] = function.config_read::<1>(0x3D);
+        let [next] = function.config_read::<1>(0x155);
+        (header_type, pin, next)
+    });
+    let serials = functions.each_mut().map(|function| {
+        let low = function.config_read32(0x144);
+        (low, function.config_read32(0x148))
+    });
+    let ids = functions.map(|mut function| function.get(Reg::STATUS) >> 2 & 0x3);
+
+    assert_eq!((first, second), ((0x80, 1, 1), (0x80, 2, 0)));
+    assert_eq!(serials[0], serials[1]);
+    assert_eq!(ids, [0, 1]);
 }
 
 #[test]

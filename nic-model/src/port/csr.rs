@@ -9,7 +9,7 @@ use ixgbe_spec::{
 };
 
 use super::{Bar, Context, Port, access::Access, reset::Reset};
-use crate::{firmware, timer::Timers};
+use crate::timer::Timers;
 
 /// Places that software has touched and that are not fully modelled: registers that are only stored, each told of once
 /// in the log, and offsets without a register, the same.
@@ -133,7 +133,8 @@ impl Port {
         let regs = &mut self.regs;
         match reg.row().chapter {
             Chapter::Interrupt => self.irq.read(reg, index, now, regs),
-            Chapter::Firmware => firmware::read(reg, index, regs),
+            Chapter::Nvm => self.nvm.read(reg, index, regs),
+            Chapter::Firmware => self.firmware.read(reg, index, regs),
             Chapter::Time => Timers::read(reg, index, now, regs),
             Chapter::TimeSync => self.timesync.read(reg, index, now, regs),
             Chapter::Mac => self.link.read(reg, index, regs),
@@ -148,6 +149,10 @@ impl Port {
             return;
         };
         self.unmodelled.touched(reg);
+        if reg == Reg::GSSR {
+            // The other port may have written it.
+            self.firmware.refreshed(&mut self.regs);
+        }
         let old = self.regs.get(reg, index);
         let new = match reg.row().access {
             Kind::ReadWrite => self.regs.write(reg, index, old & !mask | value),
@@ -178,7 +183,7 @@ impl Port {
             Chapter::General => self.general_written(reg, new, context),
             Chapter::Mac => self.link.written(reg, new, &mut self.regs, &mut self.irq),
             Chapter::Nvm => self.nvm.written(reg, new, &mut self.regs),
-            Chapter::Firmware => firmware::written(reg, new, &mut self.regs),
+            Chapter::Firmware => self.firmware.written(reg, new),
             Chapter::Time => {
                 self.timers
                     .written(reg, new, now, &mut self.regs, &mut self.irq);

@@ -13,7 +13,9 @@ use ixgbe_spec::register::{Reg, bits::hlreg0};
 
 use crate::{
     bus::Bus,
+    card::{Card, Functions, Place},
     faults::GuestFaults,
+    firmware::Firmware,
     hw::Hw,
     interrupt::Interrupts,
     link::{Link, Module, flow_control::FlowControl},
@@ -79,7 +81,8 @@ impl LanId {
 /// How a port is built.
 #[derive(Clone, Debug)]
 pub struct PortConfig {
-    /// Permanent MAC address, in the NVM and in RAL0/RAH0 after reset; the PCIe serial number is made of it.
+    /// Permanent MAC address, in the NVM and in RAL0/RAH0 after reset; the PCIe serial number of the card is made of
+    /// that of its first port.
     pub mac: [u8; 6],
     /// Which port of the card this is.
     pub lan_id: LanId,
@@ -102,13 +105,16 @@ impl PortConfig {
 /// One port of the 82599.
 #[derive(Debug)]
 pub struct Port {
-    config: PortConfig,
+    place: Place,
+    /// Its MAC address if the NVM has none.
+    mac: [u8; 6],
     regs: RegisterFile,
     pci: Function,
     irq: Interrupts,
     link: Link,
     flow_control: FlowControl,
     nvm: Nvm,
+    firmware: Firmware,
     timers: Timers,
     timesync: TimeSync,
     rx: Receive,
@@ -120,16 +126,52 @@ pub struct Port {
 }
 
 impl Port {
-    /// A port after power-on, without a carrier.
+    /// The only enabled port of a card, after power-on, without a carrier.
     #[must_use]
     pub fn new(config: PortConfig) -> Self {
+        let card = Card::new(&[&config]);
+        let place = Place {
+            lan_id: config.lan_id,
+            functions: Functions::One,
+            serial: config.mac,
+        };
+        Self::on_card(&config, card, place)
+    }
+
+    /// The two ports of a card, LAN 0 and LAN 1, after power-on, without a carrier. They are functions 0 and 1 of one
+    /// PCI device, and share what the card has once: the NVM, the semaphores (SWSM, `SW_FW_SYNC`) and the serial number.
+    /// Each may be moved to a thread of its own. [`PortConfig::lan_id`] does not matter here.
+    #[must_use]
+    pub fn pair(first: PortConfig, second: PortConfig) -> [Self; 2] {
+        let serial = first.mac;
+        let first = PortConfig {
+            lan_id: LanId::Port0,
+            ..first
+        };
+        let second = PortConfig {
+            lan_id: LanId::Port1,
+            ..second
+        };
+        let card = Card::new(&[&first, &second]);
+        [first, second].map(|config| {
+            let place = Place {
+                lan_id: config.lan_id,
+                functions: Functions::Two,
+                serial,
+            };
+            Self::on_card(&config, card.clone(), place)
+        })
+    }
+
+    fn on_card(config: &PortConfig, card: Card, place: Place) -> Self {
         let mut port = Self {
             regs: RegisterFile::default(),
-            pci: Function::new(&config),
+            pci: Function::new(&place),
             irq: Interrupts::default(),
             link: Link::new(config.module),
             flow_control: FlowControl::default(),
-            nvm: Nvm::new(&config),
+            nvm: Nvm::new(card.clone(), place.lan_id),
+            firmware: Firmware::new(card, place.lan_id),
             timers: Timers::default(),
             timesync: TimeSync::default(),
             rx: Receive::default(),
@@ -137,7 +179,8 @@ impl Port {
             faults: GuestFaults::default(),
             ioaddr: 0,
             unmodelled: Unmodelled::default(),
-            config,
+            place,
+            mac: config.mac,
         };
         port.reset_by(Reset::Bus, &NotMaster);
         port
@@ -355,6 +398,12 @@ impl Port {
             .deliver(context.now, &mut self.regs, &mut self.pci, context.bus);
     }
 }
+
+/// Each port of a card may have a thread of its own.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Port>();
+};
 
 /// Frames go to the wire.
 struct Cable<'a> {

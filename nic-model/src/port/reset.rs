@@ -29,13 +29,15 @@ impl Port {
     /// Resets the port as far as `reset` reaches.
     pub(super) fn reset_by(&mut self, reset: Reset, bus: &dyn Bus) {
         let Self {
-            config,
+            place,
+            mac,
             regs,
             pci,
             irq,
             link,
             flow_control,
             nvm,
+            firmware,
             timers,
             timesync,
             rx,
@@ -51,9 +53,9 @@ impl Port {
             }
         }
         regs.set(Reg::TXPBTHRESH, 0, FIRST_TXPBTHRESH);
-        let lan_id = u32::from(config.lan_id.index() != 0) << status::LAN_ID_SHIFT;
+        let lan_id = u32::from(place.lan_id.index() != 0) << status::LAN_ID_SHIFT;
         regs.set(Reg::STATUS, 0, regs.get(Reg::STATUS, 0) | lan_id);
-        let [a, b, c, d, e, f] = nvm.mac(config.lan_id).unwrap_or(config.mac);
+        let [a, b, c, d, e, f] = nvm.mac().unwrap_or(*mac);
         regs.set(Reg::RAL, 0, u32::from_le_bytes([a, b, c, d]));
         regs.set(
             Reg::RAH,
@@ -74,10 +76,14 @@ impl Port {
                 let value = regs.get(Reg::CTRL_EXT, 0) | extended_vlan;
                 regs.set(Reg::CTRL_EXT, 0, value);
             }
-            Reset::Power => nvm.reset(),
+            Reset::Power => {
+                nvm.reset();
+                firmware.reset();
+            }
             Reset::Bus => {
                 nvm.reset();
-                pci.reset(config, bus);
+                firmware.reset();
+                pci.reset(place, bus);
                 *ioaddr = 0;
             }
         }

@@ -46,8 +46,19 @@ pub struct World {
 impl World {
     /// A port after power-on: no carrier, bus mastering off.
     pub fn cold() -> Self {
+        Self::of(Port::new(PortConfig::new(MAC)))
+    }
+
+    /// The two ports of a card after power-on, each on a bench of its own. The second one's MAC address ends with CD.
+    pub fn pair() -> [Self; 2] {
+        let mut second = MAC;
+        second[5] = 0xCD;
+        Port::pair(PortConfig::new(MAC), PortConfig::new(second)).map(Self::of)
+    }
+
+    fn of(port: Port) -> Self {
         Self {
-            port: Port::new(PortConfig::new(MAC)),
+            port,
             bus: TestBus::new(0x10_0000),
             wire: Sink::default(),
             now: Time::from_nanos(1_000_000_000),
