@@ -20,6 +20,8 @@ mod linux {
     pub mod settings;
     pub mod tap;
     pub mod time;
+    pub mod xdp;
+    pub mod xdp_program;
 }
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +32,7 @@ use libtest_mimic::{Arguments, Trial};
 use linux::{
     addresses, classification, endurance, life, link,
     machine::{self, Machine},
-    macvlan, module, nvm, settings, tap, time,
+    macvlan, module, nvm, settings, tap, time, xdp,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -87,6 +89,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("classification", classification_too),
         ("addresses", addresses::TESTS),
         ("settings", settings::TESTS),
+        ("xdp", xdp::TESTS),
         ("endurance", endurance::TESTS),
         ("endurance", endurance_too),
         ("link", link::TESTS),
