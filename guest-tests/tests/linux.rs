@@ -18,6 +18,7 @@ mod linux {
     pub mod module;
     pub mod nvm;
     pub mod settings;
+    pub mod suspend;
     pub mod tap;
     pub mod time;
     pub mod xdp;
@@ -32,7 +33,7 @@ use libtest_mimic::{Arguments, Trial};
 use linux::{
     addresses, classification, endurance, life, link,
     machine::{self, Machine},
-    macvlan, module, nvm, settings, tap, time, xdp,
+    macvlan, module, nvm, settings, suspend, tap, time, xdp,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -99,7 +100,11 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("macvlan", macvlan::TESTS),
     ];
     tests.extend(after.into_iter().flat_map(shared));
-    for (chapter, list) in [("tap", tap::TESTS), ("time", time::WITH_TWO_NICS)] {
+    for (chapter, list) in [
+        ("tap", tap::TESTS),
+        ("time", time::WITH_TWO_NICS),
+        ("suspend", suspend::TESTS),
+    ] {
         for (name, run) in list {
             let run = *run;
             tests.push((

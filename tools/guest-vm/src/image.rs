@@ -67,6 +67,8 @@ pub struct Image {
     pub release: String,
     /// The kernel, as an ELF file with a PVH entry.
     pub vmlinux: PathBuf,
+    /// The kernel as a bzImage, which the firmware starts.
+    pub bzimage: PathBuf,
     /// The first file system, as an uncompressed cpio archive.
     pub initramfs: PathBuf,
     /// The packages that it was made of.
@@ -169,6 +171,7 @@ impl Image {
             kernel,
             release: files.release,
             vmlinux: files.vmlinux,
+            bzimage: files.bzimage,
             initramfs,
             versions: recipe.versions,
         })

@@ -1,4 +1,5 @@
-//! Debian's kernels: the bare vmlinux, which boots by PVH in half the time, and the modules that guests use.
+//! Debian's kernels: the bare vmlinux, which boots by PVH in half the time, the bzImage that it was in, and the modules
+//! that guests use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -102,6 +103,9 @@ const MODULES: &[&str] = &[
     "vfio_pci",
 ];
 
+/// Name of the kernel's file as it came.
+const BZIMAGE: &str = "vmlinuz";
+
 /// A kernel taken out of its packages.
 #[derive(Clone, Debug)]
 pub(crate) struct KernelFiles {
@@ -109,6 +113,8 @@ pub(crate) struct KernelFiles {
     pub release: String,
     /// The uncompressed kernel.
     pub vmlinux: PathBuf,
+    /// The kernel as a bzImage.
+    pub bzimage: PathBuf,
     /// Folder that holds the chosen modules, uncompressed, and the kernel's lists of modules.
     pub modules: PathBuf,
     /// Where it came from.
@@ -149,7 +155,9 @@ impl KernelFiles {
         let record: Record =
             serde_json::from_slice(&fs::read(folder.join("RECORD.json")).ok()?).ok()?;
         let has = |name: &&str| record.modules.iter().any(|module| module == name);
-        MODULES.iter().all(has).then(|| Self {
+        let bzimage = folder.join(BZIMAGE);
+        (MODULES.iter().all(has) && bzimage.exists()).then(|| Self {
+            bzimage,
             modules: folder.join("usr/lib/modules").join(&record.release),
             release: record.release,
             vmlinux: folder.join("vmlinux"),
@@ -166,6 +174,8 @@ fn take_out(root: &PackageRoot, folder: &Path, userland: &Userland) -> Result<Re
     let image = find_image(&root.path)?;
     let vmlinux = folder.join("vmlinux");
     let bytes = fs::read(&image).map_err(Error::path("read", &image))?;
+    let bzimage = folder.join(BZIMAGE);
+    fs::write(&bzimage, &bytes).map_err(Error::path("write", bzimage))?;
     let elf = unpack_kernel(&bytes).map_err(|reason| Error::Content {
         path: image,
         reason,

@@ -43,7 +43,7 @@ pub use crate::archive::{FetchedPackage, Versions};
 pub use crate::cable_peer::CablePeer;
 pub use crate::cache::Cache;
 pub use crate::error::{Error, Result};
-pub use crate::guest::{Accel, ConsoleUse, Guest, GuestConfig, GuestError, Output};
+pub use crate::guest::{Accel, ConsoleUse, Guest, GuestConfig, GuestError, KernelBoot, Output};
 pub use crate::image::{Image, ImageVersions};
 pub use crate::kernel::Kernel;
 pub use crate::lab::Lab;

@@ -35,6 +35,15 @@ pub enum ConsoleUse {
     Shell,
 }
 
+/// How the kernel comes into the guest's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelBoot {
+    /// QEMU puts it there, and again at every reset. The fast way.
+    Direct,
+    /// The firmware loads it, which leaves the memory as it is when the machine wakes up after a suspend to RAM.
+    ByFirmware,
+}
+
 /// What a guest is made of. Start with [`GuestConfig::new`] and add.
 #[derive(Clone, Debug)]
 pub struct GuestConfig {
@@ -45,6 +54,7 @@ pub struct GuestConfig {
     cpus: u32,
     devices: Vec<OsString>,
     kernel_arguments: String,
+    kernel_boot: KernelBoot,
     console: ConsoleUse,
     boot_limit: Duration,
     spawner: Spawner,
@@ -61,6 +71,7 @@ impl GuestConfig {
             cpus: 1,
             devices: Vec::new(),
             kernel_arguments: String::new(),
+            kernel_boot: KernelBoot::Direct,
             console: ConsoleUse::Log,
             boot_limit: Duration::from_secs(60),
             spawner: Spawner::own(),
@@ -115,6 +126,13 @@ impl GuestConfig {
         self
     }
 
+    /// Chooses how the kernel is loaded; directly if not given.
+    #[must_use]
+    pub fn with_kernel_boot(mut self, kernel_boot: KernelBoot) -> Self {
+        self.kernel_boot = kernel_boot;
+        self
+    }
+
     /// Chooses where the serial console goes.
     #[must_use]
     pub fn with_console(mut self, console: ConsoleUse) -> Self {
@@ -150,6 +168,10 @@ impl GuestConfig {
 
     pub(super) fn devices(&self) -> &[OsString] {
         &self.devices
+    }
+
+    pub(super) fn kernel_boot(&self) -> KernelBoot {
+        self.kernel_boot
     }
 
     pub(super) fn console(&self) -> ConsoleUse {

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use self::agent::Agent;
 pub use self::agent::Output;
-pub use self::config::{Accel, ConsoleUse, GuestConfig};
+pub use self::config::{Accel, ConsoleUse, GuestConfig, KernelBoot};
 use self::console::Console;
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -117,9 +117,13 @@ impl Guest {
         command
             .args(machine_arguments(config.memory_mib()))
             .args(config.cpu_arguments());
+        let kernel = match config.kernel_boot() {
+            KernelBoot::Direct => &image.vmlinux,
+            KernelBoot::ByFirmware => &image.bzimage,
+        };
         command
             .arg("-kernel")
-            .arg(&image.vmlinux)
+            .arg(kernel)
             .arg("-initrd")
             .arg(&image.initramfs);
         command.arg("-append").arg(config.kernel_arguments());
@@ -275,6 +279,38 @@ impl Guest {
     pub fn system_reset(&mut self, limit: Duration) -> Result<()> {
         self.qmp.execute("system_reset", &json!({}))?;
         self.wait_ready(limit)
+    }
+
+    /// Suspends the guest to RAM, wakes it up when it sleeps, and waits until it is awake. Its kernel has to be one
+    /// that was booted by the firmware: see [`KernelBoot`].
+    ///
+    /// # Errors
+    /// It does not go to sleep or does not wake up within the limit, or refuses.
+    pub fn suspend_and_wake(&mut self, limit: Duration) -> Result<()> {
+        const COMMAND: &str = "echo deep >/sys/power/mem_sleep && echo mem >/sys/power/state";
+        let deadline = Instant::now() + limit;
+        self.agent.begin(COMMAND, limit)?;
+        let mut answer = None;
+        while answer.is_none() {
+            let status = self.qmp.execute("query-status", &json!({}))?;
+            if status["status"] == "suspended" {
+                self.qmp.execute("system_wakeup", &json!({}))?;
+                answer = Some(self.answer(COMMAND, limit)?);
+            } else {
+                self.check("suspending the guest", limit, deadline)?;
+                // A kernel that refuses to sleep says so.
+                answer = self.agent.answer()?;
+            }
+        }
+        match answer {
+            Some(output) if output.status != 0 => Err(GuestError::Status {
+                command: COMMAND.to_owned(),
+                status: output.status,
+                text: output.stderr,
+            }
+            .into()),
+            _ => Ok(()),
+        }
     }
 
     /// QEMU's monitor.

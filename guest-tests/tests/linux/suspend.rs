@@ -1,0 +1,67 @@
+//! The whole machine sleeps, and the NIC works as before when it is awake again.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use guest_tests::{
+    LinuxWorld, World,
+    frames::{BROADCAST, numbered, same},
+    kernel_log,
+    linux_world::INTERFACE,
+    server::{Far, Server},
+    world::Setup,
+};
+use guest_vm::{Kernel, KernelBoot, Lab};
+
+use super::machine::{self, BOOT_LIMIT};
+
+/// A test with a machine of its own.
+type Test = (&'static str, fn(Kernel) -> Result<()>);
+
+pub const TESTS: &[Test] = tests![a_suspend_to_ram_and_back_leaves_the_nic_as_it_was];
+
+/// Going to sleep and waking up take some seconds on a machine that others use.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn traffic(world: &mut LinuxWorld) -> Result<()> {
+    let frames: Vec<_> = (0..50)
+        .map(|number| numbered(BROADCAST, number, 60 + 20 * number))
+        .collect();
+    same(&world.arrive(&frames)?, &frames)?;
+    same(&world.send(&frames)?, &frames)
+}
+
+fn a_suspend_to_ram_and_back_leaves_the_nic_as_it_was(kernel: Kernel) -> Result<()> {
+    let server = Server::start(Far::Host)?;
+    let lab = Lab::open(kernel)?;
+    let config = lab
+        .guest(&format!("test-suspend-{}", kernel.name()))?
+        .with_cpus(2)
+        .with_kernel_boot(KernelBoot::ByFirmware)
+        .with_boot_limit(BOOT_LIMIT)
+        .with_vfio_user(0, &server.socket());
+    let mut world = LinuxWorld::new(lab.boot(&config)?, server)?;
+    kernel_log::mark(world.guest(), "loading the driver")?;
+    machine::load(&mut world)?;
+    world.set_up(&Setup::default())?;
+    world
+        .guest()
+        .sh(&format!("ip address add 10.0.2.15/24 dev {INTERFACE}"))?;
+    traffic(&mut world)?;
+    for _ in 0..2 {
+        world.guest().suspend_and_wake(LIMIT)?;
+        world.guest().sh(&format!(
+            "until [ \"$(cat /sys/class/net/{INTERFACE}/carrier)\" = 1 ]; do usleep 20000; done"
+        ))?;
+        traffic(&mut world)?;
+    }
+    let ping = "ping -c 3 -i 0.1 -W 2 10.0.2.2";
+    let pings = world.guest().sh(ping)?;
+    ensure!(pings.contains("3 packets received"), "{pings}");
+    let slept = world.guest().sh("cat /sys/power/suspend_stats/success")?;
+    ensure!(slept.trim() == "2", "it has slept {slept} times");
+    let warnings = kernel_log::warnings(world.guest())?;
+    ensure!(warnings.is_empty(), "{}", warnings.join("\n"));
+    world.server().nic().check()?;
+    Ok(())
+}
