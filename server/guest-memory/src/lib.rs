@@ -2,8 +2,8 @@
 //!
 //! A client (QEMU, a user-space driver) lends its memory to the device with `DMA_MAP` messages: an I/O virtual
 //! address range, access rights, and usually a file descriptor. This crate keeps the table of those ranges
-//! ([`IovaTable`]), maps the files, and copies bytes in and out at an IOVA. It is the only crate of the workspace
-//! that may say `unsafe`; the few other places that need it stand here too, behind safe functions:
+//! ([`IovaTable`]), maps the files, and copies bytes in and out at an IOVA. It is the only crate of the server that
+//! may say `unsafe`; the few other places that need it stand here too, behind safe functions:
 //!
 //! - [`IovaTable`]: map, unmap, [`read`](IovaTable::read), [`write`](IovaTable::write), scatter lists
 //!   ([`slices`](IovaTable::slices)) and ordered publication ([`store_release_u64`](IovaTable::store_release_u64));
