@@ -17,6 +17,7 @@ mod linux {
     pub mod macvlan;
     pub mod module;
     pub mod nvm;
+    pub mod pci;
     pub mod settings;
     pub mod suspend;
     pub mod tap;
@@ -33,7 +34,7 @@ use libtest_mimic::{Arguments, Trial};
 use linux::{
     addresses, classification, endurance, life, link,
     machine::{self, Machine},
-    macvlan, module, nvm, settings, suspend, tap, time, xdp,
+    macvlan, module, nvm, pci, settings, suspend, tap, time, xdp,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -96,6 +97,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("link", link::TESTS),
         ("module", module::TESTS),
         ("nvm", nvm::TESTS),
+        ("pci", pci::TESTS),
         ("life", life::THEN),
         ("macvlan", macvlan::TESTS),
     ];

@@ -10,7 +10,8 @@
 //!
 //! Registers whose row in the table says [`Coverage::Stored`] hold what is written, and nothing follows from it. Not there
 //! at all are:
-//! - virtual functions: the SR-IOV capability, mailboxes;
+//! - virtual functions: they can be enabled in the SR-IOV capability, but none of them answers, and their mailboxes are
+//!   storage;
 //! - firmware: the host interface is off (HICR.EN is 0), manageability does nothing;
 //! - `LinkSec`, `IPsec` (announced as off in SECTXSTAT and SECRXSTAT) and `FCoE` (announced as off in the NVM);
 //! - the flash behind BAR0 and the expansion ROM;
@@ -27,6 +28,7 @@ mod card;
 pub mod faults;
 mod filter;
 mod firmware;
+mod hardware_error;
 mod hw;
 pub mod interrupt;
 mod link;
@@ -46,7 +48,9 @@ mod wakeup;
 pub mod wire;
 
 pub use bus::Bus;
+pub use hardware_error::{HardwareError, UnknownError};
 pub use link::{Module, UnknownModule};
+pub use pci::{BusError, ErrorMessage};
 pub use port::{Bar, Context, LanId, Port, PortConfig};
 pub use time::Time;
 pub use wire::Wire;

@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context as _;
 use control::Counter;
 use nic_model::{
-    Context, Module, Port, PortConfig, Time, Wire,
+    Context, ErrorMessage, HardwareError, Module, Port, PortConfig, Time, Wire,
     wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
 };
 use nix::sys::signalfd::SignalFd;
@@ -406,6 +406,15 @@ impl control::Card for ControlledCard<'_> {
             wire: &mut Occupied,
         };
         self.port.set_module(module, &mut context);
+    }
+
+    fn inject_error(&mut self, error: HardwareError) -> Option<ErrorMessage> {
+        let mut context = Context {
+            now: self.now,
+            bus: self.bus,
+            wire: &mut Occupied,
+        };
+        self.port.inject_error(error, &mut context)
     }
 }
 

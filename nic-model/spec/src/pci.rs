@@ -84,6 +84,12 @@ pub mod status {
     pub const INTERRUPT: u16 = 1 << 3;
     /// There is a list of capabilities.
     pub const CAPABILITIES: u16 = 1 << 4;
+    /// The function has refused a request.
+    pub const SIGNALLED_TARGET_ABORT: u16 = 1 << 11;
+    /// The function has sent a message of an uncorrectable error.
+    pub const SIGNALLED_SYSTEM_ERROR: u16 = 1 << 14;
+    /// The function has received poisoned data.
+    pub const DETECTED_PARITY_ERROR: u16 = 1 << 15;
     /// Error bits, cleared by writing 1.
     pub const ERRORS: u16 = 0xF900;
 }
@@ -100,6 +106,21 @@ pub const MSIX: usize = 0x70;
 pub const EXPRESS: usize = 0xA0;
 /// Device control of the PCI Express capability.
 pub const DEVICE_CONTROL: usize = EXPRESS + 8;
+/// Device status of the PCI Express capability.
+pub const DEVICE_STATUS: usize = EXPRESS + 0xA;
+
+/// Bits of device control, which report errors, and in the same places those of device status, which note them.
+pub mod device {
+    /// Correctable errors.
+    pub const CORRECTABLE: u16 = 1 << 0;
+    /// Uncorrectable errors that are not fatal.
+    pub const NON_FATAL: u16 = 1 << 1;
+    /// Fatal errors.
+    pub const FATAL: u16 = 1 << 2;
+    /// Unsupported requests.
+    pub const UNSUPPORTED_REQUEST: u16 = 1 << 3;
+}
+
 /// Capability: vital product data.
 pub const VPD: usize = 0xE0;
 /// Extended capability: advanced error reporting.
@@ -108,3 +129,100 @@ pub const AER: usize = 0x100;
 pub const SERIAL_NUMBER: usize = 0x140;
 /// Extended capability: alternative routing id.
 pub const ARI: usize = 0x150;
+/// Extended capability: single root I/O virtualisation.
+pub const SRIOV: usize = 0x160;
+
+/// Virtual functions that the function can have.
+pub const SRIOV_TOTAL_VFS: u16 = 64;
+/// Device id of the virtual functions.
+pub const VF_DEVICE_ID: u16 = 0x10ED;
+/// Bytes of each of a virtual function's BARs.
+pub const VF_BAR_SIZE: u32 = 16 * 1024;
+
+/// Registers of the advanced error reporting capability, and their bits (9.4.1).
+pub mod aer {
+    /// Uncorrectable errors that were seen.
+    pub const UNCORRECTABLE_STATUS: usize = 0x04;
+    /// Uncorrectable errors that are not reported.
+    pub const UNCORRECTABLE_MASK: usize = 0x08;
+    /// Uncorrectable errors that are fatal.
+    pub const SEVERITY: usize = 0x0C;
+    /// Correctable errors that were seen.
+    pub const CORRECTABLE_STATUS: usize = 0x10;
+    /// Correctable errors that are not reported.
+    pub const CORRECTABLE_MASK: usize = 0x14;
+    /// Capabilities and control.
+    pub const CONTROL: usize = 0x18;
+    /// The first four doublewords of the packet with the first error.
+    pub const HEADER_LOG: usize = 0x1C;
+
+    /// [`CONTROL`]: number of the status bit of the first error.
+    pub const FIRST_ERROR: u32 = 0x1F;
+
+    /// Uncorrectable: data link protocol error.
+    pub const DATA_LINK_PROTOCOL: u32 = 1 << 4;
+    /// Uncorrectable: poisoned TLP received.
+    pub const POISONED_TLP: u32 = 1 << 12;
+    /// Uncorrectable: flow control protocol error.
+    pub const FLOW_CONTROL_PROTOCOL: u32 = 1 << 13;
+    /// Uncorrectable: completion timeout.
+    pub const COMPLETION_TIMEOUT: u32 = 1 << 14;
+    /// Uncorrectable: completer abort.
+    pub const COMPLETER_ABORT: u32 = 1 << 15;
+    /// Uncorrectable: unexpected completion.
+    pub const UNEXPECTED_COMPLETION: u32 = 1 << 16;
+    /// Uncorrectable: receiver overflow.
+    pub const RECEIVER_OVERFLOW: u32 = 1 << 17;
+    /// Uncorrectable: malformed TLP.
+    pub const MALFORMED_TLP: u32 = 1 << 18;
+    /// Uncorrectable: ECRC error.
+    pub const ECRC: u32 = 1 << 19;
+    /// Uncorrectable: unsupported request.
+    pub const UNSUPPORTED_REQUEST: u32 = 1 << 20;
+
+    /// Correctable: receiver error.
+    pub const RECEIVER_ERROR: u32 = 1 << 0;
+    /// Correctable: bad TLP.
+    pub const BAD_TLP: u32 = 1 << 6;
+    /// Correctable: bad DLLP.
+    pub const BAD_DLLP: u32 = 1 << 7;
+    /// Correctable: the replay number has rolled over.
+    pub const REPLAY_ROLLOVER: u32 = 1 << 8;
+    /// Correctable: the replay timer has run out.
+    pub const REPLAY_TIMEOUT: u32 = 1 << 12;
+    /// Correctable: an uncorrectable error that is only advisory.
+    pub const ADVISORY_NON_FATAL: u32 = 1 << 13;
+}
+
+/// Registers of the SR-IOV capability (9.4.4).
+pub mod sriov {
+    /// Control.
+    pub const CONTROL: usize = 0x08;
+    /// Virtual functions that are there at first.
+    pub const INITIAL_VFS: usize = 0x0C;
+    /// Virtual functions that there can be.
+    pub const TOTAL_VFS: usize = 0x0E;
+    /// Virtual functions that are to be there.
+    pub const NUM_VFS: usize = 0x10;
+    /// Function whose virtual functions come and go with this one's: itself.
+    pub const DEPENDENCY: usize = 0x12;
+    /// Distance of the first virtual function's routing id.
+    pub const FIRST_OFFSET: usize = 0x14;
+    /// Distance between the routing ids of virtual functions.
+    pub const STRIDE: usize = 0x16;
+    /// Device id of the virtual functions.
+    pub const DEVICE: usize = 0x1A;
+    /// Page sizes that can be chosen; bit n is 4 KB << n.
+    pub const PAGE_SIZES: usize = 0x1C;
+    /// The page size.
+    pub const PAGE_SIZE: usize = 0x20;
+    /// Base address register 0 of the virtual functions; the others follow.
+    pub const VF_BAR0: usize = 0x24;
+
+    /// [`CONTROL`]: the virtual functions are there.
+    pub const CONTROL_ENABLE: u16 = 1 << 0;
+    /// [`CONTROL`]: their memory answers.
+    pub const CONTROL_MEMORY: u16 = 1 << 3;
+    /// [`CONTROL`]: routing ids have no device number.
+    pub const CONTROL_ARI: u16 = 1 << 4;
+}

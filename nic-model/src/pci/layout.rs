@@ -2,11 +2,11 @@
 
 use ixgbe_spec::pci::{
     AER, ARI, CLASS_CODE, CSR_BAR_SIZE, DEVICE_ID, EXPRESS, IO_BAR_SIZE, MSI, MSIX, MSIX_BAR_SIZE,
-    MSIX_PBA, MSIX_VECTORS, PM, PMCSR, REVISION_ID, SERIAL_NUMBER, SUBSYSTEM_ID, VENDOR_ID, VPD,
-    command, header, status,
+    MSIX_PBA, MSIX_VECTORS, PM, PMCSR, REVISION_ID, SERIAL_NUMBER, SRIOV, SUBSYSTEM_ID, VENDOR_ID,
+    VPD, command, header, status,
 };
 
-use super::space::ConfigSpace;
+use super::{space::ConfigSpace, sriov};
 use crate::{
     card::{Functions, Place},
     port::LanId,
@@ -20,6 +20,7 @@ const CAP_MSIX: u8 = 0x11;
 const EXT_AER: u16 = 0x0001;
 const EXT_SERIAL_NUMBER: u16 = 0x0003;
 const EXT_ARI: u16 = 0x000E;
+const EXT_SRIOV: u16 = 0x0010;
 
 /// Builds the space of a function.
 pub(super) fn power_on(place: &Place) -> ConfigSpace {
@@ -34,6 +35,8 @@ pub(super) fn power_on(place: &Place) -> ConfigSpace {
     advanced_error_reporting(&mut space);
     serial_number(&mut space, place.serial);
     alternative_routing(&mut space, place);
+    space.set(SRIOV, &extended(EXT_SRIOV, 0));
+    sriov::power_on(&mut space, place.lan_id);
     space
 }
 
@@ -58,11 +61,11 @@ fn type0_header(space: &mut ConfigSpace, place: &Place) {
         0,
     );
     space.define16(header::CACHE_LINE, 0, 0x00FF);
-    // 64-bit prefetchable, 64-bit, I/O: their low bits are the kind, the size is what can be written.
+    // 64-bit prefetchable (twice) and I/O: their low bits are the kind, the size is what can be written.
     space.define32(header::BAR0, 0xC, !(CSR_BAR_SIZE - 1));
     space.define32(header::BAR0 + 4, 0, u32::MAX);
     space.define32(header::BAR0 + 8, 0x1, !(IO_BAR_SIZE - 1));
-    space.define32(header::BAR0 + 16, 0x4, !(MSIX_BAR_SIZE - 1));
+    space.define32(header::BAR0 + 16, 0xC, !(MSIX_BAR_SIZE - 1));
     space.define32(header::BAR0 + 20, 0, u32::MAX);
     space.define16(header::SUBSYSTEM_VENDOR, VENDOR_ID, 0);
     space.define16(header::SUBSYSTEM, SUBSYSTEM_ID, 0);
@@ -124,12 +127,12 @@ fn express(space: &mut ConfigSpace) {
 }
 
 fn advanced_error_reporting(space: &mut ConfigSpace) {
-    const UNCORRECTABLE: u32 = 0x001F_F030;
+    const UNCORRECTABLE: u32 = 0x001F_F010;
     const CORRECTABLE: u32 = 0x0000_31C1;
     space.set(AER, &extended(EXT_AER, SERIAL_NUMBER));
     space.clear_by_one32(AER + 4, UNCORRECTABLE);
     space.define32(AER + 8, 0, UNCORRECTABLE);
-    space.define32(AER + 0xC, 0x0006_2030, UNCORRECTABLE);
+    space.define32(AER + 0xC, 0x0006_2010, UNCORRECTABLE);
     space.clear_by_one32(AER + 0x10, CORRECTABLE);
     space.define32(AER + 0x14, 0x0000_2000, CORRECTABLE);
     space.define32(AER + 0x18, 0x0000_00A0, 0x0000_0140);
@@ -147,7 +150,7 @@ fn alternative_routing(space: &mut ConfigSpace, place: &Place) {
         (Functions::Two, LanId::Port0) => 1,
         (Functions::Two, LanId::Port1) | (Functions::One, _) => 0,
     };
-    space.set(ARI, &extended(EXT_ARI, 0));
+    space.set(ARI, &extended(EXT_ARI, SRIOV));
     space.set(ARI + 4, &[0, next_function]);
 }
 

@@ -1,10 +1,12 @@
 //! The PCI function: configuration space, interrupts on the bus, power states (chapter 9).
 //!
-//! Not implemented: the SR-IOV capability, error injection into AER, power budgeting.
+//! Not implemented: virtual functions, an expansion ROM.
 
+mod error;
 mod layout;
 mod msix;
 mod space;
+mod sriov;
 #[cfg(test)]
 mod tests;
 mod vpd;
@@ -15,6 +17,7 @@ use crate::{
     bus::{Bus, Requester, Signal},
     card::Place,
 };
+pub use error::{BusError, ErrorMessage};
 use msix::MsixTable;
 use space::ConfigSpace;
 
@@ -155,6 +158,7 @@ impl Function {
         let written = |byte: usize| byte.checked_sub(offset).and_then(|at| data.get(at));
         let power = self.power_state();
         self.space.write(offset, data);
+        sriov::follow(&mut self.space);
 
         if written(VPD_FLAG_BYTE).is_some() {
             self.access_vpd();
@@ -185,10 +189,19 @@ impl Function {
         self.space.set(VPD + 2, &(register ^ FLAG).to_le_bytes());
     }
 
+    /// How many virtual functions are enabled.
+    pub(crate) fn enabled_vfs(&self) -> u16 {
+        sriov::enabled(&self.space)
+    }
+
+    /// An error of the bus. Returns the message to the root complex that the function would send.
+    pub(crate) fn report(&mut self, error: BusError) -> Option<ErrorMessage> {
+        error::report(error, &mut self.space)
+    }
+
     /// Sets the PME status: the function asks for its power (PMCSR.15).
     pub(crate) fn set_pme_status(&mut self) {
-        let pmcsr = self.space.get16(PMCSR) | 1 << 15;
-        self.space.set(PMCSR, &pmcsr.to_le_bytes());
+        self.space.raise16(PMCSR, 1 << 15);
     }
 
     fn power_state(&self) -> u16 {

@@ -62,6 +62,16 @@ impl ConfigSpace {
         put(&mut self.bytes, offset, value);
     }
 
+    /// Sets bits of a 16-bit register, whatever the masks.
+    pub(super) fn raise16(&mut self, offset: usize, bits: u16) {
+        self.set(offset, &(self.get16(offset) | bits).to_le_bytes());
+    }
+
+    /// Sets bits of a 32-bit register, whatever the masks.
+    pub(super) fn raise32(&mut self, offset: usize, bits: u32) {
+        self.set(offset, &(self.get32(offset) | bits).to_le_bytes());
+    }
+
     /// Sets a 16-bit register and says which of its bits software can write.
     pub(super) fn define16(&mut self, offset: usize, value: u16, writable: u16) {
         self.set(offset, &value.to_le_bytes());

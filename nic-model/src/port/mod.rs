@@ -9,7 +9,10 @@ mod switch;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use ixgbe_spec::register::{Reg, bits::hlreg0};
+use ixgbe_spec::register::{
+    Reg,
+    bits::{hlreg0, status},
+};
 
 use crate::{
     bus::Bus,
@@ -108,9 +111,9 @@ pub struct Port {
     place: Place,
     /// Its MAC address if the NVM has none.
     mac: [u8; 6],
-    regs: RegisterFile,
-    pci: Function,
-    irq: Interrupts,
+    pub(crate) regs: RegisterFile,
+    pub(crate) pci: Function,
+    pub(crate) irq: Interrupts,
     link: Link,
     flow_control: FlowControl,
     nvm: Nvm,
@@ -193,12 +196,23 @@ impl Port {
 
     /// Writes configuration space, any width and alignment. Bytes past its end are ignored.
     pub fn config_write(&mut self, offset: u16, data: &[u8], context: &mut Context<'_>) {
-        match self.pci.config_write(offset, data) {
+        let effect = self.pci.config_write(offset, data);
+        self.show_vfs();
+        match effect {
             ConfigEffect::None => {}
             ConfigEffect::FunctionReset => self.reset_by(Reset::Bus, context.bus),
             ConfigEffect::PowerUp => self.reset_by(Reset::Power, context.bus),
         }
         self.deliver(context);
+    }
+
+    /// STATUS tells how many virtual functions are enabled.
+    fn show_vfs(&mut self) {
+        let vfs = u32::from(self.pci.enabled_vfs());
+        let active = if vfs == 0 { 0 } else { status::IOV_ACTIVE };
+        let old = self.regs.get(Reg::STATUS, 0) & !(status::VFS_MASK | status::IOV_ACTIVE);
+        let new = old | vfs << status::VFS_SHIFT | active;
+        self.regs.set(Reg::STATUS, 0, new);
     }
 
     /// Resets the function as the bus does it. Module, carrier, NVM and the counters of faults stay.
@@ -389,7 +403,7 @@ impl Port {
     }
 
     /// The last step of each call: the clock follows the link, and the interrupts that are due are signalled.
-    fn deliver(&mut self, context: &Context<'_>) {
+    pub(crate) fn deliver(&mut self, context: &Context<'_>) {
         self.timesync.follow(context.now, &mut self.regs);
         if self.rx.coalesces() && self.pci.masters() {
             self.complete_large_receives(context);

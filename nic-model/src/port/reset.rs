@@ -87,6 +87,7 @@ impl Port {
                 *ioaddr = 0;
             }
         }
+        self.show_vfs();
     }
 }
 

@@ -12,15 +12,16 @@ use std::{
     time::Duration,
 };
 
-use nic_model::Module;
+use nic_model::{HardwareError, Module};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
     frame::{self, FrameError},
     protocol::{
-        Call, CaptureParameters, Captured, ControlError, INTERFACE, Info, InjectParameters,
-        Injected, Link, ReplyMessage, SetLinkParameters, SetModuleParameters, Stats,
+        Call, CaptureParameters, Captured, ControlError, ErrorInjected, INTERFACE, Info,
+        InjectErrorParameters, InjectParameters, Injected, Link, ReplyMessage, SetLinkParameters,
+        SetModuleParameters, Stats,
     },
 };
 
@@ -161,6 +162,18 @@ impl Client {
         Ok(())
     }
 
+    /// Lets the card have an error. Returns the name of the message to the root complex by which the card tells of it, if
+    /// it does; no client gets that message.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn inject_error(&mut self, error: HardwareError) -> Result<Option<String>, ClientError> {
+        let error = error.name().to_owned();
+        let ErrorInjected { message } =
+            self.call("InjectError", &InjectErrorParameters { error })?;
+        Ok(message.map(Into::into))
+    }
+
     /// Starts to capture the first `snap_length` bytes (or all) of the frames that pass. When this returns, the capture
     /// runs.
     ///
@@ -276,6 +289,10 @@ fn failure(method: &str, error: &str, parameters: &str) -> ClientError {
         Some("LinkDown") => ControlError::LinkDown.into(),
         Some("UnknownModule") => ControlError::UnknownModule {
             module: text("module"),
+        }
+        .into(),
+        Some("UnknownError") => ControlError::UnknownError {
+            error: text("error"),
         }
         .into(),
         Some("TooManyCaptures") => ControlError::TooManyCaptures.into(),

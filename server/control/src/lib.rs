@@ -27,7 +27,7 @@ mod worker;
 
 pub use client::{Capturing, Client, ClientError};
 pub use frame::{FrameError, MAX_MESSAGE};
-pub use nic_model::Module;
+pub use nic_model::{ErrorMessage, HardwareError, Module};
 pub use protocol::{
     Captured, CapturedFrame, ControlError, Counter, DESCRIPTION, Direction, Group, INTERFACE, Info,
     Injected, Link, Stats,

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use nic_model::Module;
+use nic_model::{HardwareError, Module};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -227,6 +227,20 @@ pub(crate) struct SetModuleParameters {
     pub(crate) module: String,
 }
 
+/// Parameters of `InjectError`: a text, as the kinds that there are grow in number.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InjectErrorParameters {
+    pub(crate) error: String,
+}
+
+/// Reply of `InjectError`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ErrorInjected {
+    /// The message to the root complex by which the card tells of the error, if it does.
+    pub message: Option<Cow<'static, str>>,
+}
+
 /// A kind of module by its name.
 mod module {
     use nic_model::Module;
@@ -261,6 +275,12 @@ pub enum ControlError {
     UnknownModule {
         /// What was asked for.
         module: String,
+    },
+    /// There is no such kind of error.
+    #[error("there is no error {error}; there are {}", HardwareError::ALL.map(HardwareError::name).join(", "))]
+    UnknownError {
+        /// What was asked for.
+        error: String,
     },
     /// As many captures run as may.
     #[error("too many captures run already; end one of them")]

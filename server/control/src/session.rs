@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use nic_model::HardwareError;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -20,8 +21,9 @@ use crate::{
     capture::{self, MAX_SNAP, Recorded, Source},
     frame::{self, FrameError},
     protocol::{
-        Call, CaptureParameters, Captured, ControlError, DESCRIPTION, INTERFACE, InjectParameters,
-        ReplyMessage, SERVICE, SERVICE_DESCRIPTION, SetLinkParameters, SetModuleParameters,
+        Call, CaptureParameters, Captured, ControlError, DESCRIPTION, INTERFACE,
+        InjectErrorParameters, InjectParameters, ReplyMessage, SERVICE, SERVICE_DESCRIPTION,
+        SetLinkParameters, SetModuleParameters,
     },
     worker::{Handle, Reply, Request},
 };
@@ -78,6 +80,13 @@ impl From<ControlError> for Failure {
             ControlError::LinkDown => ("LinkDown", json!({})),
             ControlError::UnknownModule { module } => {
                 ("UnknownModule", json!({ "module": module }))
+            }
+            ControlError::UnknownError { error } => {
+                let known = HardwareError::ALL.map(HardwareError::name);
+                (
+                    "UnknownError",
+                    json!({ "error": error, "known": known.as_slice() }),
+                )
             }
             ControlError::TooManyCaptures => ("TooManyCaptures", json!({})),
             ControlError::NotAnswering => ("NotAnswering", json!({})),
@@ -141,6 +150,14 @@ impl Session<'_> {
                 let module = module.parse().map_err(unknown)?;
                 self.worker.ask(Request::SetModule(module))?
             }
+            (INTERFACE, "InjectError") => {
+                let InjectErrorParameters { error } = parameters(call)?;
+                let unknown = |_| ControlError::UnknownError {
+                    error: error.clone(),
+                };
+                let error = error.parse().map_err(unknown)?;
+                self.worker.ask(Request::InjectError(error))?
+            }
             (SERVICE | INTERFACE, _) => {
                 let method = json!({ "method": call.method });
                 return Err(Failure::of_service("MethodNotFound", method));
@@ -154,6 +171,7 @@ impl Session<'_> {
             Reply::Info(info) => one(&info),
             Reply::Stats(stats) => one(&stats),
             Reply::Injected(injected) => one(&injected),
+            Reply::ErrorInjected(injected) => one(&injected),
             Reply::Done => one(&json!({})),
         }
     }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use nic_model::Module;
+use nic_model::{ErrorMessage, HardwareError, Module};
 use nix::{
     errno::Errno,
     sys::eventfd::{EfdFlags, EventFd},
@@ -19,7 +19,7 @@ use wire::{Backend, InjectError, Plug, Tapped};
 
 use crate::{
     capture::Recorder,
-    protocol::{ControlError, Counter, Group, Info, Injected, Link, Stats},
+    protocol::{ControlError, Counter, ErrorInjected, Group, Info, Injected, Link, Stats},
     server::MAX_CLIENTS,
 };
 
@@ -43,6 +43,8 @@ pub(crate) enum Request {
     SetLink(Link),
     /// Change what is in the cage.
     SetModule(Module),
+    /// Let the card have an error.
+    InjectError(HardwareError),
 }
 
 /// What the worker says to that.
@@ -54,6 +56,8 @@ pub(crate) enum Reply {
     Stats(Stats),
     /// To [`Request::Inject`].
     Injected(Injected),
+    /// To [`Request::InjectError`].
+    ErrorInjected(ErrorInjected),
     /// To the others.
     Done,
 }
@@ -68,6 +72,9 @@ pub trait Card {
 
     /// Draws the module and plugs in this one.
     fn set_module(&mut self, module: Module);
+
+    /// Lets it have an error. Returns the message to the root complex by which it tells of it.
+    fn inject_error(&mut self, error: HardwareError) -> Option<ErrorMessage>;
 }
 
 type Answer = Result<Reply, ControlError>;
@@ -208,6 +215,12 @@ fn respond<B: Backend>(request: Request, wire: &mut Tapped<B>, card: &mut dyn Ca
         Request::SetModule(module) => {
             card.set_module(module);
             Ok(Reply::Done)
+        }
+        Request::InjectError(error) => {
+            let message = card.inject_error(error);
+            Ok(Reply::ErrorInjected(ErrorInjected {
+                message: message.map(|message| message.name().into()),
+            }))
         }
     }
 }

@@ -36,6 +36,7 @@ const PROGRAMS: &[&str] = &[
     "netserver",
     "phc_ctl",
     "ptp4l",
+    "setpci",
     "ss",
     "tc",
     "tcpdump",

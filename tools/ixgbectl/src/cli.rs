@@ -13,6 +13,7 @@ EXAMPLES
   ixgbectl capture -c 10 -o - | tshark -r -
   ixgbectl link down
   ixgbectl module da-passive
+  ixgbectl fault ecc-rx
   ixgbectl --json stats | jq '.counters[] | select(.value > 0)'
 
 WHICH SERVER
@@ -64,6 +65,11 @@ pub(crate) enum Command {
     /// The NIC notices as if somebody had done it by hand: the module that was there is drawn first, and the driver
     /// reads the new one's identity. Frames that are under way are lost.
     Module(ModuleArguments),
+    /// Let the NIC have an error of its hardware.
+    ///
+    /// Errors of the bus are noted in the AER capability (lspci -vvv shows them); whether the NIC tells the root complex is
+    /// printed, but no virtual machine gets that message. ECC errors are a cause of interrupt; drivers reset the NIC.
+    Fault(FaultArguments),
     /// Show which server answers.
     Info,
 }
@@ -123,6 +129,16 @@ pub(crate) struct ModuleArguments {
     /// cables. 1g-sx, 1g-t: 1000BASE-SX and -T. none: nothing. Without it the state is shown.
     #[arg(value_name = "KIND")]
     pub(crate) kind: Option<control::Module>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FaultArguments {
+    /// ecc-rx, ecc-tx: memories of receive and transmit. Correctable errors of the bus: receiver-error, bad-tlp, bad-dllp,
+    /// replay-rollover, replay-timeout. Uncorrectable ones: data-link-protocol, poisoned-tlp, flow-control-protocol,
+    /// completion-timeout, completer-abort, unexpected-completion, receiver-overflow, malformed-tlp, ecrc,
+    /// unsupported-request.
+    #[arg(value_name = "KIND")]
+    pub(crate) kind: control::HardwareError,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -2,6 +2,7 @@
 
 mod capture;
 mod cli;
+mod fault;
 mod find;
 mod inject;
 mod link;
@@ -60,6 +61,7 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
         Command::Stats(arguments) => stats::run(&mut client, &arguments, &mut output),
         Command::Link(arguments) => link::run(&mut client, arguments.state, &mut output),
         Command::Module(arguments) => module::run(&mut client, arguments.kind, &mut output),
+        Command::Fault(arguments) => fault::run(&mut client, arguments.kind, &mut output),
         Command::Info => link::info(&mut client, &path, &mut output),
     }
 }

@@ -24,6 +24,12 @@ pub mod status {
     pub const LAN_ID_SHIFT: u32 = 2;
     /// The link is up.
     pub const LINK_UP: u32 = 1 << 7;
+    /// Place of the number of virtual functions that are enabled.
+    pub const VFS_SHIFT: u32 = 10;
+    /// All bits of that number.
+    pub const VFS_MASK: u32 = 0xFF << VFS_SHIFT;
+    /// Virtual functions are enabled.
+    pub const IOV_ACTIVE: u32 = 1 << 18;
     /// The function may issue requests, or still has some open.
     pub const GIO: u32 = 1 << 19;
 }

@@ -39,12 +39,9 @@ impl Reg {
             Self::LLITHRESH | Self::IMIR | Self::IMIREXT | Self::IMIRVP => {
                 Missing("low latency interrupts of these filters, and their credits")
             }
-            Self::RXFECCERR0
-            | Self::RXDBUECC
-            | Self::PBRXECC
-            | Self::PBTXECC
-            | Self::TXDBUEST
-            | Self::RXDBUEST => Enough("memory here has no ECC errors"),
+            Self::RXFECCERR0 | Self::RXDBUECC | Self::TXDBUECC | Self::PBRXECC | Self::PBTXECC => {
+                Enough("memory here has no ECC errors but those that are asked for")
+            }
             Self::DROPEN => Missing("dropping by traffic class"),
             Self::MTQC | Self::TXPBSIZE | Self::TXPBTHRESH => {
                 Missing("transmit packet buffers of several traffic classes or pools")

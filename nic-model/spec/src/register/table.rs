@@ -1083,7 +1083,7 @@ registers! {
     /// Receive data buffer ECC.
     RXDBUECC Diagnostic ReadWrite Stored at [0x03F70];
     /// Receive data buffer ECC status.
-    RXDBUEST Diagnostic ReadClear Stored at [0x03F74];
+    RXDBUEST Diagnostic ReadClear Works at [0x03F74];
     /// Transmit packet buffer write pointers.
     TXWRPTR Diagnostic ReadOnly Stored at [0x0C100 + 4 * 8];
     /// Transmit packet buffer use.
@@ -1109,5 +1109,5 @@ registers! {
     /// Transmit data buffer ECC.
     TXDBUECC Diagnostic ReadWrite Stored at [0x0CF70];
     /// Transmit data buffer ECC status.
-    TXDBUEST Diagnostic ReadClear Stored at [0x0CF74];
+    TXDBUEST Diagnostic ReadClear Works at [0x0CF74];
 }

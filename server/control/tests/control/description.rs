@@ -79,6 +79,8 @@ fn replies_have_the_fields_that_the_description_names() {
     let set = call("SetLink", json!({"state": "up"}));
     let plugged = call("SetModule", json!({"module": "lr"}));
     let unknown = call("SetModule", json!({"module": "xfp"}));
+    let broken = call("InjectError", json!({"error": "ecrc"}));
+    let no_error = call("InjectError", json!({"error": "gremlin"}));
     let refused = call("Inject", json!({"frames": ["AA=="]}));
 
     assert_eq!(interface.name().as_str(), control::INTERFACE);
@@ -87,12 +89,17 @@ fn replies_have_the_fields_that_the_description_names() {
     assert_eq!(keys(&injected), outputs(&interface, "Inject"));
     assert_eq!(keys(&set), outputs(&interface, "SetLink"));
     assert_eq!(keys(&plugged), outputs(&interface, "SetModule"));
+    assert_eq!(keys(&broken), outputs(&interface, "InjectError"));
     let counter: &Map<String, Value> = stats["parameters"]["counters"][0].as_object().unwrap();
     assert_eq!(
         counter.keys().map(String::as_str).collect::<BTreeSet<_>>(),
         fields(&interface, "Counter")
     );
-    for (reply, name) in [(refused, "FrameLength"), (unknown, "UnknownModule")] {
+    for (reply, name) in [
+        (refused, "FrameLength"),
+        (unknown, "UnknownModule"),
+        (no_error, "UnknownError"),
+    ] {
         let error = interface
             .errors()
             .find(|error| error.name().as_str() == name)

@@ -7,7 +7,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use control::{Card, Client, Counter, Group, Inbox, Module, Server};
+use control::{Card, Client, Counter, ErrorMessage, Group, HardwareError, Inbox, Module, Server};
 use nic_model::{
     Wire,
     wire::{Flow, Offload, TxFrame},
@@ -179,5 +179,9 @@ impl Card for FixedCard {
 
     fn set_module(&mut self, module: Module) {
         self.0 = module;
+    }
+
+    fn inject_error(&mut self, _error: HardwareError) -> Option<ErrorMessage> {
+        Some(ErrorMessage::Fatal)
     }
 }

@@ -241,6 +241,22 @@ fn an_error_is_json_for_programs() {
 }
 
 #[test]
+fn fault_lets_the_card_have_an_error_and_tells_its_message() {
+    let server = TestServer::start();
+
+    let memory = run(&server, &["fault", "ecc-rx"]);
+    let bus = run(&server, &["fault", "bad-tlp", "--json"]);
+    let refused = run(&server, &["fault", "gremlin"]);
+
+    assert_eq!(stdout(&memory), "fault ecc-rx\n");
+    assert_eq!(json(&bus)["fault"], "bad-tlp");
+    assert_eq!(json(&bus)["message"], Value::Null, "nobody has enabled it");
+    assert_eq!(refused.status.code(), Some(2));
+    let told = std::str::from_utf8(&refused.stderr).unwrap();
+    assert!(told.contains("poisoned-tlp"), "{told}");
+}
+
+#[test]
 fn module_shows_what_is_in_the_cage_and_changes_it() {
     let server = TestServer::start();
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use control::{Card, Counter, Group, Inbox, Module, Server};
+use control::{Card, Counter, ErrorMessage, Group, HardwareError, Inbox, Module, Server};
 use nic_model::{
     Wire,
     wire::{Flow, Offload, TxFrame},
@@ -140,5 +140,9 @@ impl Card for FixedCard {
 
     fn set_module(&mut self, module: Module) {
         self.0 = module;
+    }
+
+    fn inject_error(&mut self, _error: HardwareError) -> Option<ErrorMessage> {
+        None
     }
 }
