@@ -6,7 +6,7 @@ mod five_tuple;
 mod flow_director;
 mod mirror;
 pub(crate) mod pool;
-mod rss;
+pub(crate) mod rss;
 pub(crate) mod selection;
 mod vlan;
 

@@ -68,6 +68,11 @@ impl Mode {
     }
 }
 
+/// Whether the queue of a frame depends on its traffic class.
+pub(crate) fn has_classes(regs: &RegisterFile) -> bool {
+    Mode::new(regs.get(Reg::MRQC, 0)).classes > 1
+}
+
 /// Whether a queue is one of a pool's.
 pub(crate) fn belongs(queue: u8, pool: u8, regs: &RegisterFile) -> bool {
     let mode = Mode::new(regs.get(Reg::MRQC, 0));

@@ -134,6 +134,10 @@ impl FlowControl {
             (Kind::Priority, Word::Xon) => Reg::PXONTXC,
         };
         hw.regs.count(counter, class, 1);
+        let was_on = self.off.get(class).is_some_and(Option::is_none);
+        if kind == Kind::Priority && was_on {
+            hw.regs.count(Reg::PXON2OFFCNT, class, 1);
+        }
         count_control_frame(hw.regs, &PAUSE_ADDRESS, FRAME_LEN);
         let quanta = timer(class, hw.regs).saturating_sub(refresh(hw.regs));
         let again = hw

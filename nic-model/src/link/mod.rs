@@ -9,6 +9,7 @@
 pub(crate) mod flow_control;
 mod i2c;
 mod module;
+pub(crate) mod pause;
 mod sfp;
 mod speed;
 #[cfg(test)]

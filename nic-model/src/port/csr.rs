@@ -176,6 +176,7 @@ impl Port {
                 let (mut hw, _, tx) = self.data_path(context.now, context.bus);
                 tx.written(reg, index, old, new, &mut hw);
             }
+            Chapter::Dcb => self.tx.dcb_written(reg, new, &mut self.regs),
             Chapter::Interrupt => {
                 self.irq
                     .written(reg, index, new, now, &mut self.regs, &mut self.pci);

@@ -25,7 +25,7 @@ use crate::{
     nvm::Nvm,
     pci::{ConfigEffect, Function},
     regs::RegisterFile,
-    rx::{DropReason, Receive, Verdict},
+    rx::{self, DropReason, Receive, Verdict},
     time::Time,
     timer::Timers,
     timesync::TimeSync,
@@ -274,16 +274,18 @@ impl Port {
             // What is there to write back waits while the function must not write.
             self.rx.coalescing_deadline().filter(|_| self.pci.masters()),
             self.flow_control.deadline(),
+            self.tx.deadline().filter(|_| self.pci.masters()),
         ]
         .into_iter()
         .flatten()
         .min()
     }
 
-    /// Whether the port has room for frames of the wire; if not, the wire should keep them.
+    /// Whether the port has room for frames of the wire; if not, the wire should keep them. With traffic classes it
+    /// always has: a class that is full loses its own frames (MPC) and does not hold up the others.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.rx.has_room()
+        self.rx.has_room() || rx::has_classes(&self.regs)
     }
 
     /// A register's value as it stands, without the side effects of a read.
@@ -318,6 +320,7 @@ impl Port {
         self.timers.step(context.now, &mut self.regs, &mut self.irq);
         self.timesync
             .step(context.now, &mut self.regs, &mut self.irq);
+        self.rx.end_pauses(context.now, &mut self.regs);
         let mut more = false;
         let link_up = self.link.is_up() && self.link.is_lit();
         let loops_back = self.loops_back();
@@ -339,8 +342,6 @@ impl Port {
             };
             more |= if loops_back {
                 tx.step(BUDGET, &mut hw, &mut Loopback { rx })
-            } else if rx.paused_until(hw.now).is_some() {
-                false
             } else if switch::is_on(hw.regs) {
                 let mut switch = Switch::new(cable, rx, hw.regs);
                 tx.step(BUDGET, &mut hw, &mut switch)

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     filter::Kind,
-    link::flow_control::quanta_nanos,
+    link::pause::Pauses,
     regs::RegisterFile,
+    time::Time,
     wire::{Fcs, RxFrame},
 };
 
@@ -133,61 +134,58 @@ pub(crate) enum Control {
     Discard,
 }
 
-/// How long transmit has to be silent: this many times 512 bit times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pause(u16);
-
-impl Pause {
-    /// At the speed of the link, in nanoseconds.
-    pub(crate) fn nanos(self, regs: &RegisterFile) -> u64 {
-        quanta_nanos(self.0, regs)
-    }
-}
-
-/// Recognises MAC control frames and counts those that say pause.
+/// Recognises MAC control frames, counts those that say pause, and tells `pauses` of them.
 #[inline]
 pub(crate) fn control(
     window: &[u8],
     headers: &Headers,
+    pauses: &mut Pauses,
+    now: Time,
     regs: &mut RegisterFile,
-) -> (Control, Option<Pause>) {
+) -> Control {
     if headers.ethertype != MAC_CONTROL {
-        return (Control::No, None);
+        return Control::No;
     }
     let settings = regs.get(Reg::MFLCN, 0);
     let at = usize::from(headers.l3_offset);
-    let mut pause = None;
     match word(window, at) {
         Some(PAUSE) => {
             if settings & mflcn::RFCE != 0 {
                 let quanta = word(window, at + 2).unwrap_or(0);
                 count16(on_or_off(quanta, Reg::LXONRXCNT, Reg::LXOFFRXCNT), 0, regs);
-                pause = Some(Pause(quanta));
+                pauses.link(quanta, now, regs);
             }
         }
         Some(PRIORITY_PAUSE) => {
             if settings & mflcn::RPFCE != 0 {
-                count_priority_pause(window, at, regs);
+                priority_pause(window, at, pauses, now, regs);
             }
         }
-        _ if settings & mflcn::PMCF == 0 => return (Control::Discard, None),
-        _ => return (Control::Pass, None),
+        _ if settings & mflcn::PMCF == 0 => return Control::Discard,
+        _ => return Control::Pass,
     }
     if settings & mflcn::DPF == 0 {
-        (Control::Pass, pause)
+        Control::Pass
     } else {
-        (Control::Discard, pause)
+        Control::Discard
     }
 }
 
-/// Counts a priority flow control frame whose opcode is at `at`: a vector of the priorities it is about, then a time
-/// for each (IEEE 802.1Qbb). Transmit does not heed it, as it has one traffic class.
-fn count_priority_pause(window: &[u8], at: usize, regs: &mut RegisterFile) {
+/// Takes a priority flow control frame whose opcode is at `at`: a vector of the priorities it is about, then a time
+/// for each (IEEE 802.1Qbb).
+fn priority_pause(
+    window: &[u8],
+    at: usize,
+    pauses: &mut Pauses,
+    now: Time,
+    regs: &mut RegisterFile,
+) {
     let enabled = word(window, at + 2).unwrap_or(0);
     for priority in (0..8).filter(|priority| enabled >> priority & 1 == 1) {
         let quanta = word(window, at + 4 + 2 * priority).unwrap_or(0);
         let counter = on_or_off(quanta, Reg::PXONRXCNT, Reg::PXOFFRXCNT);
         count16(counter, priority, regs);
+        pauses.priority(priority, quanta, now, regs);
     }
 }
 

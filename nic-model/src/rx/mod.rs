@@ -23,7 +23,7 @@ use ixgbe_spec::{
     descriptor::rx::{Fragment, Info, RssType, Status},
     register::{
         Reg,
-        bits::{ctrl_ext, eicr, qde, rfctl, rxcsum, rxctrl, rxdstatctrl, vlnctrl},
+        bits::{ctrl_ext, eicr, fccfg, qde, rfctl, rxcsum, rxctrl, rxdstatctrl, vlnctrl},
     },
 };
 
@@ -40,6 +40,7 @@ use write_back::Outcome;
 use crate::{
     filter::{self, Destination, Filters, Kind, Mac, Match, Number, Replica},
     hw::Hw,
+    link::pause::Pauses,
     regs::RegisterFile,
     time::Time,
     timesync::TimeSync,
@@ -121,8 +122,7 @@ pub struct Receive {
     queues: Vec<Queue>,
     coalescing: Coalescing,
     buffers: [PacketBuffer; CLASSES],
-    /// The other end of the cable wants transmit to be silent until then.
-    paused_until: Option<Time>,
+    pauses: Pauses,
 }
 
 impl Default for Receive {
@@ -132,7 +132,7 @@ impl Default for Receive {
             queues: (0..QUEUES).map(Queue::new).collect(),
             coalescing: Coalescing::default(),
             buffers: Default::default(),
-            paused_until: None,
+            pauses: Pauses::default(),
         };
         receive.reset();
         receive
@@ -147,7 +147,7 @@ impl Receive {
             queues,
             coalescing,
             buffers,
-            paused_until,
+            pauses,
         } = self;
         filters.reset();
         coalescing.clear();
@@ -155,7 +155,7 @@ impl Receive {
             *queue = Queue::new(index);
         }
         buffers.iter_mut().for_each(PacketBuffer::clear);
-        *paused_until = None;
+        pauses.reset();
     }
 
     /// Software has written a register of the chapters `Receive` or `Filter`; `old` and `new` are its values before and
@@ -281,10 +281,7 @@ impl Receive {
     ) -> Result<Admitted, DropReason> {
         let headers = Headers::parse(window, frame.len(), &settings(hw.regs));
         let health = mac::inspect(frame, &headers, hw.regs)?;
-        let (control, pause) = mac::control(window, &headers, hw.regs);
-        if let Some(pause) = pause {
-            self.paused_until = Some(hw.now.plus_nanos(pause.nanos(hw.regs)));
-        }
+        let control = mac::control(window, &headers, &mut self.pauses, hw.now, hw.regs);
         if control == Control::Discard {
             return Err(DropReason::Mac);
         }
@@ -419,15 +416,15 @@ impl Receive {
         }
     }
 
-    /// Until when transmit has to be silent, because of a PAUSE frame (3.7.7).
-    pub(crate) fn paused_until(&mut self, now: Time) -> Option<Time> {
-        self.paused_until = self.paused_until.filter(|until| *until > now);
-        self.paused_until
+    /// Lets pauses end that the other end of the cable has asked for (3.7.7).
+    #[inline]
+    pub(crate) fn end_pauses(&mut self, now: Time, regs: &mut RegisterFile) {
+        self.pauses.step(now, regs);
     }
 
-    /// When transmit may go on; a time in the past says nothing.
+    /// When the next of them ends.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.paused_until
+        self.pauses.deadline()
     }
 
     /// The kind of a frame's address, if the address filters let it in.
@@ -481,6 +478,11 @@ fn traffic_class(headers: &Headers, regs: &RegisterFile) -> u8 {
     let mapping = regs.get(Reg::RTRUP2TC, 0);
     let priority = headers.tag.map_or(0, Tag::priority);
     (mapping >> (3 * priority) & 7) as u8
+}
+
+/// Whether traffic classes are kept apart: by their queues (MRQC), or by priority flow control.
+pub(crate) fn has_classes(regs: &RegisterFile) -> bool {
+    regs.get(Reg::FCCFG, 0) & fccfg::TFCE_PRIORITY != 0 || filter::rss::has_classes(regs)
 }
 
 /// Bytes of the packet buffer of a traffic class.

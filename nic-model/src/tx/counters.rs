@@ -20,6 +20,11 @@ pub(super) struct Frames {
 }
 
 impl Frames {
+    /// Bytes of all of them, with FCS.
+    pub fn bytes(self) -> usize {
+        (self.len + FCS).saturating_mul(self.count as usize)
+    }
+
     /// `count` frames of `len` bytes that start as `head`.
     pub fn new(head: &[u8], len: usize, count: usize) -> Self {
         Self {

@@ -49,6 +49,8 @@ pub(super) struct Outgoing<'o, 'b> {
     pub payload: &'o mut Spans<'b>,
     /// What the wire does itself.
     pub capabilities: Capabilities,
+    /// Counts the bytes of what was sent, with FCS.
+    pub bytes: &'o mut usize,
     pub hw: &'o mut Hw<'b>,
     pub egress: &'o mut dyn Egress,
 }
@@ -139,7 +141,7 @@ impl Framer {
         }
         out.hw.faults.descriptor += 1;
         let frames = Frames::new(frame, frame.len(), 1);
-        counters::count(out.hw.regs, out.queue, frames, Reach::Network);
+        count(frames, Reach::Network, out);
         Ok(())
     }
 
@@ -182,9 +184,9 @@ impl Framer {
             let reach = out.egress.send(&frame, out.queue, out.hw)?;
             let last = segmenter.count() - 1;
             let full = Frames::new(head, header_len + mss, last);
-            counters::count(out.hw.regs, out.queue, full, reach);
+            count(full, reach, out);
             let rest = header_len + segmenter.payload(last).len();
-            counters::count(out.hw.regs, out.queue, Frames::new(head, rest, 1), reach);
+            count(Frames::new(head, rest, 1), reach, out);
             *budget = budget.saturating_sub(1);
             return Ok(Progress::Sent);
         }
@@ -256,8 +258,14 @@ fn send(head: &[u8], offload: Offload, out: &mut Outgoing<'_, '_>) -> Result<(),
     };
     let frames = Frames::new(head, frame.len(), 1);
     let reach = out.egress.send(&frame, out.queue, out.hw)?;
-    counters::count(out.hw.regs, out.queue, frames, reach);
+    count(frames, reach, out);
     Ok(())
+}
+
+/// Counts frames that have left.
+fn count(frames: Frames, reach: Reach, out: &mut Outgoing<'_, '_>) {
+    *out.bytes += frames.bytes();
+    counters::count(out.hw.regs, out.queue, frames, reach);
 }
 
 /// Writes the headers of segment `i`; the L4 checksum, if wanted, is the pseudo-header sum yet.

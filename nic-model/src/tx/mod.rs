@@ -14,16 +14,24 @@
 //! - An L4 checksum or segmentation that the wire does is not repeated here ([`Capabilities`]).
 //! - The segments of one packet count one by one against the budget of a step, so that an MSS of 1 costs others nothing.
 //!
-//! Not implemented: `LinkSec`, `IPsec` and `FCoE` offloads, DCB arbitration, rate limits, the sequence numbers of TDWBAL.
+//! Which queue sends next, `scheduler` decides where flow control, DCB or a rate limit has a say.
+//!
+//! Not implemented: `LinkSec`, `IPsec` and `FCoE` offloads, congestion notification (RTTQCNCR), the sequence numbers of
+//! TDWBAL.
 
+mod arbiter;
+mod classes;
 mod counters;
 mod cursor;
 mod frame;
 mod plan;
 mod pool;
 mod queue;
+mod rate;
+mod scheduler;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use ixgbe_spec::register::Reg;
 
@@ -33,10 +41,13 @@ use self::{
     plan::{Fault, Plan},
     pool::VlanInsertion,
     queue::{Packet, Queue, Request, TXDCTL_ENABLE},
+    scheduler::Scheduler,
 };
 use crate::{
     bus::{DmaError, Spans},
     hw::Hw,
+    regs::RegisterFile,
+    time::Time,
     wire::{Capabilities, TxFrame, WireBusy},
 };
 
@@ -84,6 +95,7 @@ pub struct Transmit {
     runnable: u128,
     /// Queue whose turn it is.
     turn: u32,
+    scheduler: Scheduler,
     framer: Framer,
 }
 
@@ -95,6 +107,7 @@ impl Default for Transmit {
                 .collect(),
             runnable: 0,
             turn: 0,
+            scheduler: Scheduler::default(),
             framer: Framer::default(),
         }
     }
@@ -127,6 +140,8 @@ struct Step<'s, 'b> {
     capabilities: Capabilities,
     buffers: Spans<'b>,
     payload: Spans<'b>,
+    /// Bytes of the frames that were sent, with FCS.
+    bytes: usize,
 }
 
 impl Transmit {
@@ -136,11 +151,13 @@ impl Transmit {
             queues,
             runnable,
             turn,
+            scheduler,
             framer: _,
         } = self;
         queues.iter_mut().for_each(Queue::reset);
         *runnable = 0;
         *turn = 0;
+        scheduler.reset();
     }
 
     /// Software has written a register of the chapter `Transmit`; `old` and `new` are its values before and after.
@@ -152,6 +169,10 @@ impl Transmit {
                 hw.regs.set(Reg::TXDCTL, 0, txdctl);
                 self.written(Reg::TXDCTL, 0, txdctl, txdctl, hw);
             }
+            return;
+        }
+        if reg == Reg::MTQC {
+            self.scheduler.written(reg, new, hw.regs);
             return;
         }
         let Some(queue) = self.queues.get_mut(index) else {
@@ -167,10 +188,21 @@ impl Transmit {
         self.mark(index);
     }
 
+    /// Software has written a register of the chapter `Dcb`; `new` is its value now.
+    pub(crate) fn dcb_written(&mut self, reg: Reg, new: u32, regs: &mut RegisterFile) {
+        self.scheduler.written(reg, new, regs);
+    }
+
+    /// When a queue may go on that waits for its rate limit.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.scheduler.deadline()
+    }
+
     /// Sends up to `budget` frames of the queues that have descriptors, in turns. Returns whether more can be done at
     /// once; a queue that waits for the client or the wire is tried at the next step.
     pub(crate) fn step(&mut self, budget: usize, hw: &mut Hw<'_>, egress: &mut dyn Egress) -> bool {
         if self.runnable == 0 || hw.regs.get(Reg::DMATXCTL, 0) & DMATXCTL_TE == 0 {
+            self.scheduler.rest();
             return false;
         }
         let mut step = Step {
@@ -179,7 +211,12 @@ impl Transmit {
             egress,
             buffers: Spans::new(),
             payload: Spans::new(),
+            bytes: 0,
         };
+        if !self.scheduler.is_idle(step.hw.regs) {
+            return self.step_scheduled(budget, &mut step);
+        }
+        self.scheduler.rest();
         let mut budget = budget;
         while budget > 0 && self.runnable != 0 {
             let ahead = self.runnable.rotate_right(self.turn).trailing_zeros();
@@ -200,6 +237,30 @@ impl Transmit {
             self.turn = (index + 1) % QUEUES;
         }
         self.runnable != 0
+    }
+
+    /// The same where it is not simply each queue's turn.
+    fn step_scheduled(&mut self, budget: usize, step: &mut Step<'_, '_>) -> bool {
+        let mut budget = budget;
+        let mut blocked = false;
+        while budget > 0
+            && !blocked
+            && let Some(choice) = self.scheduler.next(self.runnable, step.hw)
+        {
+            let share = budget.min(choice.frames);
+            let mut left = share;
+            step.bytes = 0;
+            let turn = self.serve(choice.queue as usize, &mut left, step);
+            budget -= share - left;
+            let idle = turn == Turn::Idle;
+            self.scheduler.sent(choice, step.bytes, idle, step.hw);
+            if idle {
+                self.runnable &= !(1 << choice.queue);
+            }
+            blocked = turn == Turn::Blocked;
+        }
+        self.scheduler.publish(step.hw.regs);
+        self.scheduler.ready(self.runnable, step.hw) != 0 && !blocked
     }
 
     /// Sends packets of a queue and counts the frames down from `left`, which is not 0.
@@ -253,6 +314,7 @@ fn send(
         capabilities,
         buffers,
         payload,
+        bytes,
     } = step;
     // A packet costs the turn one frame at least.
     let plan = match Plan::of(packet, VlanInsertion::of_queue(index, hw.regs)) {
@@ -283,6 +345,7 @@ fn send(
         buffers,
         payload,
         capabilities: *capabilities,
+        bytes,
         hw,
         egress: *egress,
     };

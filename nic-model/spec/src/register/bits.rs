@@ -1,9 +1,11 @@
 //! Bits of the registers that the model acts on, one module per register.
 
+mod dcb;
 mod receive;
 mod timesync;
 mod virtualisation;
 
+pub use dcb::*;
 pub use receive::*;
 pub use timesync::*;
 pub use virtualisation::*;
@@ -216,6 +218,12 @@ pub mod fccfg {
     pub const TFCE_LINK: u32 = 1 << 3;
     /// Priority flow control: frames are sent for the traffic classes.
     pub const TFCE_PRIORITY: u32 = 1 << 4;
+}
+
+/// Transmit Flow Control Status (8.2.3.3).
+pub mod tfcs {
+    /// The traffic classes that may send, one bit each.
+    pub const TC_XON: u32 = 0xFF;
 }
 
 /// Flow Control Receive Threshold High (8.2.3.3).

@@ -39,12 +39,31 @@ impl Reg {
             Self::LLITHRESH | Self::IMIR | Self::IMIREXT | Self::IMIRVP => {
                 Missing("low latency interrupts of these filters, and their credits")
             }
-            Self::RXFECCERR0 | Self::RXDBUECC | Self::TXDBUECC | Self::PBRXECC | Self::PBTXECC => {
+            Self::RXFECCERR0
+            | Self::RXDBUECC
+            | Self::TXDBUECC
+            | Self::PBRXECC
+            | Self::PBTXECC
+            | Self::RTTDTECC => {
                 Enough("memory here has no ECC errors but those that are asked for")
             }
-            Self::DROPEN => Missing("dropping by traffic class"),
-            Self::MTQC | Self::TXPBSIZE | Self::TXPBTHRESH => {
-                Missing("transmit packet buffers of several traffic classes or pools")
+            Self::DROPEN => Enough("the predecessor's; queues drop by SRRCTL.DROP_EN and QDE"),
+            Self::TXPBSIZE | Self::TXPBTHRESH => {
+                Enough("frames leave as they are fetched, so that none waits in a transmit buffer")
+            }
+            Self::RTRPCS | Self::RTRPT4C | Self::RTRPT4S => {
+                Enough("the way to memory is never short, so that no class waits for another")
+            }
+            Self::STARCTRL => Enough("no driver knows what it does"),
+            Self::RTTBCNRS => Enough("the state of a rate limit, which drivers only dump"),
+            Self::RTTQCNRR | Self::RTTQCNTG | Self::RTTQCNCR => Enough(
+                "congestion notification as drafted before its standard, which no driver uses",
+            ),
+            Self::FCADBUL | Self::FCADBUH | Self::FCAMACL | Self::FCAMACH => {
+                Enough("no driver of this card sets them; PAUSE frames have their standard address")
+            }
+            Self::RNBC | Self::PXONRXC | Self::PXOFFRXC | Self::LXONRXC | Self::LXOFFRXC => {
+                Enough("the predecessor's; this card counts in QPRDC, PXONRXCNT to LXOFFRXCNT")
             }
             Self::DTXMXSZRQ => Enough("it bounds requests on PCIe, of which there are none"),
             Self::TXLLQ => Enough("every queue is served with the least latency"),
@@ -66,11 +85,7 @@ impl Reg {
                     Enough("tuning and status of a serial link that is made of nothing")
                 }
                 Chapter::Nvm => Missing("these paths to NVM and flash"),
-                Chapter::Dcb => Missing("data centre bridging"),
                 Chapter::Virtualisation => Missing("virtual functions and their mailbox"),
-                Chapter::FlowControl => {
-                    Missing("priority flow control, and what asymmetric PAUSE tunes")
-                }
                 Chapter::Wakeup => Missing("wake-up and management filters"),
                 Chapter::TimeSync => Enough("the clock's pins lead nowhere"),
                 Chapter::Statistics => Missing("the function that it counts"),
@@ -79,6 +94,8 @@ impl Reg {
                 | Chapter::Interrupt
                 | Chapter::Receive
                 | Chapter::Transmit
+                | Chapter::Dcb
+                | Chapter::FlowControl
                 | Chapter::Time => Missing("its effect"),
             },
         })

@@ -419,8 +419,8 @@ registers! {
     FCAMACL FlowControl ReadWrite Stored at [0x04328];
     /// Flow control MAC address of the predecessor, kept as storage.
     FCAMACH FlowControl ReadWrite Stored at [0x0432C];
-    /// Transmit Flow Control Status: transmission on (0).
-    TFCS FlowControl ReadOnly Stored at [0x0CE00] reset 0x0000_00FF;
+    /// Transmit Flow Control Status: the traffic classes that may send (7:0).
+    TFCS FlowControl ReadOnly Works at [0x0CE00] reset 0x0000_00FF;
 
     // Receive filters and address tables (8.2.3.7).
     /// Filter Control: bad packets (1), multicast and unicast promiscuous (8, 9), broadcast (10), pause frames (12, 13).
@@ -604,22 +604,22 @@ registers! {
     RTRPT4C Dcb ReadWrite Stored at [0x02140 + 4 * 8];
     /// Receive Packet Plane T4 Status.
     RTRPT4S Dcb ReadOnly Stored at [0x02160 + 4 * 8];
-    /// Transmit Descriptor Plane Control and Status: arbiter disable (6).
-    RTTDCS Dcb ReadWrite Stored at [0x04900] reset 0x00C0_0000;
-    /// Transmit Descriptor Plane Queue Select.
-    RTTDQSEL Dcb ReadWrite Stored at [0x04904];
-    /// Transmit Descriptor Plane T1 Configuration.
-    RTTDT1C Dcb ReadWrite Stored at [0x04908];
+    /// Transmit Descriptor Plane Control and Status: classes by credits (0), VMs by weight (1), recycle (4), arbiter disable (6).
+    RTTDCS Dcb ReadWrite Works at [0x04900] reset 0x00C0_0000;
+    /// Transmit Descriptor Plane Queue Select: the queue, or pool, of RTTDT1C, RTTDT1S and RTTBCNRC.
+    RTTDQSEL Dcb ReadWrite Works at [0x04904] write 0x0000_007F;
+    /// Transmit Descriptor Plane T1 Configuration: credits of a queue or pool (13:0).
+    RTTDT1C Dcb ReadWrite Works at [0x04908];
     /// Transmit Descriptor Plane T1 Status.
-    RTTDT1S Dcb ReadOnly Stored at [0x0490C];
-    /// Transmit Descriptor Plane T2 Configuration.
-    RTTDT2C Dcb ReadWrite Stored at [0x04910 + 4 * 8];
+    RTTDT1S Dcb ReadOnly Works at [0x0490C];
+    /// Transmit Descriptor Plane T2 Configuration, as RTTPT2C.
+    RTTDT2C Dcb ReadWrite Works at [0x04910 + 4 * 8];
     /// Transmit Descriptor Plane T2 Status.
-    RTTDT2S Dcb ReadOnly Stored at [0x04930 + 4 * 8];
-    /// Transmit Rate Scheduler Memory. Also RTTBCNRM.
-    RTTQCNRM Dcb ReadWrite Stored at [0x04980];
-    /// Transmit Rate Scheduler Control.
-    RTTBCNRC Dcb ReadWrite Stored at [0x04984];
+    RTTDT2S Dcb ReadOnly Works at [0x04930 + 4 * 8];
+    /// Transmit Rate Scheduler Memory: what a queue may make up for (10:0), in KB. Also RTTBCNRM.
+    RTTQCNRM Dcb ReadWrite Works at [0x04980];
+    /// Transmit Rate Scheduler Control: rate factor (23:0, 14 bits of it after the point), enable (31).
+    RTTBCNRC Dcb ReadWrite Works at [0x04984];
     /// Transmit Rate Scheduler Status.
     RTTBCNRS Dcb ReadOnly Stored at [0x04988];
     /// Transmit Rate Drift. Also RTTBCNRD.
@@ -631,13 +631,14 @@ registers! {
     /// Congestion notification control.
     RTTQCNCR Dcb ReadWrite Stored at [0x08B00];
     /// Transmit User Priority to Traffic Class, 3 bits each.
-    RTTUP2TC Dcb ReadWrite Stored at [0x0C800];
-    /// Transmit Packet Plane Control and Status. Also PDPMCS.
-    RTTPCS Dcb ReadWrite Stored at [0x0CD00] reset 0x8900_0000;
-    /// Transmit Packet Plane T2 Configuration.
-    RTTPT2C Dcb ReadWrite Stored at [0x0CD20 + 4 * 8];
+    RTTUP2TC Dcb ReadWrite Works at [0x0C800];
+    /// Transmit Packet Plane Control and Status: classes by credits (5), arbiter disable (6), recycle (8). Also PDPMCS.
+    RTTPCS Dcb ReadWrite Works at [0x0CD00] reset 0x8900_0000;
+    /// Transmit Packet Plane T2 Configuration: refill (8:0), bandwidth group (11:9), most credits (23:12), group strict (30),
+    /// link strict (31).
+    RTTPT2C Dcb ReadWrite Works at [0x0CD20 + 4 * 8];
     /// Transmit Packet Plane T2 Status.
-    RTTPT2S Dcb ReadOnly Stored at [0x0CD40 + 4 * 8];
+    RTTPT2S Dcb ReadOnly Works at [0x0CD40 + 4 * 8];
 
     // Direct cache access (8.2.3.11).
     /// Rx DCA Control.
@@ -941,7 +942,7 @@ registers! {
     /// Priority XOFF Received Count of the predecessor.
     PXOFFRXC Statistics ReadClear Stored at [0x0CF20 + 4 * 8];
     /// Priority XON to XOFF Count; 16 bits.
-    PXON2OFFCNT Statistics ReadClear Stored at [0x03240 + 4 * 8];
+    PXON2OFFCNT Statistics ReadClear Works at [0x03240 + 4 * 8];
     /// Link XON Received Count; 16 bits.
     LXONRXCNT Statistics ReadClear Works at [0x041A4];
     /// Link XOFF Received Count; 16 bits.

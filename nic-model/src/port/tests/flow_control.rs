@@ -151,6 +151,27 @@ fn priority_flow_control_names_the_priorities_of_the_class() {
 }
 
 #[test]
+fn a_change_to_xoff_counts_once_however_often_it_is_said() {
+    let mut world = waiting(PRIORITY);
+    arrive(&mut world, 3);
+    world.pass_nanos(76_800);
+    world.step();
+    assert_eq!(world.get(Reg::PXOFFTXC), 2);
+    assert_eq!(world.get(Reg::PXON2OFFCNT), 1);
+}
+
+#[test]
+fn a_class_that_is_full_does_not_hold_up_the_wire_and_counts_what_it_loses() {
+    let mut world = waiting(PRIORITY);
+    world.set(Reg::RXPBSIZE, 20 << 10);
+    arrive(&mut world, 30);
+    assert!(world.port.has_room());
+    assert_eq!(world.get_at(Reg::MPC, 0), 10);
+    world.set(Reg::FCCFG, LINK);
+    assert!(!world.port.has_room());
+}
+
+#[test]
 fn the_loss_of_the_link_ends_what_was_said() {
     let mut world = waiting(LINK);
     arrive(&mut world, 3);

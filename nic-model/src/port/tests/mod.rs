@@ -1,6 +1,7 @@
 //! The port as software sees it from the bus.
 
 mod access;
+mod dcb;
 mod flow_control;
 mod loopback;
 mod receive;

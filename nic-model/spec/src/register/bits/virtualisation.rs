@@ -50,9 +50,12 @@ pub mod mrctl {
 
 /// Multiple Transmit Queues Command (8.2.3.9.15).
 pub mod mtqc {
+    /// Queues belong to traffic classes (DCB).
+    pub const RT_ENA: u32 = 1 << 0;
     /// Queues belong to pools.
     pub const VT_ENA: u32 = 1 << 1;
-    /// Place of the number of queues in a pool, 2 bits: 1 two, 2 four, 3 eight.
+    /// Place of the number of queues in a pool, 2 bits: 1 two, 2 four, 3 eight. With traffic classes, 2 means four of
+    /// them and 3 eight.
     pub const QUEUES_SHIFT: u32 = 2;
 }
 

@@ -1,0 +1,150 @@
+//! Rate limits of transmit queues (7.7.2.2).
+//!
+//! A queue with a limit leaves, after each frame, as long a gap as the frame would take at its rate: the link's, divided
+//! by the rate factor of RTTBCNRC. Frames count from the destination address to the FCS.
+//!
+//! Where the datasheet leaves a choice, and where the model differs:
+//! - A queue that waits only for its limit loses nothing when the model is called late: its next frame counts as sent when
+//!   it was due, if that is not longer ago than a millisecond.
+//! - A queue that had nothing to send makes up for at most what RTTQCNRM says, in KB at the speed of the link.
+//! - Frames that a wire segments itself leave at once, and the gap after them is that of all of them.
+
+use ixgbe_spec::register::{
+    Reg,
+    bits::{links, rttbcnrc, rttqcnrm},
+};
+
+use super::QUEUES;
+use crate::{hw::Hw, regs::RegisterFile, time::Time};
+
+/// How late the model may be called so that a queue's rate is still exact, in ns.
+const LATEST: u128 = 1_000_000;
+
+/// The limits of all queues.
+#[derive(Debug)]
+pub(super) struct Limits {
+    limits: Vec<Limit>,
+    /// Queues that have one.
+    limited: u128,
+}
+
+/// The limit of a queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limit {
+    /// RTTBCNRC.
+    control: u32,
+    /// When the next frame may leave.
+    next: Time,
+    /// What is less than a nanosecond of it.
+    rest: u64,
+    /// Whether the queue had more to send when it sent last.
+    busy: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            limits: vec![Limit::default(); QUEUES as usize],
+            limited: 0,
+        }
+    }
+}
+
+impl Limits {
+    /// Puts everything back to the state after a reset of the function.
+    pub(super) fn reset(&mut self) {
+        let Self { limits, limited } = self;
+        limits.fill(Limit::default());
+        *limited = 0;
+    }
+
+    /// Whether any queue has a limit.
+    pub(super) fn is_empty(&self) -> bool {
+        self.limited == 0
+    }
+
+    /// Whether a queue has one.
+    pub(super) fn has(&self, queue: u32) -> bool {
+        self.limited >> queue & 1 == 1
+    }
+
+    /// RTTBCNRC of a queue.
+    pub(super) fn control(&self, queue: usize) -> u32 {
+        self.limits.get(queue).map_or(0, |limit| limit.control)
+    }
+
+    /// Software has written RTTBCNRC of a queue.
+    pub(super) fn set(&mut self, queue: usize, control: u32) {
+        if let Some(limit) = self.limits.get_mut(queue) {
+            *limit = Limit {
+                control,
+                ..Limit::default()
+            };
+            let enabled = u128::from(control & rttbcnrc::RS_ENA != 0);
+            self.limited = self.limited & !(1 << queue) | enabled << queue;
+        }
+    }
+
+    /// Which of `queues` have to wait, and until when the first of them.
+    pub(super) fn waiting(&self, queues: u128, now: Time) -> (u128, Option<Time>) {
+        let mut waiting = 0;
+        let mut first = None;
+        let mut left = queues & self.limited;
+        while left != 0 {
+            let queue = left.trailing_zeros();
+            left &= left - 1;
+            if let Some(limit) = self.limits.get(queue as usize)
+                && limit.next > now
+            {
+                waiting |= 1 << queue;
+                first = Some(first.map_or(limit.next, |first: Time| first.min(limit.next)));
+            }
+        }
+        (waiting, first)
+    }
+
+    /// A queue has sent so many bytes; with `idle` it has no more.
+    pub(super) fn sent(&mut self, queue: u32, bytes: usize, idle: bool, hw: &Hw<'_>) {
+        if !self.has(queue) {
+            return;
+        }
+        let Hw { now, regs, .. } = hw;
+        let Some(limit) = self.limits.get_mut(queue as usize) else {
+            return;
+        };
+        let window = if limit.busy {
+            LATEST
+        } else {
+            compensation(regs)
+        };
+        if now.since(limit.next).as_nanos() > window {
+            limit.next = *now;
+            limit.rest = 0;
+        }
+        limit.busy = !idle;
+        // The link is never faster than itself.
+        let factor = (limit.control & rttbcnrc::RF).max(1 << rttbcnrc::RF_INT_SHIFT);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let ticks = bytes
+            .saturating_mul(byte_nanos_in_tenths(regs) * u64::from(factor))
+            .saturating_add(limit.rest);
+        let tick = 10 << rttbcnrc::RF_INT_SHIFT;
+        limit.next = limit.next.plus_nanos(ticks / tick);
+        limit.rest = ticks % tick;
+    }
+}
+
+/// How long a queue that had nothing to send may have been late, in ns.
+fn compensation(regs: &RegisterFile) -> u128 {
+    let size = u128::from(regs.get(Reg::RTTQCNRM, 0) & rttqcnrm::MMW_SIZE);
+    size * 1024 * u128::from(byte_nanos_in_tenths(regs)) / 10
+}
+
+/// How long a byte takes on the link, in tenths of a nanosecond.
+fn byte_nanos_in_tenths(regs: &RegisterFile) -> u64 {
+    match regs.get(Reg::LINKS, 0) >> links::SPEED_SHIFT & links::SPEED_MASK {
+        links::SPEED_1G => 80,
+        links::SPEED_100M => 800,
+        _ => 8,
+    }
+}
