@@ -16,6 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
 use tempfile::TempDir;
 use vfio_user::client::Options;
+use wire::Damage;
 
 use crate::{
     cable::{Cable, Plug},
@@ -165,6 +166,8 @@ pub fn card_world(lending: Lending) -> Result<(CardWorld, Server)> {
 pub struct ControlCable {
     client: control::Client,
     capturing: Capturing,
+    /// Damaged frames that go before the next ones.
+    damaged: Vec<(Vec<u8>, Damage)>,
 }
 
 impl ControlCable {
@@ -177,7 +180,13 @@ impl ControlCable {
         Ok(Self {
             client: connect()?,
             capturing: connect()?.capture(None)?,
+            damaged: Vec::new(),
         })
+    }
+
+    /// Lets a damaged frame arrive before those of the next [`Cable::put`].
+    pub fn damage(&mut self, frame: Vec<u8>, damage: Damage) {
+        self.damaged.push((frame, damage));
     }
 
     /// The control socket's client.
@@ -188,6 +197,10 @@ impl ControlCable {
 
 impl Cable for ControlCable {
     fn put(&mut self, frames: &[Vec<u8>]) -> Result<()> {
+        for (frame, damage) in self.damaged.drain(..) {
+            let accepted = self.client.inject_damaged(&[frame], damage)?;
+            ensure!(accepted == 1, "no room on the cable for a damaged frame");
+        }
         let begun = Instant::now();
         let mut rest = frames;
         while !rest.is_empty() {

@@ -18,6 +18,7 @@ mod linux {
     pub mod module;
     pub mod nvm;
     pub mod pci;
+    pub mod receiving;
     pub mod settings;
     pub mod suspend;
     pub mod tap;
@@ -34,7 +35,7 @@ use libtest_mimic::{Arguments, Trial};
 use linux::{
     addresses, classification, endurance, life, link,
     machine::{self, Machine},
-    macvlan, module, nvm, pci, settings, suspend, tap, time, xdp,
+    macvlan, module, nvm, pci, receiving, settings, suspend, tap, time, xdp,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -92,6 +93,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("addresses", addresses::TESTS),
         ("settings", settings::TESTS),
         ("xdp", xdp::TESTS),
+        ("receiving", receiving::TESTS),
         ("endurance", endurance::TESTS),
         ("endurance", endurance_too),
         ("link", link::TESTS),

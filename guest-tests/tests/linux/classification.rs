@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = tests![
     what_a_filter_masks_may_be_anything,
     an_address_mask_covers_a_subnet,
     a_filter_can_ask_for_a_vlan,
+    a_filter_can_ask_for_two_bytes_at_the_place_of_the_ethertype,
     udp_ports_take_part_in_the_hash_if_asked_for,
     a_flow_comes_back_in_the_queue_that_it_leaves_by,
 ];
@@ -289,6 +290,34 @@ fn a_filter_can_ask_for_a_vlan(machine: &mut Machine) -> Result<()> {
         seen.queues == [2, 2] && received == 4,
         "{received} frames and {seen:?}"
     );
+    filters_off(machine)
+}
+
+/// What `ethtool` calls the VLAN's ethertype is compared with the two bytes where a frame has its ethertype, or its tag's:
+/// the driver has the card look there (FDIRCTRL.FLEX).
+fn a_filter_can_ask_for_two_bytes_at_the_place_of_the_ethertype(
+    machine: &mut Machine,
+) -> Result<()> {
+    machine.sh("modprobe 8021q")?;
+    let (mac, spreading) = filters_on(machine)?;
+    let flow = spreading.to_queue_0(80)?.next().context("no flow")?;
+    let frame = flow.udp(PEER, mac, b"payload")?;
+    let frames = [frame.clone(), tagged(&frame, 0), frame.clone()];
+    for (bytes, matches) in [(0x0800, 2), (0x8100, 1), (0x86DD, 0)] {
+        let filter = format!("udp4 dst-port 80 vlan-etype {bytes:#x} action 1 loc 1");
+        add(machine, &filter)?;
+        let listing = machine.sh(&format!("ethtool -n {INTERFACE}"))?;
+        ensure!(
+            listing.contains(&format!("VLAN EtherType: {bytes:#x} mask: 0x0")),
+            "{listing}"
+        );
+        let (seen, received) = arrive(machine, frames.to_vec())?;
+        ensure!(
+            seen.matched == matches && seen.queues[1] == matches && received == 3,
+            "{seen:?} of {received} frames with {bytes:#x}"
+        );
+        machine.sh(&format!("ethtool -N {INTERFACE} delete 1"))?;
+    }
     filters_off(machine)
 }
 

@@ -207,7 +207,7 @@ fn a_tcp_stream_arrives_in_large_receives(machine: &mut Machine) -> Result<()> {
 /// While it is on, the driver must not take the whole first buffer of a packet for headers (legacy-rx), and the kernel
 /// must not coalesce by itself (GRO): ixgbe tells the kernel of segments of size 0 otherwise, or of none at all, which
 /// the kernel then calls a suspect driver in its log.
-fn large_receive(machine: &mut Machine, state: &str) -> Result<()> {
+pub fn large_receive(machine: &mut Machine, state: &str) -> Result<()> {
     let gro = if state == "on" { "off" } else { "on" };
     machine.sh(&format!(
         "ethtool --set-priv-flags {INTERFACE} legacy-rx {state}

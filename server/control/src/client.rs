@@ -15,6 +15,7 @@ use std::{
 use nic_model::{HardwareError, Module};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use wire::Damage;
 
 use crate::{
     frame::{self, FrameError},
@@ -136,9 +137,19 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn inject(&mut self, frames: &[Vec<u8>]) -> Result<usize, ClientError> {
-        let parameters = InjectParameters {
-            frames: frames.to_vec(),
-        };
+        self.inject_damaged(frames, Damage::default())
+    }
+
+    /// As [`Client::inject`], for frames with something wrong.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn inject_damaged(
+        &mut self,
+        frames: &[Vec<u8>],
+        damage: Damage,
+    ) -> Result<usize, ClientError> {
+        let parameters = InjectParameters::new(frames.to_vec(), damage);
         let Injected { accepted } = self.call("Inject", &parameters)?;
         Ok(accepted)
     }

@@ -4,9 +4,10 @@
 
 use std::borrow::Cow;
 
-use nic_model::{HardwareError, Module};
+use nic_model::{HardwareError, Module, wire::Fcs};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use wire::{Damage, Short};
 
 /// Name of the interface.
 pub const INTERFACE: &str = "io.vfio-user-ixgbe.Control1";
@@ -183,10 +184,39 @@ pub struct Stats {
 
 /// Parameters of `Inject`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct InjectParameters {
     #[serde(with = "crate::base64::list")]
     pub(crate) frames: Vec<Vec<u8>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bad_fcs: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) runts: Option<bool>,
+}
+
+impl InjectParameters {
+    /// For frames with this damage.
+    pub(crate) fn new(frames: Vec<Vec<u8>>, damage: Damage) -> Self {
+        Self {
+            frames,
+            bad_fcs: (damage.fcs == Fcs::Bad).then_some(true),
+            runts: (damage.short == Short::Runt).then_some(true),
+        }
+    }
+
+    /// What is to be wrong with the frames.
+    pub(crate) fn damage(&self) -> Damage {
+        Damage {
+            fcs: match self.bad_fcs {
+                Some(true) => Fcs::Bad,
+                _ => Fcs::Good,
+            },
+            short: match self.runts {
+                Some(true) => Short::Runt,
+                _ => Short::Padded,
+            },
+        }
+    }
 }
 
 /// Reply of `Inject`.
@@ -318,9 +348,13 @@ mod tests {
         #[test]
         fn injected_frames_are_read_as_they_were_written(
             frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..10),
+            fcs in prop_oneof![Just(Fcs::Good), Just(Fcs::Bad)],
+            short in prop_oneof![Just(Short::Padded), Just(Short::Runt)],
         ) {
-            let parameters = InjectParameters { frames };
+            let damage = Damage { fcs, short };
+            let parameters = InjectParameters::new(frames, damage);
 
+            prop_assert_eq!(parameters.damage(), damage);
             prop_assert_eq!(round_trip(&parameters), parameters);
         }
 

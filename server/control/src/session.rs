@@ -134,8 +134,10 @@ impl Session<'_> {
             (INTERFACE, "Info") => self.worker.ask(Request::Info)?,
             (INTERFACE, "Stats") => self.worker.ask(Request::Stats)?,
             (INTERFACE, "Inject") => {
-                let InjectParameters { frames } = parameters(call)?;
-                self.worker.ask(Request::Inject(frames))?
+                let parameters: InjectParameters = parameters(call)?;
+                let damage = parameters.damage();
+                self.worker
+                    .ask(Request::Inject(parameters.frames, damage))?
             }
             (INTERFACE, "Capture") => return self.capture(call),
             (INTERFACE, "SetLink") => {

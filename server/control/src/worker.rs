@@ -15,7 +15,7 @@ use nix::{
     errno::Errno,
     sys::eventfd::{EfdFlags, EventFd},
 };
-use wire::{Backend, InjectError, Plug, Tapped};
+use wire::{Backend, Damage, InjectError, Plug, Tapped};
 
 use crate::{
     capture::Recorder,
@@ -36,7 +36,7 @@ pub(crate) enum Request {
     /// All counters.
     Stats,
     /// Let frames arrive.
-    Inject(Vec<Vec<u8>>),
+    Inject(Vec<Vec<u8>>, Damage),
     /// Show every frame to this recorder.
     Capture(Recorder),
     /// Put the cable in or pull it.
@@ -197,7 +197,7 @@ fn respond<B: Backend>(request: Request, wire: &mut Tapped<B>, card: &mut dyn Ca
             counters.extend(wire_counters(wire));
             Ok(Reply::Stats(Stats { counters }))
         }
-        Request::Inject(frames) => inject(&frames, wire).map(Reply::Injected),
+        Request::Inject(frames, damage) => inject(&frames, damage, wire).map(Reply::Injected),
         Request::Capture(recorder) => {
             if wire.capture(Box::new(recorder)) {
                 Ok(Reply::Done)
@@ -225,7 +225,11 @@ fn respond<B: Backend>(request: Request, wire: &mut Tapped<B>, card: &mut dyn Ca
     }
 }
 
-fn inject<B: Backend>(frames: &[Vec<u8>], wire: &mut Tapped<B>) -> Result<Injected, ControlError> {
+fn inject<B: Backend>(
+    frames: &[Vec<u8>],
+    damage: Damage,
+    wire: &mut Tapped<B>,
+) -> Result<Injected, ControlError> {
     for (index, frame) in frames.iter().enumerate() {
         if !wire::INJECTED_LEN.contains(&frame.len()) {
             let length = frame.len();
@@ -234,7 +238,7 @@ fn inject<B: Backend>(frames: &[Vec<u8>], wire: &mut Tapped<B>) -> Result<Inject
     }
     let mut accepted = 0;
     for frame in frames {
-        match wire.inject(frame) {
+        match wire.inject(frame, damage) {
             Ok(()) => accepted += 1,
             Err(InjectError::Unplugged) => return Err(ControlError::LinkDown),
             // The client offers the rest again.

@@ -32,9 +32,10 @@ pub use backend::{Backend, Counters};
 pub use host::{Host, HostConfig};
 pub use kind::{Kind, OpenError, ParseError};
 pub use loopback::Loopback;
+pub use nic_model::wire::Fcs;
 pub use null::Null;
 pub use tap::Tap;
 pub use tapped::{
-    Capture, CaptureSink, Direction, INJECTED_LEN, InjectError, Passing, Plug, Tapped,
-    TappedCounters,
+    Capture, CaptureSink, Damage, Direction, INJECTED_LEN, InjectError, Passing, Plug, Short,
+    Tapped, TappedCounters,
 };

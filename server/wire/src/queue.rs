@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use nic_model::wire::{Flow, RxFrame, TxFrame};
+use nic_model::wire::{Fcs, Flow, RxFrame, TxFrame};
 
 use crate::Counters;
 
@@ -21,6 +21,7 @@ pub(crate) struct FrameQueue {
 struct Buffer {
     storage: Vec<u8>,
     len: usize,
+    fcs: Fcs,
 }
 
 impl Buffer {
@@ -65,6 +66,7 @@ impl FrameQueue {
             buffer.storage.resize(len, 0);
         }
         buffer.len = len;
+        buffer.fcs = Fcs::Good;
         let result = fill(&mut buffer.storage[..len]);
         self.bytes = self.bytes.saturating_add(len);
         self.frames.push_back(buffer);
@@ -88,6 +90,21 @@ impl FrameQueue {
             self.push_with(len, |to| copy_tx(frame, to));
         }
         room
+    }
+
+    /// Gives the frame that was appended last this FCS instead of a good one.
+    pub(crate) fn mark_last(&mut self, fcs: Fcs) {
+        if let Some(buffer) = self.frames.back_mut() {
+            buffer.fcs = fcs;
+        }
+    }
+
+    /// The first frame as it arrives at the port.
+    pub(crate) fn arriving(&self) -> Option<RxFrame<'_>> {
+        self.frames.front().map(|buffer| RxFrame {
+            fcs: buffer.fcs,
+            ..RxFrame::new(buffer.bytes())
+        })
     }
 
     /// The first frame.

@@ -4,7 +4,7 @@ use std::{fmt, os::fd::BorrowedFd};
 
 use nic_model::{
     Time, Wire,
-    wire::{Capabilities, Flow, Offload, RxFrame, TxFrame, WireBusy},
+    wire::{Capabilities, Fcs, Flow, Offload, RxFrame, TxFrame, WireBusy},
 };
 
 use crate::{
@@ -76,6 +76,25 @@ pub enum InjectError {
     },
 }
 
+/// What is wrong with an injected frame, as of one that came over a bad cable or from a bad sender.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// Its FCS.
+    pub fcs: Fcs,
+    /// What becomes of it if it is too short.
+    pub short: Short,
+}
+
+/// What becomes of an injected frame of less than the 60 bytes (without FCS) that a frame has at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Short {
+    /// It is padded, as every sender does.
+    #[default]
+    Padded,
+    /// It arrives as short as it is.
+    Runt,
+}
+
 /// Whether the cable is in the port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Plug {
@@ -101,7 +120,8 @@ pub struct TappedCounters {
 ///
 /// Captures see frames as they lie on the cable: a large TCP frame that the wire cuts itself is captured as the
 /// segments that it becomes, and checksums that the wire completes are complete. Injected frames count as received
-/// and are captured, too; they are padded to the 60 bytes that every Ethernet sender pads to.
+/// and are captured, too; they are padded to the 60 bytes that every Ethernet sender pads to, unless they are to be
+/// damaged ([`Damage`]).
 pub struct Tapped<B> {
     inner: B,
     injected: FrameQueue,
@@ -161,14 +181,17 @@ impl<B: Backend> Tapped<B> {
     ///
     /// # Errors
     /// [`InjectError`]; the frame will not arrive.
-    pub fn inject(&mut self, frame: &[u8]) -> Result<(), InjectError> {
+    pub fn inject(&mut self, frame: &[u8], damage: Damage) -> Result<(), InjectError> {
         if !INJECTED_LEN.contains(&frame.len()) {
             return Err(InjectError::Length { len: frame.len() });
         }
         if self.plug == Plug::Out {
             return Err(InjectError::Unplugged);
         }
-        let len = frame.len().max(MIN_FRAME);
+        let len = match damage.short {
+            Short::Padded => frame.len().max(MIN_FRAME),
+            Short::Runt => frame.len(),
+        };
         if !self.injected.has_room(len) {
             self.counters.inject_refused = self.counters.inject_refused.wrapping_add(1);
             return Err(InjectError::Full);
@@ -178,6 +201,7 @@ impl<B: Backend> Tapped<B> {
             bytes.copy_from_slice(frame);
             padding.fill(0);
         });
+        self.injected.mark_last(damage.fcs);
         self.counters.injected = self.counters.injected.wrapping_add(1);
         Ok(())
     }
@@ -298,10 +322,10 @@ impl<B: Backend> Wire for Tapped<B> {
         };
         let mut received = 0;
         while received < budget {
-            let Some(frame) = self.injected.front() else {
+            let Some(frame) = self.injected.arriving() else {
                 return received + self.inner.receive(budget - received, &mut watched);
             };
-            let flow = watched(&RxFrame::new(frame));
+            let flow = watched(&frame);
             self.injected.pop();
             received += 1;
             if flow == Flow::Stop {
@@ -410,8 +434,8 @@ mod tests {
     fn injected_frames_come_before_those_of_the_wire_and_within_the_budget() {
         let mut wire = Tapped::new(Loopback::new());
         wire.transmit(&plain(&[1; 60])).unwrap();
-        wire.inject(&[2; 60]).unwrap();
-        wire.inject(&[3; 60]).unwrap();
+        wire.inject(&[2; 60], Damage::default()).unwrap();
+        wire.inject(&[3; 60], Damage::default()).unwrap();
 
         let first = receive(&mut wire, 1);
         let rest = receive(&mut wire, 10);
@@ -422,10 +446,35 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_frame_arrives_as_it_is_and_the_next_is_good() {
+        let mut wire = Tapped::new(Null::new());
+        let damage = Damage {
+            fcs: Fcs::Bad,
+            short: Short::Runt,
+        };
+        wire.inject(&[2; 20], damage).unwrap();
+        wire.inject(&[3; 20], Damage::default()).unwrap();
+
+        let mut seen = Vec::new();
+        wire.receive(10, &mut |frame| {
+            seen.push((frame.len(), frame.fcs));
+            Flow::More
+        });
+        // The buffer of the damaged frame is used again.
+        wire.inject(&[4; 60], Damage::default()).unwrap();
+        wire.receive(10, &mut |frame| {
+            seen.push((frame.len(), frame.fcs));
+            Flow::More
+        });
+
+        assert_eq!(seen, [(20, Fcs::Bad), (60, Fcs::Good), (60, Fcs::Good)]);
+    }
+
+    #[test]
     fn a_sink_that_stops_keeps_injected_frames_waiting() {
         let mut wire = Tapped::new(Null::new());
-        wire.inject(&[2; 60]).unwrap();
-        wire.inject(&[3; 60]).unwrap();
+        wire.inject(&[2; 60], Damage::default()).unwrap();
+        wire.inject(&[3; 60], Damage::default()).unwrap();
 
         let count = wire.receive(10, &mut |_| Flow::Stop);
 
@@ -438,10 +487,10 @@ mod tests {
     fn what_fits_no_cable_or_no_queue_is_refused() {
         let mut wire = Tapped::new(Null::new());
 
-        let short = wire.inject(&[0; 13]);
-        let long = wire.inject(&[0; 16_384]);
+        let short = wire.inject(&[0; 13], Damage::default());
+        let long = wire.inject(&[0; 16_384], Damage::default());
         let fits = (0..300)
-            .filter(|_| wire.inject(&[0; 16_383]).is_ok())
+            .filter(|_| wire.inject(&[0; 16_383], Damage::default()).is_ok())
             .count();
 
         assert_eq!(short, Err(InjectError::Length { len: 13 }));
@@ -455,12 +504,12 @@ mod tests {
     fn a_pulled_cable_loses_frames_of_both_directions() {
         let mut wire = Tapped::new(Loopback::new());
         wire.transmit(&plain(&[1; 60])).unwrap();
-        wire.inject(&[2; 60]).unwrap();
+        wire.inject(&[2; 60], Damage::default()).unwrap();
         wire.set_plug(Plug::Out);
 
         wire.transmit(&plain(&[3; 60])).unwrap();
         let received = receive(&mut wire, 10);
-        let refused = wire.inject(&[4; 60]);
+        let refused = wire.inject(&[4; 60], Damage::default());
         let carrier = wire.carrier();
         wire.set_plug(Plug::In);
 
@@ -478,7 +527,7 @@ mod tests {
         assert!(wire.capture(Box::new(Sink(Arc::clone(&seen), 3))));
 
         wire.transmit(&plain(&[1; 60])).unwrap();
-        wire.inject(&[2; 20]).unwrap();
+        wire.inject(&[2; 20], Damage::default()).unwrap();
         receive(&mut wire, 10);
         wire.transmit(&plain(&[3; 60])).unwrap();
 

@@ -89,6 +89,14 @@ pub(crate) struct InjectArguments {
     #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: u32,
 
+    /// Give the frames a wrong FCS, as a bad cable would.
+    #[arg(long)]
+    pub(crate) bad_fcs: bool,
+
+    /// Let frames of less than 60 bytes arrive as short as they are, instead of padded.
+    #[arg(long)]
+    pub(crate) runts: bool,
+
     /// Seconds to wait while the NIC takes no frames, since its queue for injected frames is full.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub(crate) timeout: u32,

@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use control::{Client, MAX_INJECT_BYTES};
 use serde::Serialize;
 use wire::{
-    INJECTED_LEN,
+    Damage, Fcs, INJECTED_LEN, Short,
     file::{self, Frames, MAX_FILE},
 };
 
@@ -99,12 +99,24 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> anyhow::Result<()> {
     let patience = Duration::from_secs(arguments.timeout.into());
+    let damage = Damage {
+        fcs: if arguments.bad_fcs {
+            Fcs::Bad
+        } else {
+            Fcs::Good
+        },
+        short: if arguments.runts {
+            Short::Runt
+        } else {
+            Short::Padded
+        },
+    };
     let mut injected = 0;
     for _ in 0..arguments.repeat {
         let mut rest = frames;
         let mut last_progress = Instant::now();
         while !rest.is_empty() {
-            let accepted = client.inject(batch(rest))?;
+            let accepted = client.inject_damaged(batch(rest), damage)?;
             rest = rest.get(accepted..).unwrap_or_default();
             injected += accepted;
             if accepted > 0 {

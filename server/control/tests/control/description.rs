@@ -75,7 +75,10 @@ fn replies_have_the_fields_that_the_description_names() {
 
     let info = call("Info", json!({}));
     let stats = call("Stats", json!({}));
-    let injected = call("Inject", json!({"frames": []}));
+    let injected = call(
+        "Inject",
+        json!({"frames": [], "badFcs": true, "runts": false}),
+    );
     let set = call("SetLink", json!({"state": "up"}));
     let plugged = call("SetModule", json!({"module": "lr"}));
     let unknown = call("SetModule", json!({"module": "xfp"}));

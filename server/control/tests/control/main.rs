@@ -66,6 +66,22 @@ fn injected_frames_arrive_in_order() {
 }
 
 #[test]
+fn a_runt_arrives_as_short_as_it_is_if_asked_for() {
+    let running = Running::start();
+    let damage = wire::Damage {
+        fcs: wire::Fcs::Bad,
+        short: wire::Short::Runt,
+    };
+
+    running
+        .client()
+        .inject_damaged(&[vec![7; 20]], damage)
+        .unwrap();
+
+    assert_eq!(running.wait_for_received(1), [[7; 20]]);
+}
+
+#[test]
 fn a_short_frame_arrives_padded() {
     let running = Running::start();
 

@@ -100,6 +100,17 @@ fn stats_can_leave_out_zeros() {
 }
 
 #[test]
+fn a_runt_arrives_as_short_as_it_is() {
+    let server = TestServer::start();
+    let hex = "07".repeat(20);
+
+    let output = run(&server, &["inject", "--runts", "--bad-fcs", "--hex", &hex]);
+
+    assert_eq!(stdout(&output), "1 frame injected\n");
+    assert_eq!(server.wait_for_received(1), [[7; 20]]);
+}
+
+#[test]
 fn a_frame_in_hex_arrives() {
     let server = TestServer::start();
 
