@@ -13,7 +13,7 @@
 //! - virtual functions: they can be enabled in the SR-IOV capability, but none of them answers, and their mailboxes are
 //!   storage;
 //! - firmware: the host interface is off (HICR.EN is 0), manageability does nothing;
-//! - `LinkSec`, `IPsec` (announced as off in SECTXSTAT and SECRXSTAT) and `FCoE` (announced as off in the NVM);
+//! - `LinkSec`, `IPsec` (announced as off in SECTXSTAT and SECRXSTAT);
 //! - the flash behind BAR0 and the expansion ROM;
 //! - training and auto-negotiation as time passes: the link is up as soon as its conditions hold;
 //! - the credits of low latency interrupts.
@@ -26,6 +26,7 @@
 pub mod bus;
 mod card;
 pub mod faults;
+mod fcoe;
 mod filter;
 mod firmware;
 mod hardware_error;

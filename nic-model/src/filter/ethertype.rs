@@ -5,7 +5,7 @@ use ixgbe_spec::{
     register::{
         Reg,
         bits::{
-            etqf::{ETYPE, FILTER_EN, IEEE_1588, POOL_EN, POOL_SHIFT, UP_EN, UP_SHIFT},
+            etqf::{ETYPE, FCOE, FILTER_EN, IEEE_1588, POOL_EN, POOL_SHIFT, UP_EN, UP_SHIFT},
             etqs::{LLI, QUEUE_EN, QUEUE_SHIFT},
         },
     },
@@ -33,6 +33,11 @@ pub(crate) fn filter(
 /// Whether the filter that matches a frame says that it is one of IEEE 1588.
 pub(crate) fn is_1588(headers: &Headers, regs: &RegisterFile) -> bool {
     matching(headers, regs).is_some_and(|n| regs.get(Reg::ETQF, n) & IEEE_1588 != 0)
+}
+
+/// Whether the filter that matches a frame says that it is one of `FCoE`.
+pub(crate) fn is_fcoe(headers: &Headers, regs: &RegisterFile) -> bool {
+    matching(headers, regs).is_some_and(|n| regs.get(Reg::ETQF, n) & FCOE != 0)
 }
 
 /// The pool that a matching filter chooses, along with the queue (7.10.3.3).

@@ -22,6 +22,16 @@ pub(crate) struct Route {
     pub(crate) immediate: bool,
 }
 
+impl Route {
+    /// To a queue, without haste.
+    pub(crate) const fn to(queue: u8) -> Self {
+        Self {
+            queue,
+            immediate: false,
+        }
+    }
+}
+
 /// The 5-tuple filters that are enabled, strongest first.
 #[derive(Debug, Default)]
 pub(crate) struct FiveTupleFilters {

@@ -19,12 +19,12 @@ pub(crate) use address::{Kind, Mac, Match};
 pub(crate) use ethertype::is_1588;
 
 use address::AddressFilter;
-use five_tuple::FiveTupleFilters;
+use five_tuple::{FiveTupleFilters, Route};
 use flow_director::{Action, FlowDirector};
 use pool::PoolSet;
 use rss::Rss;
 
-use crate::{hw::Hw, regs::RegisterFile, rx::header::Headers};
+use crate::{fcoe, hw::Hw, regs::RegisterFile, rx::header::Headers};
 
 /// Where an admitted frame goes, and what its descriptor says about the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub(crate) struct Destination {
     pub(crate) hash: u32,
     /// Packet type, if an ethertype filter says so.
     pub(crate) packet_type: Option<PacketType>,
+    /// An ethertype filter says that it is an FC frame.
+    pub(crate) fcoe: bool,
     /// Status bits of the Flow Director.
     pub(crate) status: Status,
 }
@@ -124,7 +126,7 @@ impl Filters {
         Some(selection::from_network(&frame, existing, regs))
     }
 
-    /// The queue of a copy of an admitted frame: by ethertype, SYN or 5-tuple, Flow Director, or MRQC, in this order
+    /// The queue of a copy of an admitted frame: by ethertype, `FCoE` exchange, SYN or 5-tuple, Flow Director, or MRQC, in this order
     /// (7.1.2).
     pub(crate) fn choose(
         &mut self,
@@ -144,6 +146,7 @@ impl Filters {
             rss_type: rss.rss_type,
             hash: rss.hash,
             packet_type: None,
+            fcoe: false,
             status: Status::empty(),
         };
         let flow_director = self.flow_director.lookup(window, headers, pool, regs);
@@ -165,8 +168,15 @@ impl Filters {
         }
         let ethertype = ethertype::filter(headers, regs);
         destination.packet_type = ethertype.map(|(packet_type, _)| packet_type);
+        destination.fcoe = ethertype.is_some() && ethertype::is_fcoe(headers, regs);
         let stronger = ethertype
             .and_then(|(_, route)| route)
+            .or_else(|| {
+                let queue = destination
+                    .fcoe
+                    .then(|| fcoe::redirection(window, headers, regs));
+                queue.flatten().map(Route::to)
+            })
             .or_else(|| self.five_tuples.route(window, headers, pool, regs));
         if let Some(route) = stronger {
             destination.queue = route.queue;

@@ -168,7 +168,7 @@ impl Port {
     fn written(&mut self, reg: Reg, index: usize, old: u32, new: u32, context: &mut Context<'_>) {
         let now = context.now;
         match reg.row().chapter {
-            Chapter::Receive | Chapter::Filter => {
+            Chapter::Receive | Chapter::Filter | Chapter::Fcoe => {
                 let (mut hw, rx, _) = self.data_path(context.now, context.bus);
                 rx.written(reg, index, old, new, &mut hw);
             }

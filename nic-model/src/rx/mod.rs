@@ -2,15 +2,16 @@
 //!
 //! # What is not implemented
 //! - The reserved descriptor types (SRRCTL.DESCTYPE 3, 6 and 7): a queue with one of them drops.
-//! - FCoE offloads (7.13), LinkSec and IPsec (7.8, 7.12).
+//! - LinkSec and IPsec (7.8, 7.12).
 //! - The RSS functions for IPv6 extension headers hash the addresses of the IPv6 header, and what a tunnel carries is
 //!   not looked at. NFS replies are not recognised.
 
 mod buffer;
 mod checksum;
+mod fc;
 pub(crate) mod header;
 mod mac;
-mod payload;
+pub(crate) mod payload;
 mod replication;
 mod ring;
 mod rsc;
@@ -38,6 +39,7 @@ use rsc::{Arrival, Coalesced, Coalescing, Segment};
 use write_back::Outcome;
 
 use crate::{
+    fcoe::{self, Fcoe},
     filter::{self, Destination, Filters, Kind, Mac, Match, Number, Replica},
     hw::Hw,
     link::pause::Pauses,
@@ -99,6 +101,8 @@ struct Packet {
     outcome: Outcome,
     /// What it is to coalescing, if its queue does that.
     segment: Option<Segment>,
+    /// What it is to `FCoE`, if it is an FC frame.
+    fc: Option<fcoe::Arrival>,
     counters: Counters,
 }
 
@@ -121,6 +125,7 @@ pub struct Receive {
     filters: Filters,
     queues: Vec<Queue>,
     coalescing: Coalescing,
+    fcoe: Fcoe,
     buffers: [PacketBuffer; CLASSES],
     pauses: Pauses,
 }
@@ -131,6 +136,7 @@ impl Default for Receive {
             filters: Filters::default(),
             queues: (0..QUEUES).map(Queue::new).collect(),
             coalescing: Coalescing::default(),
+            fcoe: Fcoe::default(),
             buffers: Default::default(),
             pauses: Pauses::default(),
         };
@@ -146,11 +152,13 @@ impl Receive {
             filters,
             queues,
             coalescing,
+            fcoe,
             buffers,
             pauses,
         } = self;
         filters.reset();
         coalescing.clear();
+        fcoe.reset();
         for (queue, index) in queues.iter_mut().zip(0..) {
             *queue = Queue::new(index);
         }
@@ -158,7 +166,7 @@ impl Receive {
         pauses.reset();
     }
 
-    /// Software has written a register of the chapters `Receive` or `Filter`; `old` and `new` are its values before and
+    /// Software has written a register of the chapters `Receive`, `Filter` or `Fcoe`; `old` and `new` are its values before and
     /// after.
     pub(crate) fn written(&mut self, reg: Reg, index: usize, old: u32, new: u32, hw: &mut Hw<'_>) {
         match reg {
@@ -180,6 +188,7 @@ impl Receive {
             Reg::RFCTL if new & rfctl::RSC_DIS != 0 => {
                 self.coalescing.complete_all(&mut self.queues, hw);
             }
+            Reg::FCFLTRW | Reg::FCDMARW => self.fcoe.written(reg, hw.regs),
             Reg::QDE => self.queue_drop_enable(new, hw.regs),
             _ => self.filters.written(reg, old, new, hw),
         }
@@ -254,6 +263,7 @@ impl Receive {
                 Err(Stop::Wait) => {}
             }
         }
+        let fc = packet.fc;
         let waiting = Waiting {
             frame: [frame.head, frame.body].concat().into(),
             packet,
@@ -268,6 +278,9 @@ impl Receive {
         }
         hw.regs.count(Reg::MPC, class, 1);
         hw.irq.other(hw.regs, eicr::RX_MISS);
+        if let Some(arrival) = fc {
+            self.fcoe.lost(&arrival, hw);
+        }
         Verdict::Dropped(DropReason::PacketBuffer)
     }
 
@@ -343,6 +356,11 @@ impl Receive {
         outcome.status.set(Status::RXE, health == Health::Bad);
         outcome.status.set(Status::TS, stamped);
         outcome.status.set(Status::LB, origin == Origin::Pool);
+        let fc = if destination.fcoe && replica.number == Number::One {
+            self.fc_arrival(frame, window, admitted, &mut outcome, hw.regs)
+        } else {
+            None
+        };
         let queue = destination.queue;
         let ring = self.queues.get(usize::from(queue));
         if destination.drop && !ring.is_some_and(Queue::is_running) {
@@ -360,6 +378,7 @@ impl Receive {
             fcs: frame.fcs,
             outcome,
             segment,
+            fc,
             counters,
         })
     }
@@ -373,6 +392,7 @@ impl Receive {
         let mut rings = Rings {
             queues: &mut self.queues,
             coalescing: &mut self.coalescing,
+            fcoe: &mut self.fcoe,
         };
         let mut left = budget;
         for (class, buffer) in self.buffers.iter_mut().enumerate() {
@@ -413,6 +433,7 @@ impl Receive {
         Rings {
             queues: &mut self.queues,
             coalescing: &mut self.coalescing,
+            fcoe: &mut self.fcoe,
         }
     }
 
@@ -532,11 +553,27 @@ fn outcome(
 struct Rings<'a> {
     queues: &'a mut [Queue],
     coalescing: &'a mut Coalescing,
+    fcoe: &'a mut Fcoe,
 }
 
 impl Rings<'_> {
     /// Puts a frame into its queue's ring, or the rest of it, and counts and reports it when it is there.
     fn deliver(
+        &mut self,
+        parts: (&[u8], &[u8]),
+        packet: &Packet,
+        progress: &mut Progress,
+        hw: &mut Hw<'_>,
+    ) -> Result<(), Stop> {
+        match &packet.fc {
+            None => self.post(parts, packet, progress, hw),
+            Some(arrival) => self.deliver_fc(parts, packet, arrival, progress, hw),
+        }
+    }
+
+    /// Puts what the ring gets of a frame into it.
+    #[inline]
+    fn post(
         &mut self,
         (head, body): (&[u8], &[u8]),
         packet: &Packet,

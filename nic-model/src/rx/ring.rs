@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     bus::{DmaError, Iova, Requester},
+    fcoe,
     hw::Hw,
     regs::RegisterFile,
 };
@@ -34,10 +35,20 @@ pub(crate) struct Progress {
     done: usize,
     /// The queue's [`Queue::epoch`] then.
     epoch: u32,
+    /// What became of an FC frame in the DMA unit, once it is known.
+    pub(crate) fc: Option<fcoe::Posting>,
     /// Without the tag.
     pub(crate) strip_vlan: bool,
     /// With the FCS.
     pub(crate) keep_fcs: bool,
+}
+
+impl Progress {
+    /// Whether only the headers of the frame go into the ring.
+    fn is_cut(&self) -> bool {
+        let extent = self.fc.map(|posting| posting.extent);
+        matches!(extent, Some(fcoe::Extent::Headers(_)))
+    }
 }
 
 /// How many descriptors a packet has left.
@@ -297,8 +308,9 @@ impl Queue {
             *progress = Progress {
                 done: 0,
                 epoch: self.epoch,
+                fc: progress.fc,
                 strip_vlan: self.strip,
-                keep_fcs: regs.get(Reg::HLREG0, 0) & RXCRCSTRP == 0,
+                keep_fcs: !progress.is_cut() && regs.get(Reg::HLREG0, 0) & RXCRCSTRP == 0,
             };
         }
         begins

@@ -3,6 +3,7 @@
 mod checksums;
 mod coalescing;
 mod delivery;
+mod fc;
 mod filters;
 mod flow_director;
 mod hostile;

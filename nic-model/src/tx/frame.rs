@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     bus::{Span, Spans},
+    fcoe::Sequence,
     hw::Hw,
     offload::{
         Layout, Segmenter, Sum, TcpFlagMasks, Transport,
@@ -221,6 +222,44 @@ impl Framer {
                 header_len
             };
             send(&head[..head_len], offload, out)?;
+            *sent += 1;
+            *budget -= 1;
+        }
+        Ok(Progress::Sent)
+    }
+}
+
+impl Framer {
+    /// Sends FC frames of a packet from number `sent` on, as [`Framer::send_cut`] sends segments. Each is copied whole,
+    /// since its CRC covers all of it.
+    pub fn send_fc(
+        &mut self,
+        sequence: &Sequence,
+        out: &mut Outgoing<'_, '_>,
+        sent: &mut usize,
+        budget: &mut usize,
+    ) -> Result<Progress, CutError> {
+        let Self { head, template } = self;
+        let tag = tag_len(sequence.tag);
+        let mut cursor = Cursor::new(out.buffers);
+        template.clear();
+        template.resize(tag + sequence.header_len, 0);
+        cursor.copy(&mut template[tag..]);
+        insert_tag(template, sequence.tag, out.hw.regs);
+        cursor.skip(sequence.payload(*sent).start);
+        out.payload.clear();
+        let hlreg0 = out.hw.regs.get(Reg::HLREG0, 0);
+        while *sent < sequence.count() {
+            if *budget == 0 {
+                return Ok(Progress::Unfinished);
+            }
+            let (headers, payload) = head.split_at_mut(template.len());
+            headers.copy_from_slice(template);
+            cursor.copy(&mut payload[..sequence.payload(*sent).len()]);
+            let len = sequence.finish(*sent, head, out.hw.regs);
+            let len = pad(head, len, hlreg0);
+            send(&head[..len], Offload::None, out)?;
+            sequence.count_sent(*sent, out.hw.regs);
             *sent += 1;
             *budget -= 1;
         }

@@ -16,8 +16,7 @@
 //!
 //! Which queue sends next, `scheduler` decides where flow control, DCB or a rate limit has a say.
 //!
-//! Not implemented: `LinkSec`, `IPsec` and `FCoE` offloads, congestion notification (RTTQCNCR), the sequence numbers of
-//! TDWBAL.
+//! Not implemented: `LinkSec` and `IPsec` offloads, congestion notification (RTTQCNCR), the sequence numbers of TDWBAL.
 
 mod arbiter;
 mod classes;
@@ -349,30 +348,31 @@ fn send(
         hw,
         egress: *egress,
     };
-    match plan {
+    let before = queue.segments_sent;
+    let sent = &mut queue.segments_sent;
+    let result = match plan {
         Plan::Whole(whole) => {
             framer
                 .send_whole(&whole, &mut out)
                 .map_err(|WireBusy| Stop::Blocked)?;
             *left -= 1;
             stamp(packet, hw);
+            return Ok(());
         }
-        Plan::Cut(cut) => {
-            let before = queue.segments_sent;
-            let result = framer.send_cut(&cut, &mut out, &mut queue.segments_sent, left);
-            let begun = queue.segments_sent > 0 || result == Ok(Progress::Sent);
-            if before == 0 && begun {
-                stamp(packet, hw);
-            }
-            match result {
-                Ok(Progress::Sent) => {}
-                Ok(Progress::Unfinished) => return Err(Stop::TurnOver),
-                Err(CutError::Busy) => return Err(Stop::Blocked),
-                Err(CutError::Impossible) => {
-                    hw.faults.offload += 1;
-                    *left -= 1;
-                }
-            }
+        Plan::Cut(cut) => framer.send_cut(&cut, &mut out, sent, left),
+        Plan::Fc(sequence) => framer.send_fc(&sequence, &mut out, sent, left),
+    };
+    let begun = queue.segments_sent > 0 || result == Ok(Progress::Sent);
+    if before == 0 && begun {
+        stamp(packet, hw);
+    }
+    match result {
+        Ok(Progress::Sent) => {}
+        Ok(Progress::Unfinished) => return Err(Stop::TurnOver),
+        Err(CutError::Busy) => return Err(Stop::Blocked),
+        Err(CutError::Impossible) => {
+            hw.faults.offload += 1;
+            *left -= 1;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use super::{
     queue::{Packet, Request},
 };
 use crate::{
+    fcoe::Sequence,
     offload::{Layout, Transport},
     wire::IpVersion,
 };
@@ -29,6 +30,8 @@ pub(super) enum Plan {
     Whole(Whole),
     /// It is cut into segments.
     Cut(Cut),
+    /// It is one FC frame, or is cut into those of a sequence.
+    Fc(Sequence),
 }
 
 /// A packet that is one frame.
@@ -128,6 +131,9 @@ impl Plan {
             Request::Legacy(control) => {
                 Some(Whole::legacy(control, packet.len, insertion).map(Self::Whole))
             }
+            Request::Advanced(control, Some(context)) if asks_for_fc(control, context) => {
+                Some(fc(control, context, packet.len, insertion).map(Self::Fc))
+            }
             Request::Advanced(control, context) => Some(if control.tse() {
                 Cut::new(control, context, packet.len, insertion).map(Self::Cut)
             } else {
@@ -135,6 +141,22 @@ impl Plan {
             }),
         }
     }
+}
+
+/// Whether a packet is one of FC frames.
+fn asks_for_fc(control: DataControl, context: Context) -> bool {
+    context.high.fcoe() && (control.cc() || control.tse())
+}
+
+fn fc(
+    control: DataControl,
+    context: Context,
+    len: usize,
+    insertion: VlanInsertion,
+) -> Result<Sequence, Fault> {
+    let tag = insertion.tag(control.vle().then(|| context.low.vlan()));
+    let tag = (tag, tag_len(tag));
+    Sequence::new(control, context, tag, (len, MAX_FRAME)).ok_or(Fault::Offload)
 }
 
 impl Whole {

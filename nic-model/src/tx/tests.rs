@@ -1,5 +1,6 @@
 //! The transmit engine against a memory and a wire for tests. Frames are checked with etherparse and smoltcp.
 
+mod fc;
 mod hostile;
 mod offloads;
 mod pools;

@@ -240,6 +240,36 @@ impl Status {
     }
 }
 
+/// What the bits mean for packets of an ethertype filter of `FCoE` (7.1.6.2). [`WriteBack::hash`] is then the relative
+/// offset that follows what the context has got, if there is one.
+impl Status {
+    /// FCEOFS, along with [`Status::FCEOFE`]: which code of REOFF the frame ends with.
+    pub const FCEOFS: Self = Self::IPCS;
+    /// FCEOFE: the frame ends, or begins, with a code that data does not have.
+    pub const FCEOFE: Self = Self::IPE;
+    /// FCSTAT: no context.
+    pub const FCSTAT_NO_MATCH: Self = Self::empty();
+    /// FCSTAT: there is a context; the whole frame is in the ring.
+    pub const FCSTAT_NO_DDP: Self = Self::UDPCS;
+    /// FCSTAT: an `FCP_RSP` ends the context; the whole frame is in the ring.
+    pub const FCSTAT_FCP_RSP: Self = Self::L4CS;
+    /// FCSTAT: the payload is in the user buffers; the headers are in the ring.
+    pub const FCSTAT_DDP: Self = Self::UDPCS.union(Self::L4CS);
+    /// FCERR: the FC CRC is wrong; nothing else was looked at.
+    pub const FCERR_BAD_CRC: Self = Self::fcerr(1);
+    /// FCERR: the frame is not what the filter context expects, which is invalid now.
+    pub const FCERR_FILTER: Self = Self::fcerr(2);
+    /// FCERR: the user buffers do not hold the payload; the DMA context is invalid now.
+    pub const FCERR_NO_DMA_RESOURCES: Self = Self::fcerr(4);
+    /// FCERR: the DMA context is invalid, and the filter context is not.
+    pub const FCERR_DMA_INVALID: Self = Self::fcerr(5);
+
+    /// FCERR, bits 22:20.
+    const fn fcerr(code: u32) -> Self {
+        Self::from_bits_retain(code << 20)
+    }
+}
+
 /// [`WriteBack::hash`] if RXCSUM.PCSD is 0 (7.1.6.2).
 #[bitfield(u32)]
 #[derive(PartialEq, Eq)]

@@ -167,10 +167,45 @@ pub struct ContextLow {
     /// Index in the `IPsec` SA table.
     #[bits(10)]
     pub ipsec_sa_index: u16,
-    /// `FCoE`: EOF, ORIS, ORIE, PARINC, SOF.
+    /// `FCoE`, with TUCMD.FCOE.
     #[bits(6)]
-    pub fcoe: u8,
+    pub fcoe: FcoeFlags,
     __: u16,
+}
+
+/// What is inserted into an `FCoE` packet (FCoEF, 7.2.3.2.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FcoeFlags {
+    /// EOF: which code of TEOFF ends the frames.
+    pub eof: u8,
+    /// SOF: class 3; otherwise class 2.
+    pub class3: bool,
+    /// PARINC: the parameter of each frame is the relative offset of its payload.
+    pub parinc: bool,
+    /// ORIE: the packet ends its sequence.
+    pub orie: bool,
+    /// ORIS: the packet begins its sequence.
+    pub oris: bool,
+}
+
+impl FcoeFlags {
+    const fn from_bits(bits: u8) -> Self {
+        Self {
+            eof: bits & 3,
+            class3: bits & 1 << 2 != 0,
+            parinc: bits & 1 << 3 != 0,
+            orie: bits & 1 << 4 != 0,
+            oris: bits & 1 << 5 != 0,
+        }
+    }
+
+    const fn into_bits(self) -> u8 {
+        self.eof & 3
+            | (self.class3 as u8) << 2
+            | (self.parinc as u8) << 3
+            | (self.orie as u8) << 4
+            | (self.oris as u8) << 5
+    }
 }
 
 /// Bytes 8 to 15 of an advanced context descriptor (7.2.3.2.3).
@@ -372,6 +407,33 @@ mod tests {
         assert!(
             matches!(descriptor.decode(), Kind::Context(c) if c.low == context.low && c.high.mss() == 1448)
         );
+    }
+
+    #[test]
+    fn the_flags_of_fcoe_lie_where_linux_puts_them() {
+        let flags = FcoeFlags {
+            eof: 1,
+            class3: true,
+            ..FcoeFlags::default()
+        };
+        let low = |fcoe| ContextLow::new().with_fcoe(fcoe).into_bits() >> 32;
+
+        // EOF 11:10, SOF 12, PARINC 13, ORIE 14, ORIS 15 of the second dword.
+        assert_eq!(low(flags), 0x1400);
+        let [parinc, orie, oris] = [
+            (true, false, false),
+            (false, true, false),
+            (false, false, true),
+        ]
+        .map(|(parinc, orie, oris)| FcoeFlags {
+            eof: 0,
+            class3: false,
+            parinc,
+            orie,
+            oris,
+        });
+        assert_eq!([parinc, orie, oris].map(low), [0x2000, 0x4000, 0x8000]);
+        assert_eq!(ContextLow::from_bits(0xFC00 << 32).fcoe().into_bits(), 0x3F);
     }
 
     #[test]

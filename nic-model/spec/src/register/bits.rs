@@ -1,11 +1,13 @@
 //! Bits of the registers that the model acts on, one module per register.
 
 mod dcb;
+mod fcoe;
 mod receive;
 mod timesync;
 mod virtualisation;
 
 pub use dcb::*;
+pub use fcoe::*;
 pub use receive::*;
 pub use timesync::*;
 pub use virtualisation::*;

@@ -73,7 +73,7 @@ impl Reg {
                 Chapter::Diagnostic => {
                     Enough("windows into the card's own memories, which drivers only dump")
                 }
-                Chapter::Fcoe => Enough("the NVM says that there is no FCoE"),
+                Chapter::Fcoe => Enough("of a successor, which compares more in its DDP contexts"),
                 Chapter::Security => {
                     Enough("SECTXSTAT and SECRXSTAT say that LinkSec and IPsec are fused off")
                 }

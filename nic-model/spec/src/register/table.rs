@@ -693,38 +693,38 @@ registers! {
     LSECRXCNT Security ReadClear Stored at [0x08F40 + 4 * 17];
 
     // FCoE (8.2.3.15).
-    /// FC Receive Control.
-    FCRXCTRL Fcoe ReadWrite Stored at [0x05100];
-    /// FC Filter.
-    FCFLT Fcoe ReadWrite Stored at [0x05108];
-    /// FC Source MAC.
+    /// FC Receive Control: which headers are posted (2 to 5), ignore (6) and byte order (7) of the CRC, version (11:8).
+    FCRXCTRL Fcoe ReadWrite Works at [0x05100];
+    /// FC Filter: valid (0), first (1), sequence id (15:8) and count (31:16) of the context that FCFLTRW selects.
+    FCFLT Fcoe ReadWrite Works at [0x05108];
+    /// FC Source MAC; of a successor, kept as storage.
     FCSMAC Fcoe ReadWrite Stored at [0x0510C];
-    /// FC Filter Read/Write Control.
-    FCFLTRW Fcoe ReadWrite Stored at [0x05110];
-    /// FC Destination Id.
+    /// FC Filter Read/Write Control: context (8:0), re-validation (13), write (14), read (15).
+    FCFLTRW Fcoe ReadWrite Works at [0x05110];
+    /// FC Destination Id; of a successor, kept as storage.
     FCD_ID Fcoe ReadWrite Stored at [0x05114];
-    /// FC Offset Parameter.
-    FCPARAM Fcoe ReadWrite Stored at [0x051D8];
-    /// FC User Descriptor Pointer Low.
-    FCPTRL Fcoe ReadWrite Stored at [0x02410];
+    /// FC Offset Parameter: relative offset that is expected in the context.
+    FCPARAM Fcoe ReadWrite Works at [0x051D8];
+    /// FC User Descriptor Pointer Low: where the list of user buffers of a context lies.
+    FCPTRL Fcoe ReadWrite Works at [0x02410];
     /// FC User Descriptor Pointer High.
-    FCPTRH Fcoe ReadWrite Stored at [0x02414];
-    /// FC Buffer Control.
-    FCBUFF Fcoe ReadWrite Stored at [0x02418];
-    /// FC Receive DMA Read/Write.
-    FCDMARW Fcoe ReadWrite Stored at [0x02420];
-    /// `FCoE` Redirection Control.
-    FCRECTL Fcoe ReadWrite Stored at [0x0ED00];
-    /// `FCoE` Redirection Table.
-    FCRETA Fcoe ReadWrite Stored at [0x0ED10 + 4 * 8];
-    /// Tx FC End of Frame Flags.
-    TEOFF Fcoe ReadWrite Stored at [0x04A94];
-    /// Tx FC Start of Frame Flags.
-    TSOFF Fcoe ReadWrite Stored at [0x04A98];
-    /// Rx FC End of Frame Flags.
-    REOFF Fcoe ReadWrite Stored at [0x05158];
-    /// Rx FC Start of Frame Flags.
-    RSOFF Fcoe ReadWrite Stored at [0x051F8];
+    FCPTRH Fcoe ReadWrite Works at [0x02414];
+    /// FC Buffer Control: valid (0), size (4:3) and number (15:8) of user buffers, target (7), offset in the first (31:16).
+    FCBUFF Fcoe ReadWrite Works at [0x02418];
+    /// FC Receive DMA Read/Write: context (8:0), write (14), read (15), bytes in the last buffer (31:16).
+    FCDMARW Fcoe ReadWrite Works at [0x02420];
+    /// `FCoE` Redirection Control: enable (0).
+    FCRECTL Fcoe ReadWrite Works at [0x0ED00];
+    /// `FCoE` Redirection Table: queue (6:0) for each value of the exchange id's low 3 bits.
+    FCRETA Fcoe ReadWrite Works at [0x0ED10 + 4 * 8];
+    /// Tx FC End of Frame Flags: the codes EOFn, EOFt, EOFni and EOFa.
+    TEOFF Fcoe ReadWrite Works at [0x04A94] reset 0x5049_4241;
+    /// Tx FC Start of Frame Flags: the codes SOFi2, SOFi3, SOFn2 and SOFn3.
+    TSOFF Fcoe ReadWrite Works at [0x04A98] reset 0x3635_2E2D;
+    /// Rx FC End of Frame Flags: as TEOFF.
+    REOFF Fcoe ReadWrite Works at [0x05158] reset 0x5049_4241;
+    /// Rx FC Start of Frame Flags: as TSOFF.
+    RSOFF Fcoe ReadWrite Works at [0x051F8] reset 0x3635_2E2D;
 
     // Virtualisation (8.2.3.17, 8.2.3.27).
     /// Virtual Control: enable (0), default pool (12:7), no default pool (29), replication (30).
@@ -996,19 +996,19 @@ registers! {
     /// Switch Security Violation Packet Count.
     SSVPC Statistics ReadClear Works at [0x08780];
     /// FC CRC Error Count; 16 bits.
-    FCCRC Statistics ReadClear Stored at [0x05118];
+    FCCRC Statistics ReadClear Works at [0x05118];
     /// `FCoE` Rx Packets Dropped Count.
-    FCOERPDC Statistics ReadClear Stored at [0x0241C];
+    FCOERPDC Statistics ReadClear Works at [0x0241C];
     /// FC Last Error Count.
-    FCLAST Statistics ReadClear Stored at [0x02424];
+    FCLAST Statistics ReadClear Works at [0x02424];
     /// `FCoE` Packets Received Count.
-    FCOEPRC Statistics ReadClear Stored at [0x02428];
+    FCOEPRC Statistics ReadClear Works at [0x02428];
     /// `FCoE` DWords Received Count.
-    FCOEDWRC Statistics ReadClear Stored at [0x0242C];
+    FCOEDWRC Statistics ReadClear Works at [0x0242C];
     /// `FCoE` Packets Transmitted Count.
-    FCOEPTC Statistics ReadClear Stored at [0x08784];
+    FCOEPTC Statistics ReadClear Works at [0x08784];
     /// `FCoE` DWords Transmitted Count.
-    FCOEDWTC Statistics ReadClear Stored at [0x08788];
+    FCOEDWTC Statistics ReadClear Works at [0x08788];
     /// Receive Queue Statistic Mapping: four queues each, statistic (3:0).
     RQSMR Statistics ReadWrite Works at [0x02300 + 4 * 32];
     /// Transmit Queue Statistic Mapping: four queues each, statistic (3:0).

@@ -64,6 +64,8 @@ pub mod etqf {
     pub const POOL_SHIFT: u32 = 20;
     /// The filter chooses the pool, if it chooses the queue.
     pub const POOL_EN: u32 = 1 << 26;
+    /// The frames are `FCoE` frames.
+    pub const FCOE: u32 = 1 << 27;
     /// PTP messages are time stamped.
     pub const IEEE_1588: u32 = 1 << 30;
     /// The filter is in force.
