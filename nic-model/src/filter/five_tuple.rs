@@ -2,7 +2,7 @@
 
 use ixgbe_spec::register::{
     Reg,
-    bits::{ftqf, l34t_imir, synqf},
+    bits::{ftqf, l34t_imir, llithresh, synqf},
 };
 
 use crate::{
@@ -101,7 +101,7 @@ impl FiveTupleFilters {
         let action = regs.get(Reg::L34T_IMIR, n);
         Some(Route {
             queue: (action >> l34t_imir::QUEUE_SHIFT & 0x7F) as u8,
-            immediate: action & l34t_imir::LLI != 0,
+            immediate: action & l34t_imir::LLI != 0 && is_urgent(action, headers, regs),
         })
     }
 
@@ -115,6 +115,13 @@ impl FiveTupleFilters {
             std::cmp::Reverse(regs.get(Reg::FTQF, *n) >> ftqf::PRIORITY_SHIFT & 7)
         });
     }
+}
+
+/// Whether the size of a frame lets a filter interrupt at once: any does, unless LLITHRESH sets a limit and the filter
+/// looks at it.
+fn is_urgent(action: u32, headers: &Headers, regs: &RegisterFile) -> bool {
+    let limit = regs.get(Reg::LLITHRESH, 0) & llithresh::SIZE;
+    action & l34t_imir::SIZE_BP != 0 || limit == 0 || u32::from(headers.frame_len) < limit
 }
 
 fn matches(n: usize, window: &[u8], headers: &Headers, pool: u8, regs: &RegisterFile) -> bool {

@@ -32,7 +32,7 @@ impl Interrupts {
     /// The vectors that [`Interrupts::deliver`] would signal now; with one signal for all causes, all of them.
     pub(crate) fn firing(&self, now: Time, regs: &RegisterFile, pci: &pci::Function) -> u64 {
         if !matches!(pci.delivery(), pci::Delivery::MsiX if multiple_msix(regs)) {
-            let held = self.unmoderated == 0 && self.moderation.holds(0, now, regs).is_some();
+            let held = self.unmoderated == 0 && self.holds(0, u64::MAX, now, regs).is_some();
             return if self.single_is_active() && !self.single_sent && !held {
                 u64::MAX
             } else {
@@ -45,7 +45,7 @@ impl Interrupts {
             let bit = 1 << ready.trailing_zeros();
             ready &= !bit;
             let index = bit.trailing_zeros() as usize;
-            if self.unmoderated & bit != 0 || self.moderation.holds(index, now, regs).is_none() {
+            if self.unmoderated & bit != 0 || self.holds(index, bit, now, regs).is_none() {
                 firing |= bit;
             }
         }

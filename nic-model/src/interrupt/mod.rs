@@ -7,6 +7,7 @@
 //! `EIMS_EX`, ... hold 64 vectors, of which the first 16 are those bits 15:0.
 
 mod coalescing;
+mod credits;
 mod moderation;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use ixgbe_spec::register::{
 };
 
 use crate::{bus::Bus, pci, pci::Delivery, regs::RegisterFile, time::Time};
+use credits::Credits;
 use moderation::Moderation;
 
 /// Interrupt state of a port.
@@ -40,6 +42,9 @@ pub struct Interrupts {
     single_sent: bool,
     /// Vectors whose next message is not moderated.
     unmoderated: u64,
+    /// Vectors with a low latency interrupt that waits for a credit, or for the end of the interval.
+    urgent: u64,
+    credits: Credits,
     moderation: Moderation,
     deadline: Option<Time>,
 }
@@ -81,6 +86,8 @@ impl Interrupts {
             other_sent,
             single_sent,
             unmoderated,
+            urgent,
+            credits,
             moderation,
             deadline,
         } = self;
@@ -94,6 +101,8 @@ impl Interrupts {
         *other_sent = 0;
         *single_sent = false;
         *unmoderated = 0;
+        *urgent = 0;
+        credits.reset();
         moderation.reset();
         *deadline = None;
     }
@@ -113,7 +122,9 @@ impl Interrupts {
             _ if multiple_msix(regs) => vector.trailing_zeros() as usize,
             _ => 0,
         };
-        if regs.get(Reg::EITR, eitr) & eitr::LLI_MOD == 0 {
+        if regs.get(Reg::EITR, eitr) & eitr::LLI_MOD != 0 && self.credits.are_given() {
+            self.urgent |= vector;
+        } else {
             self.unmoderated |= vector;
         }
     }
@@ -185,7 +196,10 @@ impl Interrupts {
                 self.clear_causes(regs, cleared);
                 value
             }
-            Reg::EITR => regs.get(reg, index) | self.moderation.counter(index, now),
+            Reg::EITR => {
+                let credits = self.credits.of(index, now) << eitr::LLI_CREDIT_SHIFT;
+                regs.get(reg, index) | credits | self.moderation.counter(index, now)
+            }
             _ => regs.read(reg, index),
         }
     }
@@ -229,7 +243,13 @@ impl Interrupts {
                 };
                 self.vector_auto_mask = self.vector_auto_mask & !half | wide;
             }
-            Reg::EITR => self.moderation.written(index, value, now, regs),
+            Reg::EITR => {
+                self.moderation.written(index, value, now, regs);
+                if value & eitr::CNT_WDIS == 0 {
+                    self.credits.written(index, value, now);
+                }
+            }
+            Reg::GPIE => self.credits.interval_written(value, now),
             Reg::PBACL if index < 2 => pci.clear_msix_pending(wide),
             _ => {}
         }
@@ -243,6 +263,7 @@ impl Interrupts {
         self.vectors &= !vectors;
         self.vectors_sent &= !vectors;
         self.unmoderated &= !vectors;
+        self.urgent &= !vectors;
         self.other &= !other;
         self.other_sent &= !other;
         self.vector_mask &= !(vectors & self.vector_auto_mask);
@@ -366,6 +387,26 @@ impl Interrupts {
             || self.other & self.other_mask != 0
     }
 
+    /// Until when the causes `bits` that counter `index` moderates have to wait, if at all: for the end of the interval,
+    /// and if one of them is urgent no longer than for a credit (7.3.2.3).
+    fn holds(&self, index: usize, bits: u64, now: Time, regs: &RegisterFile) -> Option<Time> {
+        let until = self.moderation.holds(index, now, regs)?;
+        if self.urgent & bits == 0 {
+            return Some(until);
+        }
+        let credit = self.credits.next(index, now)?;
+        Some(until.min(credit))
+    }
+
+    /// Takes a credit for a signal that comes before its interval is over.
+    fn spend(&mut self, index: usize, bits: u64, now: Time, regs: &RegisterFile) {
+        let early = self.moderation.holds(index, now, regs).is_some();
+        if self.urgent & bits != 0 && early && self.unmoderated & bits == 0 {
+            self.credits.spend(index, now);
+        }
+        self.urgent &= !bits;
+    }
+
     fn deliver_vectors(
         &mut self,
         now: Time,
@@ -391,11 +432,12 @@ impl Interrupts {
             ready &= !bit;
             let index = vector as usize;
             if self.unmoderated & bit == 0
-                && let Some(until) = self.moderation.holds(index, now, regs)
+                && let Some(until) = self.holds(index, bit, now, regs)
             {
                 self.deadline = earlier(self.deadline, until);
                 continue;
             }
+            self.spend(index, bit, now, regs);
             self.moderation.fired(index, now, regs);
             self.unmoderated &= !bit;
             changed = true;
@@ -446,11 +488,12 @@ impl Interrupts {
             return;
         }
         if self.unmoderated == 0
-            && let Some(until) = self.moderation.holds(0, now, regs)
+            && let Some(until) = self.holds(0, u64::MAX, now, regs)
         {
             self.deadline = Some(until);
             return;
         }
+        self.spend(0, u64::MAX, now, regs);
         self.moderation.fired(0, now, regs);
         self.unmoderated = 0;
         self.single_sent = true;

@@ -111,6 +111,8 @@ pub(crate) enum L4 {
 pub(crate) struct Headers {
     /// The VLAN tag; with two tags, the inner one.
     pub(crate) tag: Option<Tag>,
+    /// Bytes of the frame, without FCS.
+    pub(crate) frame_len: u16,
     /// Whether there is an outer tag.
     pub(crate) outer_tag: bool,
     /// Whether the L3 header follows an LLC/SNAP header.
@@ -148,7 +150,10 @@ impl Headers {
             window,
             frame_len,
             settings,
-            headers: Self::default(),
+            headers: Self {
+                frame_len: u16::try_from(frame_len).unwrap_or(u16::MAX),
+                ..Self::default()
+            },
         };
         // A header that the frame cuts short leaves what was recognised until there.
         let _ = parser.ethernet();

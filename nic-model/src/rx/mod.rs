@@ -24,7 +24,7 @@ use ixgbe_spec::{
     descriptor::rx::{Fragment, Info, RssType, Status},
     register::{
         Reg,
-        bits::{ctrl_ext, eicr, fccfg, qde, rfctl, rxcsum, rxctrl, rxdstatctrl, vlnctrl},
+        bits::{ctrl_ext, eicr, fccfg, imirvp, qde, rfctl, rxcsum, rxctrl, rxdstatctrl, vlnctrl},
     },
 };
 
@@ -353,7 +353,10 @@ impl Receive {
             .choose(window, headers, replica, class, hw.regs);
         let mut outcome = outcome(frame, window, headers, &destination, hw.regs);
         outcome.status.set(Status::PIF, accepted == Match::Inexact);
-        outcome.status.set(Status::RXE, health == Health::Bad);
+        if health == Health::Bad {
+            outcome.status |= Status::RXE;
+            outcome.status.remove(Status::LLINT);
+        }
         outcome.status.set(Status::TS, stamped);
         outcome.status.set(Status::LB, origin == Origin::Pool);
         let fc = if destination.fcoe && replica.number == Number::One {
@@ -512,6 +515,14 @@ fn capacity(class: usize, regs: &RegisterFile) -> usize {
     (regs.get(Reg::RXPBSIZE, class) >> 10 & 0x3FF) as usize * 1024
 }
 
+/// Whether a frame interrupts at once by its user priority (IMIRVP).
+#[inline]
+fn is_urgent(tag: Option<Tag>, regs: &RegisterFile) -> bool {
+    let filter = regs.get(Reg::IMIRVP, 0);
+    filter & imirvp::ENABLE != 0
+        && tag.is_some_and(|tag| u32::from(tag.priority()) >= filter & imirvp::PRIORITY)
+}
+
 /// The descriptor's words of an admitted frame.
 #[inline]
 fn outcome(
@@ -524,7 +535,8 @@ fn outcome(
     let settings = regs.get(Reg::RXCSUM, 0);
     let mut status = destination.status | checksum::verify(frame, window, headers, regs);
     status.set(Status::VEXT, headers.outer_tag);
-    status.set(Status::LLINT, destination.immediate);
+    let immediate = destination.immediate || is_urgent(headers.tag, regs);
+    status.set(Status::LLINT, immediate);
     let mut outcome = Outcome {
         info: Info::new().with_packet_type(destination.packet_type.unwrap_or(headers.packet_type)),
         hash: 0,

@@ -166,6 +166,10 @@ pub mod gpie {
     pub const OCD: u32 = 1 << 5;
     /// A cause set through EICS is not moderated.
     pub const EIMEN: u32 = 1 << 6;
+    /// Place of `LL_INTERVAL`, 4 bits: the time in which each vector gets a credit for a low latency interrupt.
+    pub const LL_INTERVAL_SHIFT: u32 = 7;
+    /// Its unit at 1 and 10 Gbit/s, in ns.
+    pub const LL_INTERVAL_NANOS: u64 = 4_000;
     /// An MSI-X message masks its vector, by EIAM.
     pub const EIAME: u32 = 1 << 30;
     /// Setting a bit of EIMS clears the vector's pending bit.
@@ -178,16 +182,20 @@ pub mod eitr {
     pub const INTERVAL_SHIFT: u32 = 3;
     /// Interval after the shift, in units of [`UNIT_NANOS`].
     pub const INTERVAL_MASK: u32 = 0x1FF;
-    /// Low latency interrupts are moderated as well.
+    /// Low latency interrupts are moderated as well, by credits.
     pub const LLI_MOD: u32 = 1 << 15;
+    /// Place of the credits.
+    pub const LLI_CREDIT_SHIFT: u32 = 16;
+    /// Credits after the shift: as many as a vector can have.
+    pub const LLI_CREDIT_MASK: u32 = 0x1F;
     /// Place of the counter's 7 most significant bits (of 9).
     pub const COUNTER_SHIFT: u32 = 21;
     /// Counter after the shift.
     pub const COUNTER_MASK: u32 = 0x7F;
     /// Leave the counter as it is; write only.
     pub const CNT_WDIS: u32 = 1 << 31;
-    /// What is stored: interval, `LLI_MOD`, LLI credits.
-    pub const STORED: u32 = 0x001F_8FF8;
+    /// What is stored: interval and `LLI_MOD`.
+    pub const STORED: u32 = 0x0000_8FF8;
     /// Unit of interval and counter at 1 and 10 Gbit/s, in ns.
     pub const UNIT_NANOS: u64 = 2048;
 }

@@ -36,9 +36,13 @@ impl Reg {
             Self::EITRSEL => {
                 Enough("it chooses among moderation registers of VFs, which are missing")
             }
-            Self::LLITHRESH | Self::IMIR | Self::IMIREXT | Self::IMIRVP => {
-                Missing("low latency interrupts of these filters, and their credits")
+            Self::IMIR | Self::IMIREXT => {
+                Enough("the predecessor's; here L34T_IMIR, ETQS and FDIRCMD tell what is urgent")
             }
+            Self::RUPPBMR | Self::RFVAL | Self::VMD_CTL => {
+                Enough("the predecessor's, which drivers only dump")
+            }
+            Self::FDIRSCTPM => Enough("later cards'; this one has no mask for the ports of SCTP"),
             Self::RXFECCERR0
             | Self::RXDBUECC
             | Self::TXDBUECC

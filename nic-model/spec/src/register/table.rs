@@ -283,14 +283,14 @@ registers! {
     PBACL Interrupt Effect Works at [0x110C0 + 4 * 8] alias [0x11068];
     /// Receive Side Coalescing Interrupt.
     RSCINT Interrupt ReadWrite Works at [0x12000 + 4 * 128] reset 0x0000_0001;
-    /// Low Latency Interrupt credit threshold.
-    LLITHRESH Interrupt ReadWrite Stored at [0x0EC90];
+    /// Low Latency Interrupt Threshold: frames from this size (11:0) on are not urgent to 5-tuple filters that look at it.
+    LLITHRESH Interrupt ReadWrite Works at [0x0EC90];
     /// Immediate Interrupt Rx; of the predecessor, kept as storage.
     IMIR Interrupt ReadWrite Stored at [0x05A80 + 4 * 8];
     /// Immediate Interrupt Rx Extended; of the predecessor, kept as storage.
     IMIREXT Interrupt ReadWrite Stored at [0x05AA0 + 4 * 8];
-    /// Immediate Interrupt Rx VLAN Priority; of the predecessor, kept as storage.
-    IMIRVP Interrupt ReadWrite Stored at [0x05AC0];
+    /// Immediate Interrupt Rx VLAN Priority: the least priority (2:0) of an urgent frame, enable (3).
+    IMIRVP Interrupt ReadWrite Works at [0x05AC0];
 
     // MAC, link and SFP+ (8.2.3.22).
     /// PCS_1G Global Configuration.

@@ -6,6 +6,7 @@ use super::{LSC, linux_msix, low_latency_event, receive_event};
 use crate::{bus::Signal, port::tests::world::World};
 
 const CNT_WDIS: u32 = 1 << 31;
+const LLI_MOD: u32 = 1 << 15;
 /// 20 000 interrupts a second, as Linux writes it: 25 intervals of 2.048 us.
 const EITR_20K: u32 = 200 | CNT_WDIS;
 const INTERVAL: u64 = 25 * 2048;
@@ -117,7 +118,7 @@ fn eitr_reads_interval_and_running_counter_and_never_cnt_wdis() {
     world.pass_nanos(INTERVAL);
     assert_eq!(world.get_at(Reg::EITR, 1), 200);
     world.set_at(Reg::EITR, 128, u32::MAX);
-    assert_eq!(world.get_at(Reg::EITR, 128), 0x001F_8FF8);
+    assert_eq!(world.get_at(Reg::EITR, 128), 0x0000_8FF8);
 }
 
 #[test]
@@ -127,9 +128,113 @@ fn a_low_latency_interrupt_is_not_moderated_unless_eitr_says_so() {
     assert_eq!(world.signals(), [Signal::MsiX(1)]);
 
     world.set_at(Reg::EIMS_EX, 0, 0x2);
-    world.set_at(Reg::EITR, 1, EITR_20K | 1 << 15);
+    world.set(Reg::GPIE, super::GPIE_LINUX_MSIX | 1 << 7);
+    world.set_at(Reg::EITR, 1, EITR_20K | LLI_MOD);
     low_latency_event(&mut world, 1);
     assert_eq!(world.signals(), []);
+}
+
+/// Vector 1 has just fired; a further credit comes every 12 us, and it has `credits` for a start.
+fn with_credits(credits: u32) -> World {
+    let mut world = just_fired();
+    world.set(Reg::GPIE, super::GPIE_LINUX_MSIX | 3 << 7);
+    // 25 units of 2.048 us, and the counter, rounded, as it is.
+    world.set_at(Reg::EITR, 1, 200 | LLI_MOD | credits << 16 | 6 << 21);
+    world
+}
+
+/// A low latency interrupt, which the driver serves in no time if it comes.
+fn urgent(world: &mut World) -> bool {
+    low_latency_event(world, 1);
+    let came = world.signals() == [Signal::MsiX(1)];
+    world.set_at(Reg::EIMS_EX, 0, 0x2);
+    came
+}
+
+#[test]
+fn a_moderated_low_latency_interrupt_costs_a_credit() {
+    let mut world = with_credits(2);
+    assert_eq!(world.get_at(Reg::EITR, 1) >> 16 & 0x1F, 2);
+
+    assert!(urgent(&mut world));
+    assert_eq!(world.get_at(Reg::EITR, 1) >> 16 & 0x1F, 1);
+    assert!(urgent(&mut world));
+    assert_eq!(world.get_at(Reg::EITR, 1) >> 16 & 0x1F, 0);
+    assert!(!urgent(&mut world));
+}
+
+#[test]
+fn without_a_credit_a_low_latency_interrupt_comes_with_the_next() {
+    let mut world = with_credits(0);
+    let start = world.now;
+    assert!(!urgent(&mut world));
+
+    assert_eq!(world.port.deadline(), Some(start.plus_nanos(12_000)));
+    world.pass_nanos(11_999);
+    world.step();
+    assert_eq!(world.signals(), []);
+    world.pass_nanos(1);
+    world.step();
+    assert_eq!(world.signals(), [Signal::MsiX(1)]);
+    assert_eq!(world.get_at(Reg::EITR, 1) >> 16 & 0x1F, 0);
+}
+
+#[test]
+fn without_a_credit_a_low_latency_interrupt_comes_at_the_end_of_the_interval_if_that_is_sooner() {
+    let mut world = just_fired();
+    world.set(Reg::GPIE, super::GPIE_LINUX_MSIX | 15 << 7);
+    world.set_at(Reg::EITR, 1, 200 | LLI_MOD | 1 << 21);
+    let start = world.now;
+
+    assert!(!urgent(&mut world));
+
+    assert_eq!(world.port.deadline(), Some(start.plus_nanos(4 * 2048)));
+}
+
+#[test]
+fn credits_are_saved_up_to_31_and_each_comes_when_its_interval_is_over() {
+    let mut world = with_credits(0);
+    let credits = |world: &mut World| world.get_at(Reg::EITR, 1) >> 16 & 0x1F;
+    world.pass_nanos(12_000 * 5 - 1);
+    assert_eq!(credits(&mut world), 4);
+    world.pass_nanos(1);
+    assert_eq!(credits(&mut world), 5);
+    world.pass_nanos(12_000 * 100 + 7);
+    assert_eq!(credits(&mut world), 31);
+}
+
+#[test]
+fn an_interrupt_at_the_end_of_its_interval_costs_no_credit() {
+    let mut world = with_credits(1);
+    world.set(Reg::GPIE, super::GPIE_LINUX_MSIX | 15 << 7);
+    world.pass_nanos(25 * 2048);
+    world.set_at(Reg::EITR, 1, 200 | LLI_MOD | 1 << 16);
+
+    assert!(urgent(&mut world));
+
+    assert_eq!(world.get_at(Reg::EITR, 1) >> 16 & 0x1F, 1);
+}
+
+#[test]
+fn credits_stay_when_the_counters_are_not_written() {
+    let mut world = with_credits(7);
+    world.set_at(Reg::EITR, 1, EITR_20K | LLI_MOD);
+    assert_eq!(world.get_at(Reg::EITR, 1) >> 16 & 0x1F, 7);
+}
+
+#[test]
+fn in_a_burst_low_latency_interrupts_keep_to_their_rate() {
+    let mut world = with_credits(0);
+    let mut came = 0;
+    for _ in 0..1_000 {
+        world.pass_nanos(1_000);
+        low_latency_event(&mut world, 1);
+        came += world.signals().len();
+        world.set_at(Reg::EIMS_EX, 0, 0x2);
+        came += world.signals().len();
+    }
+    // A millisecond has 83 intervals of 12 us.
+    assert_eq!(came, 83);
 }
 
 #[test]

@@ -234,3 +234,56 @@ fn in_pools_psrtype_limits_the_queues() {
     bench.write(Reg::PSRTYPE, 0, 2 << 29);
     assert_eq!(bench.queue_of(&tcp(&[0; 10])), 3);
 }
+
+/// Whether the newest frame is marked as one that interrupts at once.
+fn is_urgent(bench: &mut Bench, n: u64, frame: &[u8], fcs: Fcs) -> bool {
+    let frame = RxFrame {
+        fcs,
+        ..RxFrame::new(frame)
+    };
+    assert_eq!(bench.receive(&frame), DELIVERED);
+    let status = bench.written_back(0, n).status();
+    status.contains(Status::LLINT)
+}
+
+#[test]
+fn a_five_tuple_filter_can_be_urgent_for_short_frames_only() {
+    let mut bench = Bench::with_queue();
+    // Any TCP.
+    bench.write(Reg::FTQF, 3, 1 << 31 | 1 << 30 | 0xF << 25 | 1 << 2);
+    bench.write(Reg::L34T_IMIR, 3, 1 << 20);
+    bench.write(Reg::LLITHRESH, 0, 200);
+    let of_len = |len: usize| tcp(&vec![7; len - 54]);
+
+    assert!(is_urgent(&mut bench, 0, &of_len(199), Fcs::Good));
+    assert!(!is_urgent(&mut bench, 1, &of_len(200), Fcs::Good));
+    assert!(!is_urgent(&mut bench, 2, &udp(&[7; 20]), Fcs::Good));
+    bench.write(Reg::L34T_IMIR, 3, 1 << 20 | 1 << 12);
+    assert!(is_urgent(&mut bench, 3, &of_len(200), Fcs::Good));
+    bench.write(Reg::L34T_IMIR, 3, 1 << 12);
+    assert!(!is_urgent(&mut bench, 4, &of_len(100), Fcs::Good));
+}
+
+#[test]
+fn frames_of_high_priority_are_urgent_if_imirvp_says_so() {
+    let mut bench = Bench::with_queue();
+    let of_priority = |priority: u16| tagged(udp(&[7; 20]), priority << 13 | 9);
+
+    assert!(!is_urgent(&mut bench, 0, &of_priority(7), Fcs::Good));
+    bench.write(Reg::IMIRVP, 0, 1 << 3 | 5);
+    assert!(!is_urgent(&mut bench, 1, &of_priority(4), Fcs::Good));
+    assert!(is_urgent(&mut bench, 2, &of_priority(5), Fcs::Good));
+    assert!(is_urgent(&mut bench, 3, &of_priority(7), Fcs::Good));
+    assert!(!is_urgent(&mut bench, 4, &udp(&[7; 20]), Fcs::Good));
+}
+
+#[test]
+fn a_damaged_frame_is_never_urgent() {
+    let mut bench = Bench::with_queue();
+    bench.write(Reg::FCTRL, 0, bench.get(Reg::FCTRL) | 1 << 1);
+    bench.write(Reg::IMIRVP, 0, 1 << 3);
+    let frame = tagged(udp(&[7; 20]), 9);
+
+    assert!(is_urgent(&mut bench, 0, &frame, Fcs::Good));
+    assert!(!is_urgent(&mut bench, 1, &frame, Fcs::Bad));
+}

@@ -111,10 +111,26 @@ pub mod ftqf {
 
 /// L3 L4 Tuples Immediate Interrupt Rx (8.2.3.7): what a 5-tuple filter does.
 pub mod l34t_imir {
+    /// The low latency interrupt does not depend on the frame's size (LLITHRESH).
+    pub const SIZE_BP: u32 = 1 << 12;
     /// Low latency interrupt.
     pub const LLI: u32 = 1 << 20;
     /// Place of the queue, 7 bits.
     pub const QUEUE_SHIFT: u32 = 21;
+}
+
+/// Low Latency Interrupt Threshold (8.2.3.5).
+pub mod llithresh {
+    /// Frames with fewer bytes are urgent.
+    pub const SIZE: u32 = 0xFFF;
+}
+
+/// Immediate Interrupt Rx VLAN Priority (8.2.3.5).
+pub mod imirvp {
+    /// Least user priority of a frame that is urgent.
+    pub const PRIORITY: u32 = 7;
+    /// The priority is looked at.
+    pub const ENABLE: u32 = 1 << 3;
 }
 
 /// Multiple Receive Queues Command (8.2.3.7): the fields that are hashed.
