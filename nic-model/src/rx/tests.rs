@@ -11,6 +11,7 @@ mod mac;
 mod pools;
 mod rings;
 mod splitting;
+mod status;
 
 use etherparse::PacketBuilder;
 use ixgbe_spec::descriptor::rx::WriteBack;

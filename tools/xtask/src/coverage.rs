@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use ixgbe_spec::descriptor::field::{FIELDS, Field, Format, State};
 use ixgbe_spec::register::{Access, Block, Chapter, Coverage, Gap, Reg};
 
 /// The page, from the project's root.
@@ -20,12 +21,12 @@ const CODE: [&str; 4] = ["nic-model", "server", "tools", "guest-tests"];
 /// Writes the page.
 pub fn write(root: &Path) -> Result<()> {
     let path = root.join(PAGE);
-    fs::write(&path, page(&tests_by_register(root)?))
+    fs::write(&path, page(&Tests::find(root)?)?)
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The page's text.
-fn page(tests: &BTreeMap<String, BTreeSet<String>>) -> String {
+fn page(tests: &Tests) -> Result<String> {
     let mut chapters: BTreeMap<Chapter, Vec<Reg>> = BTreeMap::new();
     for reg in Reg::ALL {
         chapters.entry(reg.row().chapter).or_default().push(*reg);
@@ -38,8 +39,7 @@ fn page(tests: &BTreeMap<String, BTreeSet<String>>) -> String {
          scenarios, qtest and the guests' drivers use more without naming them.\n\
          - *stored*: it holds what is written, and that is all that a driver can notice; why.\n\
          - *missing*: it holds what is written; on the card more would follow.\n\n\
-         Of {} registers {works} work, {stored} are stored, {missing} are missing. Descriptor fields are not listed \
-         here yet; see the crate documentation of `ixgbe-spec` and `nic-model`.\n\n\
+         Of {} registers {works} work, {stored} are stored, {missing} are missing. Descriptor fields are at the end.\n\n\
          `vfio-user-ixgbe --log debug` tells of each register that a driver touches and that does not work, once.\n",
         Reg::ALL.len()
     );
@@ -52,10 +52,55 @@ fn page(tests: &BTreeMap<String, BTreeSet<String>>) -> String {
              | Register | Offset | Access | State | Why, or tests |\n|---|---|---|---|---|\n"
         );
         for reg in regs {
-            page.push_str(&line(reg, tests.get(reg.row().name)));
+            page.push_str(&line(reg, tests.by_register.get(reg.row().name)));
         }
     }
-    page
+    page.push_str(
+        "\n## Fields of descriptors\n\n\
+         Bits count from the lowest of 128. A field that works is named with the test that shows it.\n",
+    );
+    let mut format = None;
+    for field in FIELDS {
+        if format.replace(field.format) != Some(field.format) {
+            let _ = write!(
+                page,
+                "\n### {}\n\n| Field | Bits | State | Why, or test |\n|---|---|---|---|\n",
+                title(field.format)
+            );
+        }
+        page.push_str(&field_line(field, tests)?);
+    }
+    Ok(page)
+}
+
+fn title(format: Format) -> &'static str {
+    match format {
+        Format::LegacyReceive => "Legacy receive (7.1.5)",
+        Format::AdvancedReceiveRead => "Advanced receive, read (7.1.6.1)",
+        Format::AdvancedReceiveWriteBack => "Advanced receive, written back (7.1.6.2)",
+        Format::LegacyTransmit => "Legacy transmit (7.2.3.2.2)",
+        Format::TransmitContext => "Advanced transmit context (7.2.3.2.3)",
+        Format::TransmitData => "Advanced transmit data (7.2.3.2.4)",
+    }
+}
+
+fn field_line(field: &Field, tests: &Tests) -> Result<String> {
+    let (state, why) = match field.state {
+        State::Works(test) => {
+            let file = tests.by_name.get(test);
+            let file = file
+                .with_context(|| format!("there is no test {test}, which {} names", field.name))?;
+            ("works", format!("`{test}` in `{file}`"))
+        }
+        State::Not(Gap::Enough(why)) => ("stored", why.to_owned()),
+        State::Not(Gap::Missing(what)) => ("missing", what.to_owned()),
+    };
+    let bits = if field.first == field.last {
+        field.first.to_string()
+    } else {
+        format!("{}:{}", field.last, field.first)
+    };
+    Ok(format!("| {} | {bits} | {state} | {why} |\n", field.name))
 }
 
 /// How many work, are stored, are missing.
@@ -127,21 +172,36 @@ fn shown_by(tests: Option<&BTreeSet<String>>) -> String {
     named.join(", ")
 }
 
-/// For each register's name the files in which tests use it.
-fn tests_by_register(root: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for folder in CODE {
-        for path in rust_files(&root.join(folder))? {
-            let text = fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            let path = path.strip_prefix(root).unwrap_or(&path);
-            for name in registers_in(tests_in(path, &text)) {
+/// The project's tests.
+#[derive(Debug, Default)]
+struct Tests {
+    /// For each register's name the files in which tests use it.
+    by_register: BTreeMap<String, BTreeSet<String>>,
+    /// For each test's name its file.
+    by_name: BTreeMap<String, String>,
+}
+
+impl Tests {
+    fn find(root: &Path) -> Result<Self> {
+        let mut found = Self::default();
+        for folder in CODE {
+            for path in rust_files(&root.join(folder))? {
+                let text = fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                let path = path.strip_prefix(root).unwrap_or(&path);
+                let text = tests_in(path, &text);
                 let path = path.display().to_string();
-                found.entry(name.to_owned()).or_default().insert(path);
+                for name in registers_in(text) {
+                    let files = found.by_register.entry(name.to_owned()).or_default();
+                    files.insert(path.clone());
+                }
+                for name in names_in(text) {
+                    found.by_name.insert(name.to_owned(), path.clone());
+                }
             }
         }
+        Ok(found)
     }
-    Ok(found)
 }
 
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -179,6 +239,14 @@ fn tests_in<'t>(path: &Path, text: &'t str) -> &'t str {
     }
 }
 
+/// Names of the functions in `text` that are tests.
+fn names_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split("#[test]").skip(1).filter_map(|rest| {
+        let (_, rest) = rest.split_once("fn ")?;
+        Some(rest.split_once('(')?.0)
+    })
+}
+
 /// What follows `Reg::` in `text`.
 fn registers_in(text: &str) -> impl Iterator<Item = &str> {
     text.split("Reg::").skip(1).map(|rest| {
@@ -200,7 +268,7 @@ mod tests {
 
         let written = fs::read_to_string(root.join(PAGE)).unwrap();
 
-        let made = page(&tests_by_register(&root).unwrap());
+        let made = page(&Tests::find(&root).unwrap()).unwrap();
         assert!(written == made, "{PAGE} is stale: run cargo xtask coverage");
     }
 

@@ -71,6 +71,151 @@ impl Reg {
             }
             Self::DTXMXSZRQ => Enough("it bounds requests on PCIe, of which there are none"),
             Self::TXLLQ => Enough("every queue is served with the least latency"),
+            Self::GCR | Self::GCR_EXT => Enough(
+                "PCIe time-outs and VFs; Linux and DPDK set them, and nothing here times out",
+            ),
+            Self::PHYADR | Self::PHYDAT | Self::PHYCTL => {
+                Enough("a window into the PCIe PHY, which is not there; no driver uses it")
+            }
+            Self::PCIE_DIAG => {
+                Enough("state of the PCIe core, which Linux dumps and does not judge")
+            }
+            Self::PICAUSE | Self::PIENA => Enough("errors inside the PCIe core, which has none"),
+            Self::CDQ_MBR => Enough("a limit of requests on PCIe, of which there are none"),
+            Self::FACTPS => Enough(
+                "power of the functions; Linux asks for MNGCG with pass-through firmware only",
+            ),
+            Self::FLEX_MNG | Self::HSMCR | Self::FWSTS | Self::SWSR | Self::LSWFW => Enough(
+                "mailbox of the firmware; HICR says that none runs, so Linux writes at most its version",
+            ),
+            Self::FWRESETCNT | Self::HFDR => {
+                Enough("resets and debugging of firmware, which is not there")
+            }
+            Self::PCS1GCFIG | Self::PCS1GDBG | Self::PCS1GANNP | Self::PCS1GANLPNP => {
+                Enough("details of 1G link, which Linux dumps; PCS1GLSTA tells the link's state")
+            }
+            Self::PCS1GLCTL | Self::PCS1GANA => Enough(
+                "1G negotiation and its PAUSE bits, written by drivers; the partner agrees to anything",
+            ),
+            Self::HLREG1 | Self::PAP | Self::MACA | Self::APAE | Self::ARD | Self::AIS => {
+                Enough("MAC registers of the 82598 and earlier, which Linux dumps")
+            }
+            Self::MLADD | Self::TREG | Self::MACS | Self::MACC | Self::MPVC | Self::SGMIIC => {
+                Enough(
+                    "test modes of the MAC; Linux dumps the first three, nobody writes any on this card",
+                )
+            }
+            Self::PCSS1 | Self::PCSS2 | Self::XPCSS | Self::KRPCSS | Self::FECS1 | Self::FECS2 => {
+                Enough("states of lanes; LINKS and LINKS2 are what drivers decide on")
+            }
+            Self::LINKS2 => Enough("negotiation of backplane links; an SFP+ port has none"),
+            Self::ANLP2 | Self::ANLPNP1 | Self::ANLPNP2 | Self::KRPCSFC => {
+                Enough("pages of a backplane partner; an SFP+ port has none")
+            }
+            Self::SERDESC | Self::ATLASCTL | Self::CORECTL | Self::SMADARCTL => {
+                Enough("tuning of the analogue part, of which there is none")
+            }
+            Self::AUTOC3 => Enough("timers of backplane negotiation; an SFP+ port has none"),
+            Self::MDFTC1 | Self::MDFTC2 | Self::MDFTFIFO1 | Self::MDFTFIFO2 | Self::MDFTS => {
+                Enough("a trap for MAC debugging that Linux dumps and nobody arms")
+            }
+            Self::TIPG => {
+                Enough("the gap between frames on a fibre, of which there is none; Linux dumps it")
+            }
+            Self::FREQOUT0 | Self::FREQOUT1 => {
+                Enough("a clock at a pin that leads nowhere; no driver sets it")
+            }
+            Self::GSCL | Self::GSCN => {
+                Enough("counters of PCIe events, of which there are none; no driver looks")
+            }
+            Self::CIAA | Self::CIAD => {
+                Enough("a window into configuration space, which drivers reach without it")
+            }
+            Self::PCIEECCCTL | Self::ECC_STATUS | Self::ECC_CTRL => {
+                Enough("ECC of the PCIe core's memories, which have no errors")
+            }
+            Self::GTV | Self::FUNCTAG | Self::GLT | Self::MISC_REG | Self::BARCTRL => {
+                Enough("settings of the PCIe core from the NVM; no driver touches them")
+            }
+            Self::DCA_RXCTRL | Self::DCA_TXCTRL => Enough(
+                "where data goes in the host's caches, and relaxed ordering; Linux and DPDK set it",
+            ),
+            Self::DCA_ID | Self::DCA_CTRL => Enough(
+                "where data goes in the host's caches; Linux sets it if the host's chipset does DCA",
+            ),
+            Self::RDSTAT | Self::RDSTATCTL | Self::RDHMPN | Self::RIC_DW | Self::RDPROBE => {
+                Enough("a window into descriptor memory, which Linux dumps and does not judge")
+            }
+            Self::RXBUFCTRL | Self::RXBUFDATA | Self::TXBUFCTRL | Self::TXBUFDATA => {
+                Enough("a window into the packet buffers, which Linux dumps and does not judge")
+            }
+            Self::MAVTV
+            | Self::MFUTP
+            | Self::BMCIP
+            | Self::MDEF
+            | Self::MDEF_EXT
+            | Self::METF
+            | Self::MFVAL
+            | Self::MANC2H
+            | Self::MIPAF
+            | Self::MMAL
+            | Self::MMAH
+            | Self::FTFT => Enough(
+                "filters of a management controller, of which there is none: they pass nothing anywhere",
+            ),
+            Self::MANC => Enough(
+                "what a management controller may receive; Linux and DPDK ask for RCV_TCO_EN, which is off",
+            ),
+            Self::MNGPRC | Self::MNGPDC | Self::MNGPTC => {
+                Enough("packets of a management controller, of which there is none: always 0")
+            }
+            Self::RXMEMWRAP | Self::RDMAM | Self::RDMAD => {
+                Enough("diagnosis of descriptor memory; no driver looks")
+            }
+            Self::RXWRPTR | Self::RXRDPTR | Self::RXRDWRPTR | Self::RXUSED => {
+                Enough("pointers of the receive packet buffers; no driver looks")
+            }
+            Self::TXWRPTR | Self::TXRDPTR | Self::TXRDWRPTR | Self::TXUSED => {
+                Enough("pointers of the transmit packet buffers; no driver looks")
+            }
+            Self::RXDATAWRPTR | Self::RXDESCWRPTR | Self::RXDATARDPTR | Self::RXDESCRDPTR => {
+                Enough("pointers of the receive engine; no driver looks")
+            }
+            Self::TXDATAWRPTR | Self::TXDESCWRPTR | Self::TXDATARDPTR | Self::TXDESCRDPTR => {
+                Enough("pointers of the transmit engine; no driver looks")
+            }
+            Self::PFVFLRE | Self::PFVFLREC => {
+                Missing("resets of VFs; QEMU's client hides SR-IOV, so no guest has any")
+            }
+            Self::PFMBICR | Self::PFMBIMR | Self::PFMAILBOX | Self::VFMAILBOX | Self::PFMBMEM => {
+                Missing(
+                    "the mailbox between PF and VFs; QEMU's client hides SR-IOV, so no guest has any",
+                )
+            }
+            Self::VTCTRL
+            | Self::VTEICR
+            | Self::VTEICS
+            | Self::VTEIMS
+            | Self::VTEIMC
+            | Self::VTEIAC
+            | Self::VTEIAM
+            | Self::VTIVAR
+            | Self::VTIVAR_MISC => {
+                Missing("a VF's own registers; QEMU's client hides SR-IOV, so no guest has any")
+            }
+            Self::PVFGPRC
+            | Self::PVFGORC_LSB
+            | Self::PVFGORC_MSB
+            | Self::PVFMPRC
+            | Self::PVFGPTC
+            | Self::PVFGOTC_LSB
+            | Self::PVFGOTC_MSB => {
+                Missing("counters of VFs; QEMU's client hides SR-IOV, so no guest has any")
+            }
+            Self::LBDRPEN => Missing("dropping in loopback between pools; no named driver sets it"),
+            Self::PFFLPL | Self::PFFLPH => {
+                Missing("source pruning by pool, which drivers set on the X550 alone")
+            }
             Self::MNGTXMAP => Enough("there is no management controller"),
             _ => match row.chapter {
                 Chapter::Dca => Enough("hints where data goes in the host's caches"),

@@ -120,7 +120,7 @@ fn a_checksum_that_the_wire_vouches_for_is_not_computed() {
     assert_eq!(status, Status::DD | Status::EOP | IP | UDP);
 }
 
-fn fragment(payload: &[u8], offset: u16, more: bool) -> Vec<u8> {
+pub(super) fn fragment(payload: &[u8], offset: u16, more: bool) -> Vec<u8> {
     let mut ip = Ipv4Header::new(
         u16::try_from(payload.len()).unwrap(),
         64,

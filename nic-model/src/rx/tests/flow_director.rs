@@ -265,6 +265,37 @@ fn a_dropped_flow_goes_to_the_drop_queue_if_that_is_on() {
 }
 
 #[test]
+fn a_report_tells_of_a_dropped_flow() {
+    let mut bench = Bench::with_flow_director(PERFECT_64K | REPORT);
+    bench.perfect_filter(1, ADD | FILTER_UPDATE | to_queue(127) | DROP);
+    bench.queue(127, ONE_BUFFER | 2);
+    bench.post(127, 0, 15);
+
+    bench.receive(&RxFrame::new(&flow()));
+
+    let status = bench.written_back(127, 0).status();
+    assert!(status.contains(Status::FLM | Status::FDIR_DROP));
+}
+
+#[test]
+fn a_report_tells_of_a_filter_deep_in_a_long_chain() {
+    // Chains of more than two filters are long.
+    let mut bench = Bench::with_flow_director(SIGNATURE_64K & !(0xF << 24) | 1 << 24 | REPORT);
+    bench.fdir(FLOW_HASH, ADD | FILTER_UPDATE | to_queue(5));
+    bench.receive(&RxFrame::new(&flow()));
+    for other in [1, 2] {
+        bench.fdir(other << 16 | 0x0FA6, ADD | FILTER_UPDATE | to_queue(6));
+    }
+
+    bench.receive(&RxFrame::new(&flow()));
+
+    let first = bench.written_back(5, 0).status();
+    let second = bench.written_back(5, 1).status();
+    assert!(first.contains(Status::FLM) && !first.contains(Status::FDIR_LENGTH));
+    assert!(second.contains(Status::FLM | Status::FDIR_LENGTH));
+}
+
+#[test]
 fn a_query_tells_whether_the_filter_is_there() {
     let mut bench = Bench::with_flow_director(PERFECT_64K);
     bench.perfect_filter(1, ADD | FILTER_UPDATE | to_queue(5));
