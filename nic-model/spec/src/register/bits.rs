@@ -346,6 +346,22 @@ pub mod wufc {
     pub const MC: u32 = 1 << 3;
     /// A broadcast.
     pub const BC: u32 = 1 << 4;
+    /// An ARP request for an address of IP4AT.
+    pub const ARP: u32 = 1 << 5;
+    /// An IPv4 packet for an address of IP4AT.
+    pub const IPV4: u32 = 1 << 6;
+    /// An IPv6 packet for the address of IP6AT.
+    pub const IPV6: u32 = 1 << 7;
+    /// A frame that the first flexible filter knows; the others follow.
+    pub const FLX0: u32 = 1 << 16;
+}
+
+/// IP Address Valid (8.2.3.18.4).
+pub mod ipav {
+    /// The first address of IP4AT; the others follow.
+    pub const V40: u32 = 1 << 0;
+    /// The address of IP6AT.
+    pub const V60: u32 = 1 << 16;
 }
 
 /// MDI Single Command and Address (8.2.3.22).

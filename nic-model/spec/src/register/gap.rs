@@ -235,7 +235,7 @@ impl Reg {
                 }
                 Chapter::Nvm => Missing("these paths to NVM and flash"),
                 Chapter::Virtualisation => Missing("virtual functions and their mailbox"),
-                Chapter::Wakeup => Missing("wake-up and management filters"),
+                Chapter::Wakeup => Missing("its effect"),
                 Chapter::TimeSync => Enough("the clock's pins lead nowhere"),
                 Chapter::Statistics => Missing("the function that it counts"),
                 Chapter::Filter => Missing("its effect"),

@@ -802,19 +802,19 @@ registers! {
     /// Wake Up Status.
     WUS Wakeup WriteOneToClear Works at [0x05810];
     /// IP Address Valid.
-    IPAV Wakeup ReadWrite Stored at [0x05838];
+    IPAV Wakeup ReadWrite Works at [0x05838];
     /// IPv4 Address Table.
-    IP4AT Wakeup ReadWrite Stored at [0x05840 + 8 * 4];
+    IP4AT Wakeup ReadWrite Works at [0x05840 + 8 * 4];
     /// IPv6 Address Table.
-    IP6AT Wakeup ReadWrite Stored at [0x05880 + 4 * 4];
+    IP6AT Wakeup ReadWrite Works at [0x05880 + 4 * 4];
     /// Wake Up Packet Length.
     WUPL Wakeup ReadOnly Works at [0x05900];
     /// Wake Up Packet Memory.
     WUPM Wakeup ReadOnly Works at [0x05A00 + 4 * 32];
     /// Flexible Host Filter Table.
-    FHFT Wakeup ReadWrite Stored at [0x09000 + 4 * 256];
+    FHFT Wakeup ReadWrite Works at [0x09000 + 4 * 256];
     /// Flexible Host Filter Table, extended.
-    FHFT_EXT Wakeup ReadWrite Stored at [0x09800 + 4 * 128];
+    FHFT_EXT Wakeup ReadWrite Works at [0x09800 + 4 * 128];
     /// Flexible TCO Filter Table.
     FTFT Wakeup ReadWrite Stored at [0x09400 + 4 * 256];
     /// Management VLAN TAG Value.
