@@ -144,6 +144,36 @@ mod tests {
     }
 
     #[test]
+    fn every_counter_stays_at_its_maximum_until_it_is_read() {
+        let mut file = RegisterFile::default();
+        let counters = Reg::ALL
+            .iter()
+            .filter(|reg| reg.row().access == Access::ReadClear);
+        for counter in counters {
+            let last = counter.count() - 1;
+            file.count(*counter, last, u32::MAX - 1);
+            file.count(*counter, last, 5);
+
+            assert_eq!(file.read(*counter, last), u32::MAX, "{counter:?}");
+            assert_eq!(file.read(*counter, last), 0, "{counter:?}");
+        }
+    }
+
+    #[test]
+    fn a_counter_of_36_bits_carries_into_its_high_half_and_stays_at_its_maximum() {
+        let mut file = RegisterFile::default();
+        file.count36(Reg::GORCL, Reg::GORCH, 0, 0xFFFF_FFFF);
+        file.count36(Reg::GORCL, Reg::GORCH, 0, 1);
+        assert_eq!(file.get(Reg::GORCL, 0), 0);
+        assert_eq!(file.get(Reg::GORCH, 0), 1);
+
+        file.count36(Reg::GORCL, Reg::GORCH, 0, 0xF_0000_0000);
+        assert_eq!(file.read(Reg::GORCL, 0), u32::MAX);
+        assert_eq!(file.read(Reg::GORCH, 0), 0xF);
+        assert_eq!(file.read(Reg::GORCH, 0), 0);
+    }
+
+    #[test]
     fn an_element_that_does_not_exist_reads_zero_and_stores_nothing() {
         let mut file = RegisterFile::default();
         file.set(Reg::RDT, 128, 7);

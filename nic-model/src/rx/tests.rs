@@ -2,6 +2,7 @@
 
 mod checksums;
 mod coalescing;
+mod counters;
 mod delivery;
 mod fc;
 mod filters;
@@ -9,6 +10,7 @@ mod flow_director;
 mod hostile;
 mod mac;
 mod pools;
+mod precedence;
 mod rings;
 mod splitting;
 mod status;

@@ -2,6 +2,7 @@
 
 mod fc;
 mod hostile;
+mod long_headers;
 mod offloads;
 mod pools;
 mod rings;
