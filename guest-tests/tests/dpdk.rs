@@ -1,6 +1,6 @@
 //! DPDK's ixgbe PMD in a virtual machine, driven by testpmd. No DPDK source is needed: testpmd is a Debian package.
 //!
-//! Not tested: DCB without pools, rate limits, time stamps, IPsec, SR-IOV.
+//! Not tested: time stamps, IPsec, SR-IOV.
 
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
@@ -13,6 +13,7 @@ mod dpdk {
 
     pub mod address_filters;
     pub mod classification;
+    pub mod dcb;
     pub mod forwarding;
     pub mod link;
     pub mod machine;
@@ -23,7 +24,9 @@ mod dpdk {
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dpdk::{address_filters, classification, forwarding, link, machine::Machine, offloads, pools};
+use dpdk::{
+    address_filters, classification, dcb, forwarding, link, machine::Machine, offloads, pools,
+};
 use guest_tests::runner;
 use guest_vm::{TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
@@ -60,6 +63,7 @@ fn all() -> impl Iterator<Item = Test> {
         classification::TESTS,
         offloads::TESTS,
         pools::TESTS,
+        dcb::TESTS,
         link::TESTS,
     ]
     .into_iter()

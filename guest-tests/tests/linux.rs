@@ -10,6 +10,7 @@ macro_rules! tests {
 mod linux {
     pub mod addresses;
     pub mod classification;
+    pub mod dcb;
     pub mod endurance;
     pub mod life;
     pub mod link;
@@ -33,7 +34,7 @@ use guest_tests::{Run, runner, scenarios};
 use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
-    addresses, classification, endurance, life, link,
+    addresses, classification, dcb, endurance, life, link,
     machine::{self, Machine},
     macvlan, module, nvm, pci, receiving, settings, suspend, tap, time, xdp,
 };
@@ -99,6 +100,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("link", link::TESTS),
         ("module", module::TESTS),
         ("nvm", nvm::TESTS),
+        ("dcb", dcb::TESTS),
         ("pci", pci::TESTS),
         ("life", life::THEN),
         ("macvlan", macvlan::TESTS),

@@ -1,6 +1,7 @@
 //! The scenarios, by what they are about.
 
 mod checksums;
+mod dcb;
 mod filters;
 mod hostile;
 mod interrupts;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Scenario> {
         vlan::SCENARIOS,
         rss::SCENARIOS,
         pools::SCENARIOS,
+        dcb::SCENARIOS,
         checksums::SCENARIOS,
         segmentation::SCENARIOS,
         jumbo::SCENARIOS,

@@ -26,6 +26,7 @@ const PROGRAMS: &[&str] = &[
     "bash",
     "bridge",
     "dash",
+    "dcb",
     "ethtool",
     "hwstamp_ctl",
     "ip",

@@ -1,0 +1,178 @@
+//! Data centre bridging under Linux, as `dcb` of iproute2 sets it up: traffic classes, priority flow control; and rate
+//! limits of queues (`tx_maxrate`).
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use etherparse::{IpDscp, IpHeaders, IpNumber, Ipv4Header, PacketBuilder};
+use guest_tests::{
+    World,
+    cable::Cable,
+    frames::{BROADCAST, ETHERNET, FCS, Mac, PEER, numbered, same, tagged},
+    linux_world::INTERFACE,
+    world::Setup,
+};
+
+use super::machine::{Machine, Test};
+
+pub const TESTS: &[Test] = tests![
+    each_traffic_class_has_its_queues,
+    a_queue_sends_no_faster_than_its_rate,
+];
+
+/// How long counters may take to show what happened.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What every frame that the guest is to pass on is sent to.
+const NEXT_HOP: Mac = [0x02, 0x82, 0x59, 0xFF, 0x00, 0x02];
+/// Type of service, and the priority that Linux gives a packet with it when it passes it on.
+const SERVICES: [(u8, u16); 4] = [(0, 0), (0x08, 2), (0x18, 4), (0x10, 6)];
+
+/// Four classes, of two priorities each; one queue each.
+const SET: &str = "dcb dcbx set dev eth0 host ieee
+     dcb ets set dev eth0 willing off \
+         prio-tc 0:0 1:0 2:1 3:1 4:2 5:2 6:3 7:3 tc-tsa all:ets tc-bw 0:40 1:30 2:20 3:10
+     dcb pfc set dev eth0 prio-pfc all:off 2:on 3:on";
+const UNSET: &str = "dcb pfc set dev eth0 prio-pfc all:off
+     dcb ets set dev eth0 prio-tc all:0 tc-tsa all:strict tc-bw all:0";
+
+/// An IPv4 packet of this type of service that the guest passes on, with a tag of this priority.
+fn to_pass_on(guest: Mac, priority: u16, service: u8) -> Result<Vec<u8>> {
+    let mut header = Ipv4Header::new(0, 64, IpNumber::UDP, [10, 0, 2, 50], [10, 0, 2, 77])?;
+    header.dscp = IpDscp::try_new(service >> 2)?;
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(PEER, guest)
+        .ip(IpHeaders::Ipv4(header, Default::default()))
+        .udp(9, 9)
+        .write(&mut frame, &[7; 200])?;
+    Ok(tagged(&frame, priority << 13))
+}
+
+/// Priority flow control: a time for each of two priorities.
+fn pfc(times: [(usize, u16); 2]) -> Vec<u8> {
+    let mut frame = vec![0; 60];
+    frame[..6].copy_from_slice(&[0x01, 0x80, 0xC2, 0, 0, 1]);
+    frame[6..12].copy_from_slice(&PEER);
+    frame[12..16].copy_from_slice(&[0x88, 0x08, 1, 1]);
+    for (priority, quanta) in times {
+        frame[17] |= 1 << priority;
+        let at = 18 + 2 * priority;
+        frame[at..at + 2].copy_from_slice(&quanta.to_be_bytes());
+    }
+    frame
+}
+
+fn each_traffic_class_has_its_queues(machine: &mut Machine) -> Result<()> {
+    machine.world()?.set_up(&Setup::default())?;
+    machine.sh(&format!("set -e; {SET}"))?;
+    let outcome = machine.wait_for_link().and_then(|()| classes(machine));
+    machine.sh(&format!(
+        "set -e; {UNSET}; echo 0 >/proc/sys/net/ipv4/ip_forward"
+    ))?;
+    machine.wait_for_link()?;
+    outcome
+}
+
+fn classes(machine: &mut Machine) -> Result<()> {
+    let shown = machine.sh(&format!("dcb ets show dev {INTERFACE} prio-tc tc-bw"))?;
+    for said in ["5:2 6:3 7:3", "0:40 1:30 2:20 3:10"] {
+        ensure!(shown.contains(said), "no `{said}` in {shown}");
+    }
+    machine.sh(&format!(
+        "set -e; ip address add 10.0.2.15/24 dev {INTERFACE}
+         ip neigh replace 10.0.2.77 lladdr 02:82:59:ff:00:02 nud permanent dev {INTERFACE}
+         for i in all {INTERFACE}; do echo 0 >/proc/sys/net/ipv4/conf/$i/send_redirects; done
+         echo 1 >/proc/sys/net/ipv4/ip_forward"
+    ))?;
+    let world = machine.world()?;
+    let mac = world.mac()?;
+    let before = world.statistics()?;
+    world.cable().take(Duration::ZERO)?;
+    // So many of each priority as tell them apart; those of priority n, the guest passes on with priority 6 - n.
+    let mut frames = Vec::new();
+    for (count, (priority, (service, _))) in [1_usize, 10, 20, 40].into_iter().zip(
+        SERVICES
+            .iter()
+            .map(|(_, priority)| *priority)
+            .zip(SERVICES.iter().rev()),
+    ) {
+        frames.extend(vec![to_pass_on(mac, priority, *service)?; count]);
+    }
+    world.cable().put(&frames)?;
+
+    let mut passed_on: BTreeMap<u16, usize> = BTreeMap::new();
+    let begun = Instant::now();
+    while passed_on.values().sum::<usize>() < frames.len() && begun.elapsed() < PATIENCE {
+        for frame in world.cable().take(Duration::from_millis(100))? {
+            if frame.starts_with(&NEXT_HOP) && frame.get(12..14) == Some(&[0x81, 0]) {
+                *passed_on.entry(u16::from(frame[14]) >> 5).or_default() += 1;
+            }
+        }
+    }
+    let expected = BTreeMap::from([(6, 1), (4, 10), (2, 20), (0, 40)]);
+    ensure!(
+        passed_on == expected,
+        "by priority were passed on {passed_on:?} instead of {expected:?}"
+    );
+    let after = world.statistics()?;
+    for (direction, counts) in [("rx", [1, 10, 20, 40]), ("tx", [40, 20, 10, 1])] {
+        for (class, count) in counts.into_iter().enumerate() {
+            let name = format!("{direction}_queue_{class}_packets");
+            let [from, to] = [&before, &after].map(|counters| counters.get(&name).copied());
+            let grown = to.with_context(|| format!("no {name}"))? - from.unwrap_or(0);
+            ensure!(grown == count, "{name} grew by {grown} instead of {count}");
+        }
+    }
+    priority_flow_control(machine)
+}
+
+fn priority_flow_control(machine: &mut Machine) -> Result<()> {
+    let shown = machine.sh(&format!("dcb pfc show dev {INTERFACE} prio-pfc"))?;
+    ensure!(shown.contains("1:off 2:on 3:on 4:off"), "{shown}");
+    let world = machine.world()?;
+    let before = world.statistics()?;
+    world.cable().put(&vec![pfc([(2, 100), (5, 0)]); 3])?;
+    let of = |counters: &BTreeMap<String, u64>, name| counters.get(name).copied().unwrap_or(0);
+    let names = [
+        "rx_pb_2_pxoff",
+        "rx_pb_5_pxon",
+        "rx_pb_2_pxon",
+        "rx_pb_3_pxoff",
+    ];
+    let begun = Instant::now();
+    let mut grown = [0; 4];
+    // The driver reads the card's counters now and then.
+    while grown[..2] != [3, 3] {
+        let now = world.statistics()?;
+        grown = names.map(|name| of(&now, name) - of(&before, name));
+        ensure!(begun.elapsed() < PATIENCE, "{names:?} grew by {grown:?}");
+    }
+    ensure!(grown == [3, 3, 0, 0], "{names:?} grew by {grown:?}");
+    Ok(())
+}
+
+fn a_queue_sends_no_faster_than_its_rate(machine: &mut Machine) -> Result<()> {
+    /// Mbit/s.
+    const RATE: u32 = 20;
+    let world = machine.world()?;
+    world.set_up(&Setup::default())?;
+    let frames: Vec<_> = (0..300)
+        .map(|number| numbered(BROADCAST, number, ETHERNET + 1500))
+        .collect();
+    machine.sh(&format!(
+        "for q in /sys/class/net/{INTERFACE}/queues/tx-*; do echo {RATE} >$q/tx_maxrate || exit; done"
+    ))?;
+    let begun = Instant::now();
+    let sent = machine.world()?.send(&frames);
+    let took = begun.elapsed();
+    // The driver has no way to take a limit away but a reset.
+    machine.world()?.set_up(&Setup::default())?;
+    same(&sent?, &frames)?;
+    // The first leaves at once.
+    let bits = 8 * (frames.len() - 1) * (ETHERNET + 1500 + FCS);
+    let least = Duration::from_micros(bits as u64 / u64::from(RATE));
+    ensure!(took >= least, "{took:?} instead of {least:?} or more");
+    Ok(())
+}
