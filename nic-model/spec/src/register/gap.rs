@@ -216,6 +216,12 @@ impl Reg {
             Self::PFFLPL | Self::PFFLPH => {
                 Missing("source pruning by pool, which drivers set on the X550 alone")
             }
+            Self::MMNGC => {
+                Enough("no management controller vetoes a reset; Linux looks and reads 0")
+            }
+            Self::ILLERRC | Self::ERRBC | Self::MSPDC | Self::MRFC => Enough(
+                "faults of symbols on a fibre, of which there is none; Linux and DPDK read 0",
+            ),
             Self::MNGTXMAP => Enough("there is no management controller"),
             _ => match row.chapter {
                 Chapter::Dca => Enough("hints where data goes in the host's caches"),

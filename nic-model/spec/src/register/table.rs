@@ -366,7 +366,7 @@ registers! {
     /// MAC FIFO diagnostics, status.
     MDFTS Mac ReadOnly Stored at [0x042CC];
     /// MAC Manageability Control: veto (0).
-    MMNGC Mac ReadOnly Works at [0x042D0];
+    MMNGC Mac ReadOnly Stored at [0x042D0];
     /// Auto-Negotiation Link Partner's Next Page 1.
     ANLPNP1 Mac ReadOnly Stored at [0x042D4];
     /// Auto-Negotiation Link Partner's Next Page 2.
@@ -846,15 +846,15 @@ registers! {
     /// CRC Error Count.
     CRCERRS Statistics ReadClear Works at [0x04000];
     /// Illegal Byte Error Count.
-    ILLERRC Statistics ReadClear Works at [0x04004];
+    ILLERRC Statistics ReadClear Stored at [0x04004];
     /// Error Byte Count.
-    ERRBC Statistics ReadClear Works at [0x04008];
+    ERRBC Statistics ReadClear Stored at [0x04008];
     /// MAC Short Packet Discard Count.
-    MSPDC Statistics ReadClear Works at [0x04010];
+    MSPDC Statistics ReadClear Stored at [0x04010];
     /// MAC Local Fault Count.
     MLFC Statistics ReadClear Works at [0x04034];
     /// MAC Remote Fault Count.
-    MRFC Statistics ReadClear Works at [0x04038];
+    MRFC Statistics ReadClear Stored at [0x04038];
     /// Receive Length Error Count.
     RLEC Statistics ReadClear Works at [0x04040];
     /// Packets Received, 64 Bytes.

@@ -169,6 +169,8 @@ fn pbacl_takes_a_pending_message_back() {
     receive_event(&mut world, 1);
     world.write(0x11068, 0x1);
     assert_eq!(pending_bits(&mut world), 0x2);
+    world.set(Reg::PBACL, 0x2);
+    assert_eq!(pending_bits(&mut world), 0);
 }
 
 #[test]

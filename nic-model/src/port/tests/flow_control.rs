@@ -151,6 +151,28 @@ fn priority_flow_control_names_the_priorities_of_the_class() {
 }
 
 #[test]
+fn pfctop_gives_type_and_opcode_of_priority_flow_control() {
+    let mut world = waiting(PRIORITY);
+    world.set(Reg::PFCTOP, 0x0103_88B7);
+
+    arrive(&mut world, 3);
+
+    assert_eq!(said(&mut world)[0][..4], [0x88, 0xB7, 0x01, 0x03]);
+}
+
+#[test]
+fn an_empty_class_says_xon_with_a_time_of_0_and_counts_it() {
+    let mut world = waiting(PRIORITY);
+    arrive(&mut world, 3);
+    said(&mut world);
+
+    supply(&mut world, 10);
+
+    assert_eq!(said(&mut world)[0], [0x88, 0x08, 1, 1, 0, 0xFF, 0, 0]);
+    assert_eq!(world.get_at(Reg::PXONTXC, 0), 1);
+}
+
+#[test]
 fn a_change_to_xoff_counts_once_however_often_it_is_said() {
     let mut world = waiting(PRIORITY);
     arrive(&mut world, 3);

@@ -158,6 +158,10 @@ fn a_broadcast_goes_to_the_network_and_to_every_pool_but_its_own() {
     assert_eq!(frames(&mut world, 3), [sent]);
     let counted = [Reg::RXLPBKGPC, Reg::RXDLPBKGPC].map(|reg| world.get(reg));
     assert_eq!(counted, [1, 2]);
+    let bytes = [Reg::RXLPBKGBCL, Reg::RXDLPBKGBCL].map(|reg| world.get(reg));
+    assert_eq!(bytes, [100, 200]);
+    let carries = [Reg::RXLPBKGBCH, Reg::RXDLPBKGBCH].map(|reg| world.get(reg));
+    assert_eq!(carries, [0, 0]);
 }
 
 #[test]

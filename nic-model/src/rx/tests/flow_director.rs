@@ -240,6 +240,119 @@ fn a_masked_port_matches_any() {
     assert_eq!(bench.receive(&RxFrame::new(&other)), DELIVERED);
 }
 
+/// A perfect filter for UDP from 10.0.0.1 port 1024 to 10.0.0.2 port 80, under masks of addresses and ports. With a key
+/// of 0 every flow is in bucket 0.
+fn masked(source: u32, destination: u32, ports: u32) -> Bench {
+    let mut bench = Bench::with_flow_director(PERFECT_64K);
+    bench.write(Reg::FDIRHKEY, 0, 0);
+    bench.write(Reg::FDIRM, 0, 0b1_0111);
+    bench.write(Reg::FDIRSIP4M, 0, source);
+    bench.write(Reg::FDIRDIP4M, 0, destination);
+    bench.write(Reg::FDIRUDPM, 0, ports);
+    bench.write(Reg::FDIRIPSA, 0, u32::from_le_bytes([10, 0, 0, 1]));
+    bench.write(Reg::FDIRIPDA, 0, u32::from_le_bytes([10, 0, 0, 2]));
+    bench.write(Reg::FDIRPORT, 0, 80 << 16 | 1024);
+    let udp = 1 << 5 | LAST | QUEUE_EN | 5 << 16;
+    bench.fdir(1 << 16, ADD | FILTER_UPDATE | udp);
+    bench
+}
+
+fn datagram(source: u8, destination: u8, ports: (u16, u16)) -> Vec<u8> {
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(PEER, OWN)
+        .ipv4([10, 0, 0, source], [10, 0, 0, destination], 64)
+        .udp(ports.0, ports.1)
+        .write(&mut frame, &[0; 20])
+        .unwrap();
+    frame
+}
+
+#[test]
+fn a_masked_byte_of_an_ipv4_address_matches_any() {
+    // Registers have addresses in network order from the low byte on.
+    let mut source = masked(0xFF00_0000, 0, 0);
+    let mut destination = masked(0, 0xFF00_0000, 0);
+    let ports = (1024, 80);
+
+    assert_eq!(source.receive(&RxFrame::new(&datagram(9, 2, ports))), TO_5);
+    assert_eq!(
+        source.receive(&RxFrame::new(&datagram(1, 9, ports))),
+        DELIVERED
+    );
+    assert_eq!(
+        destination.receive(&RxFrame::new(&datagram(1, 9, ports))),
+        TO_5
+    );
+    assert_eq!(
+        destination.receive(&RxFrame::new(&datagram(9, 2, ports))),
+        DELIVERED
+    );
+}
+
+#[test]
+fn a_masked_port_of_udp_matches_any() {
+    // Bits in reverse order, the source port in the low half.
+    let mut bench = masked(0, 0, 0x0000_FFFF);
+
+    assert_eq!(bench.receive(&RxFrame::new(&datagram(1, 2, (7, 80)))), TO_5);
+    assert_eq!(
+        bench.receive(&RxFrame::new(&datagram(1, 2, (1024, 7)))),
+        DELIVERED
+    );
+}
+
+/// A perfect filter for TCP from fe80::1 to fe80::2, under this mask of address bytes.
+fn six(mask: u32) -> Bench {
+    let mut bench = Bench::with_flow_director(PERFECT_64K);
+    bench.write(Reg::FDIRHKEY, 0, 0);
+    bench.write(Reg::FDIRM, 0, 0b1_0111);
+    bench.write(Reg::FDIRIP6M, 0, mask);
+    bench.write(Reg::FDIRSIPV6, 0, u32::from_le_bytes([0xFE, 0x80, 0, 0]));
+    bench.write(Reg::FDIRIPSA, 0, u32::from_le_bytes([0, 0, 0, 1]));
+    bench.write(Reg::FDIRIPDA, 0, u32::from_le_bytes([0, 0, 0, 2]));
+    bench.write(Reg::FDIRPORT, 0, 80 << 16 | 1024);
+    bench.fdir(1 << 16, ADD | FILTER_UPDATE | to_queue(5) | 1 << 7);
+    bench
+}
+
+fn segment_from(source: [u8; 2]) -> Vec<u8> {
+    let mut address = [0; 16];
+    address[..2].copy_from_slice(&source);
+    address[15] = 1;
+    let mut destination = [0; 16];
+    destination[15] = 2;
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(PEER, OWN)
+        .ipv6(address, destination, 64)
+        .tcp(1024, 80, 1, 2)
+        .write(&mut frame, &[0; 20])
+        .unwrap();
+    frame
+}
+
+#[test]
+fn a_perfect_filter_of_ipv6_compares_the_bytes_of_the_source_that_are_not_masked() {
+    let mut all = six(0);
+    let mut but_the_second = six(1 << 1);
+
+    assert_eq!(
+        all.receive(&RxFrame::new(&segment_from([0xFE, 0x80]))),
+        TO_5
+    );
+    assert_eq!(
+        all.receive(&RxFrame::new(&segment_from([0xFE, 0xC0]))),
+        DELIVERED
+    );
+    assert_eq!(
+        but_the_second.receive(&RxFrame::new(&segment_from([0xFE, 0xC0]))),
+        TO_5
+    );
+    assert_eq!(
+        but_the_second.receive(&RxFrame::new(&segment_from([0xFF, 0x80]))),
+        DELIVERED
+    );
+}
+
 #[test]
 fn a_dropped_flow_is_lost_while_the_drop_queue_is_off() {
     let mut bench = Bench::with_flow_director(PERFECT_64K);

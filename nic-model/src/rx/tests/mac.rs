@@ -75,6 +75,20 @@ fn frames_with_errors_are_dropped_under_the_counter_of_their_error() {
 }
 
 #[test]
+fn received_bytes_carry_into_the_high_halves_of_their_counters() {
+    let mut bench = Bench::with_queue();
+    let lows = [Reg::TORL, Reg::RXNFGBCL, Reg::RXDGBCL, Reg::QBRC_L];
+    lows.iter()
+        .for_each(|reg| bench.regs.set(*reg, 0, u32::MAX));
+
+    bench.receive(&RxFrame::new(&frame_to(OWN, 100)));
+
+    let highs = [Reg::TORH, Reg::RXNFGBCH, Reg::RXDGBCH, Reg::QBRC_H];
+    assert_eq!(highs.map(|reg| bench.get(reg)), [1; 4]);
+    assert_eq!(lows.map(|reg| bench.get(reg)), [103, 103, 99, 99]);
+}
+
+#[test]
 fn a_bad_frame_that_is_stored_has_the_error_bit_and_its_wrong_fcs() {
     let mut bench = Bench::with_queue();
     bench.write(Reg::FCTRL, 0, 2);

@@ -118,6 +118,20 @@ fn a_broadcast_is_copied_to_each_pool_that_wants_it_and_counts_once_for_the_mac(
 }
 
 #[test]
+fn bytes_of_copies_carry_into_the_high_half_of_their_counter() {
+    let mut bench = Bench::with_pools(POOLS_64);
+    for pool in [0, 7] {
+        bench.write(Reg::VMOLR, pool, BAM);
+    }
+    bench.regs.set(Reg::RXDDGBCL, 0, u32::MAX);
+
+    bench.receive(&RxFrame::new(&frame_to(BROADCAST, 100)));
+
+    assert_eq!(bench.get(Reg::RXDDGBCL), 99);
+    assert_eq!(bench.get(Reg::RXDDGBCH), 1);
+}
+
+#[test]
 fn a_frame_of_no_pool_goes_to_the_default_pool_or_is_dropped() {
     let mut bench = Bench::with_pools(POOLS_64);
     bench.write(Reg::MPSAR, 0, 0);

@@ -340,6 +340,20 @@ fn queues_take_turns() {
 }
 
 #[test]
+fn sent_bytes_carry_into_the_high_halves_of_their_counters() {
+    let mut world = World::with_ring(16);
+    world.regs.set(Reg::TXDGBCL, 0, u32::MAX);
+    world.regs.set(Reg::QBTC_L, 0, u32::MAX);
+
+    world.send(0, &frame(100));
+    world.run();
+
+    let count = |reg| world.regs.get(reg, 0);
+    assert_eq!([Reg::TXDGBCL, Reg::QBTC_L].map(count), [103, 103]);
+    assert_eq!([Reg::TXDGBCH, Reg::QBTC_H].map(count), [1, 1]);
+}
+
+#[test]
 fn statistics_count_frames_from_the_address_to_the_fcs() {
     let mut world = World::with_ring(16);
     world.write(Reg::TQSM, 0, 0x0000_0005);
