@@ -15,7 +15,6 @@
 //! - firmware: the host interface is off (HICR.EN is 0), manageability does nothing;
 //! - `LinkSec`, `IPsec` (announced as off in SECTXSTAT and SECRXSTAT);
 //! - the flash behind BAR0 and the expansion ROM;
-//! - training and auto-negotiation as time passes: the link is up as soon as its conditions hold;
 //! - the credits of low latency interrupts.
 //!
 //! The modules [`rx`] and [`tx`] say what they leave out.

@@ -12,6 +12,7 @@ use super::{
 /// The tests.
 pub const TESTS: &[Test] = tests![
     a_module_that_is_drawn_takes_the_link_down_and_another_brings_it_up,
+    a_module_in_place_of_another_is_a_link_that_goes_and_comes,
     every_module_is_identified_and_shown,
     the_diagnostics_of_an_optical_module_are_shown,
     a_gigabit_module_has_a_link_of_1000_full,
@@ -62,6 +63,20 @@ fn a_module_that_is_drawn_takes_the_link_down_and_another_brings_it_up(
     ensure!(field(&module, "Vendor PN")? == "E10GSFPLR", "{module}");
     plug(machine, Module::Sr)?;
     wait_for_carrier(machine, 1)
+}
+
+fn a_module_in_place_of_another_is_a_link_that_goes_and_comes(machine: &mut Machine) -> Result<()> {
+    const GONE: &str = "dmesg | grep -c 'NIC Link is Down'";
+    for module in [Module::Lr, Module::Sr] {
+        let before = machine.sh(&format!("{GONE} || true"))?;
+        plug(machine, module)?;
+        machine.sh(&format!(
+            "until [ \"$({GONE})\" != {} ]; do usleep 20000; done",
+            before.trim()
+        ))?;
+        wait_for_carrier(machine, 1)?;
+    }
+    Ok(())
 }
 
 fn every_module_is_identified_and_shown(machine: &mut Machine) -> Result<()> {

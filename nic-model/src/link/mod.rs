@@ -1,8 +1,9 @@
 //! The link: pins and module of the cage, MAC link state, MDIO (3.7, 8.2.3.22).
 //!
-//! The link comes up as soon as there is a carrier, a module of the speed that AUTOC asks for, and nothing that disables
-//! it: training and auto-negotiation take no time, and the other end does what this one does. The transmit laser (SDP3)
-//! does not take the local link down but that of the other end, [`Link::is_lit`].
+//! There is a link when there is a carrier, a module of the speed that AUTOC asks for, and nothing that disables it. The
+//! first one, and that after a reset, comes up at once; one that was lost comes back after [`TRAINING`], one of a module
+//! that was plugged in after [`START_UP`], so that a driver sees that it was gone. The other end does what this one does. The transmit laser (SDP3) does not take the local link
+//! down but that of the other end, [`Link::is_lit`].
 //!
 //! Not implemented: 100 Mbit/s, the negotiation of backplanes (KX, KX4, KR), a PHY on MDIO.
 
@@ -20,12 +21,22 @@ use ixgbe_spec::register::{
     bits::{autoc, autoc2, eicr, esdp, gpie, links, msca, pcs1gan, pcs1glsta, status},
 };
 
-use crate::{interrupt::Interrupts, regs::RegisterFile};
+use std::time::Duration;
+
+use crate::{interrupt::Interrupts, regs::RegisterFile, time::Time};
 use i2c::Slave;
 use sfp::Sfp;
 use speed::Speed;
 
 pub use module::{Module, UnknownModule};
+
+/// How long a link that was lost is away at least: time enough for a driver's interrupt handler, and less than the half
+/// second for which Linux waits for a speed that it tries.
+const TRAINING: Duration = Duration::from_millis(250);
+
+/// How long a module takes that was plugged in: more than a driver needs to read its identity bit by bit, which Linux
+/// does before it looks at the link.
+const START_UP: Duration = Duration::from_secs(1);
 
 /// Link state of a port.
 #[derive(Debug, Default)]
@@ -34,6 +45,8 @@ pub(crate) struct Link {
     module: Module,
     /// The speed of the link that is up.
     up: Option<Speed>,
+    /// When the link can be up again after it was lost.
+    trained: Option<Time>,
     /// The module sends: what the other end sees of this one.
     lit: bool,
     /// LINKS bit 7: no loss of the link since it was read.
@@ -57,14 +70,17 @@ impl Link {
             carrier: _,
             module: _,
             up,
+            trained,
             lit: _,
             up_since_read,
             i2c: _,
         } = self;
         *up = None;
+        *trained = None;
         *up_since_read = false;
         self.pins(regs);
-        self.update(regs);
+        self.up = self.wanted(regs);
+        self.show(regs);
         self.up_since_read = self.is_up();
         self.publish(regs);
     }
@@ -88,31 +104,35 @@ impl Link {
     pub(crate) fn set_carrier(
         &mut self,
         carrier: bool,
+        now: Time,
         regs: &mut RegisterFile,
         irq: &mut Interrupts,
     ) {
-        self.change(regs, irq, |link| link.carrier = carrier);
+        self.change(now, regs, irq, |link| link.carrier = carrier);
     }
 
     /// A module was plugged in or drawn.
     pub(crate) fn set_module(
         &mut self,
         module: Module,
+        now: Time,
         regs: &mut RegisterFile,
         irq: &mut Interrupts,
     ) {
         if self.module != module && self.module != Module::Absent {
-            self.change(regs, irq, |link| link.module = Module::Absent);
+            self.change(now, regs, irq, |link| link.module = Module::Absent);
         }
         if self.module != module {
             self.i2c = Slave::default();
-            self.change(regs, irq, |link| link.module = module);
+            self.trained = (!is_forced(regs)).then(|| now + START_UP);
+            self.change(now, regs, irq, |link| link.module = module);
         }
     }
 
     /// Changes what is plugged in. A pin that rises is a cause if GPIE enables it, and so is a change of the link.
     fn change(
         &mut self,
+        now: Time,
         regs: &mut RegisterFile,
         irq: &mut Interrupts,
         change: impl FnOnce(&mut Self),
@@ -130,7 +150,20 @@ impl Link {
                 irq.other(regs, cause);
             }
         }
-        self.follow(regs, irq);
+        self.follow(now, regs, irq);
+    }
+
+    /// When a link that was lost is trained.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.trained
+    }
+
+    /// Time has passed.
+    pub(crate) fn step(&mut self, now: Time, regs: &mut RegisterFile, irq: &mut Interrupts) {
+        if self.trained.is_some_and(|trained| trained <= now) {
+            self.trained = None;
+            self.follow(now, regs, irq);
+        }
     }
 
     /// Reads a register of the MAC chapter.
@@ -148,6 +181,7 @@ impl Link {
         &mut self,
         reg: Reg,
         value: u32,
+        now: Time,
         regs: &mut RegisterFile,
         irq: &mut Interrupts,
     ) {
@@ -167,9 +201,9 @@ impl Link {
                     regs.set(Reg::AUTOC, 0, value & !autoc::AN_RESTART);
                     self.up_since_read = false;
                 }
-                self.follow(regs, irq);
+                self.follow(now, regs, irq);
             }
-            Reg::AUTOC2 => self.follow(regs, irq),
+            Reg::AUTOC2 => self.follow(now, regs, irq),
             Reg::MSCA => mdio(regs),
             _ => {}
         }
@@ -204,9 +238,9 @@ impl Link {
     }
 
     /// Brings the link state up to date; a change is a cause.
-    fn follow(&mut self, regs: &mut RegisterFile, irq: &mut Interrupts) {
+    fn follow(&mut self, now: Time, regs: &mut RegisterFile, irq: &mut Interrupts) {
         let before = self.up;
-        self.update(regs);
+        self.update(now, regs);
         if self.up != before {
             if before.is_some() {
                 regs.count(Reg::MLFC, 0, 1);
@@ -215,15 +249,31 @@ impl Link {
         }
     }
 
-    fn update(&mut self, regs: &mut RegisterFile) {
+    /// The speed of the link that can be.
+    fn wanted(&self, regs: &RegisterFile) -> Option<Speed> {
         let autoc = regs.get(Reg::AUTOC, 0);
-        self.up = if autoc & autoc::FLU != 0 {
+        if is_forced(regs) {
             Some(speed::forced(autoc))
         } else if self.receives() && !disabled(regs) {
             speed::agreed(self.module, autoc)
         } else {
             None
-        };
+        }
+    }
+
+    fn update(&mut self, now: Time, regs: &mut RegisterFile) {
+        let wanted = self.wanted(regs);
+        if is_forced(regs) {
+            self.trained = None;
+        } else if self.is_up() && self.up != wanted {
+            self.trained = Some(now + TRAINING);
+        }
+        self.up = wanted.filter(|_| self.trained.is_none());
+        self.show(regs);
+    }
+
+    /// Shows the state that the link has now.
+    fn show(&mut self, regs: &mut RegisterFile) {
         self.up_since_read &= self.is_up();
         self.update_light(regs);
         self.publish(regs);
@@ -257,6 +307,11 @@ impl Link {
         regs.set(Reg::PCS1GLSTA, 0, pcs);
         regs.set(Reg::PCS1GANLP, 0, partner);
     }
+}
+
+/// Whether AUTOC forces the link up.
+fn is_forced(regs: &RegisterFile) -> bool {
+    regs.get(Reg::AUTOC, 0) & autoc::FLU != 0
 }
 
 /// Whether AUTOC2 takes the link down.

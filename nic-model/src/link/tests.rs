@@ -90,7 +90,9 @@ fn plugging_a_module_in_is_a_cause_if_gpie_enables_its_pin() {
     world.set(Reg::EICR, u32::MAX);
     world.set(Reg::GPIE, 1 << 2);
     world.plug(Module::Sr);
-    assert_eq!(world.get(Reg::EICR), LSC | 1 << 26);
+    assert_eq!(world.get(Reg::EICR), 1 << 26);
+    world.train();
+    assert_eq!(world.get(Reg::EICR), LSC);
 }
 
 #[test]
@@ -117,8 +119,52 @@ fn bit_7_of_links_tells_of_a_loss_since_the_last_read() {
     world.get(Reg::LINKS);
     world.carrier(false);
     world.carrier(true);
+    world.train();
     assert_eq!(world.get(Reg::LINKS), UP_10G & !0x80);
     assert_eq!(world.get(Reg::LINKS), UP_10G);
+}
+
+#[test]
+fn a_link_that_was_lost_is_away_for_a_quarter_of_a_second() {
+    let mut world = World::enabled();
+    world.carrier(false);
+    world.pass_nanos(100_000_000);
+    world.carrier(true);
+    let due = world.port.deadline().unwrap();
+    assert_eq!(due.since(world.now).as_millis(), 150);
+    world.pass_nanos(149_999_999);
+    world.step();
+    assert!(!world.port.link_is_up());
+    world.get(Reg::EICR);
+    world.pass_nanos(1);
+    world.step();
+    assert!(world.port.link_is_up());
+    assert_eq!(world.get(Reg::EICR), LSC);
+    assert_eq!(world.port.deadline(), None);
+}
+
+#[test]
+fn a_module_that_was_plugged_in_needs_a_second() {
+    let mut world = World::enabled();
+    world.plug(Module::Lr);
+    world.pass_nanos(999_999_999);
+    world.step();
+    assert!(!world.port.link_is_up());
+    world.pass_nanos(1);
+    world.step();
+    assert!(world.port.link_is_up());
+}
+
+#[test]
+fn the_first_link_and_that_after_a_reset_are_there_at_once() {
+    let mut world = World::cold();
+    world.carrier(true);
+    assert!(world.port.link_is_up());
+    world.carrier(false);
+    world.carrier(true);
+    assert!(!world.port.link_is_up());
+    world.set(Reg::CTRL, 1 << 3);
+    assert!(world.port.link_is_up());
 }
 
 #[test]
@@ -127,10 +173,12 @@ fn there_is_no_link_without_a_module_or_with_the_link_disabled() {
     world.plug(Module::Absent);
     assert!(!world.port.link_is_up());
     world.plug(Module::Sr);
+    world.train();
     assert!(world.port.link_is_up());
     world.set(Reg::AUTOC2, 0x400A_0000);
     assert!(!world.port.link_is_up() && !world.port.is_lit());
     world.set(Reg::AUTOC2, 0x000A_0000);
+    world.train();
     assert!(world.port.link_is_up());
 }
 
@@ -152,6 +200,7 @@ fn a_gigabit_module_has_a_link_when_autoc_asks_for_its_speed() {
     assert!(!world.port.link_is_up(), "the link mode is 10 Gbit/s");
     // What Linux writes for such a module: 1 Gbit/s with auto-negotiation.
     world.set(Reg::AUTOC, 0x0000_4200 | 1 << 12);
+    world.train();
     world.get(Reg::LINKS);
     assert_eq!(world.get(Reg::LINKS), 0x6000_0080);
     assert_eq!(world.get(Reg::PCS1GLSTA), 0x0001_0011);
@@ -169,9 +218,12 @@ fn a_gigabit_module_has_a_link_when_autoc_asks_for_its_speed() {
 fn a_module_of_both_speeds_has_the_one_that_autoc_asks_for() {
     let mut world = World::enabled();
     world.plug(Module::SrDualRate);
+    world.train();
     world.get(Reg::LINKS);
     assert_eq!(world.get(Reg::LINKS) >> 28, 0x7, "10 Gbit/s");
     world.set(Reg::AUTOC, 0x0000_4200 | 1 << 12);
+    assert!(!world.port.link_is_up(), "it trains at the other speed");
+    world.train();
     world.get(Reg::LINKS);
     assert_eq!(world.get(Reg::LINKS) >> 28, 0x6, "1 Gbit/s");
 }
@@ -183,6 +235,7 @@ fn a_ten_gigabit_module_has_no_link_at_one_gigabit() {
     assert_eq!(world.get(Reg::LINKS) >> 28, 0);
     assert_eq!(world.get(Reg::PCS1GLSTA), 0);
     world.set(Reg::AUTOC, 0x0000_6000);
+    world.train();
     assert_eq!(world.get(Reg::LINKS) >> 28, 0x7);
     assert_eq!(world.get(Reg::PCS1GLSTA), 0);
 }

@@ -182,7 +182,10 @@ impl Port {
                     .written(reg, index, new, now, &mut self.regs, &mut self.pci);
             }
             Chapter::General => self.general_written(reg, new, context),
-            Chapter::Mac => self.link.written(reg, new, &mut self.regs, &mut self.irq),
+            Chapter::Mac => {
+                self.link
+                    .written(reg, new, now, &mut self.regs, &mut self.irq);
+            }
             Chapter::Nvm => self.nvm.written(reg, new, &mut self.regs),
             Chapter::Firmware => self.firmware.written(reg, new),
             Chapter::Time => {
@@ -209,7 +212,8 @@ impl Port {
             }
             Reg::CTRL_EXT => self.regs.set(Reg::CTRL_EXT, 0, new & !ctrl_ext::PFRSTD),
             Reg::ESDP | Reg::I2CCTL => {
-                self.link.written(reg, new, &mut self.regs, &mut self.irq);
+                self.link
+                    .written(reg, new, context.now, &mut self.regs, &mut self.irq);
             }
             _ => {}
         }

@@ -222,14 +222,19 @@ impl Port {
 
     /// The cable's far end has come or gone; a change is a link status change (EICR.LSC).
     pub fn set_carrier(&mut self, carrier: bool, context: &mut Context<'_>) {
+        let now = context.now;
+        self.with_link(|link, regs, irq| link.set_carrier(carrier, now, regs, irq));
+        self.deliver(context);
+    }
+
+    /// What happens to the link may wake a sleeping function.
+    fn with_link(&mut self, act: impl FnOnce(&mut Link, &mut RegisterFile, &mut Interrupts)) {
         let before = self.link.is_up();
-        self.link
-            .set_carrier(carrier, &mut self.regs, &mut self.irq);
+        act(&mut self.link, &mut self.regs, &mut self.irq);
         if self.link.is_up() != before && !self.pci.is_powered() {
             let wake = wakeup::link_change(&mut self.regs);
             self.woken(wake);
         }
-        self.deliver(context);
     }
 
     fn woken(&mut self, wake: Wake) {
@@ -240,7 +245,8 @@ impl Port {
 
     /// A module is plugged into the cage, or drawn; without one there is no link. One for another is drawn first.
     pub fn set_module(&mut self, module: Module, context: &mut Context<'_>) {
-        self.link.set_module(module, &mut self.regs, &mut self.irq);
+        let now = context.now;
+        self.with_link(|link, regs, irq| link.set_module(module, now, regs, irq));
         self.deliver(context);
     }
 
@@ -268,6 +274,7 @@ impl Port {
     pub fn deadline(&self) -> Option<Time> {
         [
             self.irq.deadline(),
+            self.link.deadline(),
             self.timers.deadline(),
             self.timesync.deadline(),
             self.rx.deadline(),
@@ -317,6 +324,8 @@ impl Port {
     /// be done at once.
     pub fn step(&mut self, context: &mut Context<'_>) -> bool {
         const BUDGET: usize = 64;
+        let now = context.now;
+        self.with_link(|link, regs, irq| link.step(now, regs, irq));
         self.timers.step(context.now, &mut self.regs, &mut self.irq);
         self.timesync
             .step(context.now, &mut self.regs, &mut self.irq);

@@ -192,19 +192,23 @@ fn system_time_grows_by_the_increment_in_each_tick_of_6_4_ns() {
 
 #[test]
 fn at_1_gigabit_the_tick_is_ten_times_as_long() {
+    /// While the module starts, a second, the clock is that of 10 Gbit/s.
+    const TRAINING: u64 = 1_000_000_000 * 10 / 64;
     let mut world = world();
     world.pass_nanos(640);
     world.plug(Module::Sx);
     // LMS: 1 Gbit/s without auto-negotiation.
     let autoc = world.get(Reg::AUTOC) & !(7 << 13);
     world.set(Reg::AUTOC, autoc | 1 << 12);
+    world.train();
     assert_eq!(world.get(Reg::LINKS) >> 28 & 3, 2);
     world.pass_nanos(640);
-    assert_eq!(system_time(&mut world), (100 + 10) * 0xCC_CCCC);
+    let ticks = 100 + TRAINING + 10;
+    assert_eq!(system_time(&mut world), ticks * 0xCC_CCCC);
     // Without a link the clock is that of 10 Gbit/s.
     world.carrier(false);
     world.pass_nanos(640);
-    assert_eq!(system_time(&mut world), (100 + 10 + 100) * 0xCC_CCCC);
+    assert_eq!(system_time(&mut world), (ticks + 100) * 0xCC_CCCC);
 }
 
 #[test]

@@ -79,6 +79,7 @@ fn other_causes_signal_the_vector_of_ivar_misc_and_stay_until_written() {
     world.set(Reg::EICR, causes);
     assert_eq!(world.get(Reg::EICS), 0);
     world.carrier(true);
+    world.train();
     assert_eq!(world.signals(), [Signal::MsiX(2)]);
 }
 

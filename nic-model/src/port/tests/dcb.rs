@@ -370,6 +370,7 @@ fn at_1_gigabit_the_same_rate_has_another_factor() {
     world.plug(Module::Sx);
     let autoc = world.get(Reg::AUTOC) & !(7 << 13);
     world.set(Reg::AUTOC, autoc | 2 << 13);
+    world.train();
     world.set(Reg::RTTBCNRC, factor(1000, 100));
     post(&mut world, 0, 2);
     assert_eq!(sent(&mut world), [0]);

@@ -109,6 +109,7 @@ fn at_1_gigabit_the_quanta_are_ten_times_as_long() {
     world.plug(Module::Sx);
     let autoc = world.get(Reg::AUTOC) & !(7 << 13);
     world.set(Reg::AUTOC, autoc | 2 << 13);
+    world.train();
     arrive(&mut world, 3);
     let due = world.port.deadline().unwrap();
     assert_eq!(due.since(world.now).as_nanos(), 768_000);
@@ -199,7 +200,7 @@ fn the_loss_of_the_link_ends_what_was_said() {
     arrive(&mut world, 3);
     said(&mut world);
     world.carrier(false);
-    world.step();
+    world.train();
     assert_eq!(world.port.deadline(), None);
     world.carrier(true);
     world.step();

@@ -144,6 +144,7 @@ fn frames_sent_without_a_link_are_lost() {
     assert!(world.wire.frames.is_empty());
 
     world.carrier(true);
+    world.train();
     post(&world, 1);
     world.set(Reg::TDT, 2);
     while world.step() {}

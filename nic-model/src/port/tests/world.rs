@@ -151,6 +151,12 @@ impl World {
         self.call(|port, context| port.set_module(module, context));
     }
 
+    /// Waits until a module that was plugged in, or a link that was lost, is ready.
+    pub fn train(&mut self) {
+        self.pass_nanos(1_000_000_000);
+        self.step();
+    }
+
     pub fn step(&mut self) -> bool {
         self.call(Port::step)
     }
