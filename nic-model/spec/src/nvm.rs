@@ -34,6 +34,8 @@ pub const DEVICE_CAPS: usize = 0x2C;
 pub const CAPS_NO_FCOE_OFFLOADS: u16 = 1 << 1;
 /// Low and high half of the tool's identification of the image.
 pub const ETRACK_ID: usize = 0x2D;
+/// Pointer to the vital product data.
+pub const VPD_POINTER: usize = 0x2F;
 /// Checksum: all words from 0 to here, and the sections, sum up to [`CHECKSUM_SUM`].
 pub const CHECKSUM: usize = 0x3F;
 /// See [`CHECKSUM`].

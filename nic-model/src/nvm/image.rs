@@ -3,9 +3,10 @@
 use ixgbe_spec::nvm::{
     CAPS_NO_FCOE_OFFLOADS, CHECKSUM, CHECKSUM_SUM, CORE_SECTION_POINTER, DEVICE_CAPS, ETRACK_ID,
     FIRMWARE_POINTER, FIRST_SECTION_POINTER, LAST_SECTION_POINTER, PBA, PBA_IS_STRING, PBA_POINTER,
-    SFP_INIT_POINTER, WORDS, firmware, sfp_init,
+    SFP_INIT_POINTER, VPD_POINTER, WORDS, firmware, sfp_init,
 };
 
+use super::vpd;
 use crate::port::PortConfig;
 
 /// Number of the printed board assembly.
@@ -23,6 +24,7 @@ const SFP_LIST: u16 = 0x0140;
 const SFP_DATA: u16 = 0x0160;
 const FIRMWARE: u16 = 0x0180;
 const PATCH: u16 = 0x01A0;
+const VPD_AREA: u16 = 0x01C0;
 
 /// Builds the words of a card with these ports. Those that nothing here sets are 0xFFFF, which every driver takes for "not there", except for the
 /// control words in the header.
@@ -50,6 +52,18 @@ pub(super) fn factory(ports: &[&PortConfig]) -> Vec<u16> {
         _ => 0,
     }));
     put(&mut words, usize::from(BOARD_BLOCK), &board);
+
+    let serial = ports.first().map_or([0; 6], |port| port.mac);
+    let vpd: Vec<u16> = vpd::image(serial)
+        .chunks(2)
+        .map(|two| match two {
+            [low, high] => u16::from_le_bytes([*low, *high]),
+            [low] => u16::from(*low),
+            _ => 0,
+        })
+        .collect();
+    put(&mut words, VPD_POINTER, &[VPD_AREA]);
+    put(&mut words, usize::from(VPD_AREA), &vpd);
 
     put(&mut words, SFP_INIT_POINTER, &[SFP_LIST]);
     put(

@@ -5,15 +5,17 @@
 //!
 //! The two ports of a card share the chip; each has its own registers before it.
 //!
-//! Not implemented: the flash (its pins are granted and nobody answers), and the firmware's own ways to both.
+//! The card has no flash: its pins are granted and nobody answers. The registers by which firmware reaches the two
+//! (EEMNGCTL, FLMNGCTL and their data) are not software's.
 
 mod image;
 mod spi;
 #[cfg(test)]
 mod tests;
+mod vpd;
 
 use ixgbe_spec::{
-    nvm::{CORE_SECTION_POINTER, WORDS},
+    nvm::{CORE_SECTION_POINTER, VPD_POINTER, WORDS},
     register::{
         Reg,
         bits::{eec, eerd, fla},
@@ -52,6 +54,20 @@ impl Chip {
         let word = |n| self.word(usize::from(pointer) + n).map(u16::to_le_bytes);
         let ([a, b], [c, d], [e, f]) = (word(1)?, word(2)?, word(3)?);
         Some([a, b, c, d, e, f])
+    }
+
+    /// The dword at a byte of the vital product data; 0 if there is none, or past the chip's end.
+    pub(crate) fn vital_product_data(&self, byte: u16) -> u32 {
+        let area = match self.word(VPD_POINTER) {
+            None | Some(0 | 0xFFFF) => return 0,
+            Some(pointer) => 2 * usize::from(pointer),
+        };
+        let byte = |n: usize| {
+            let address = area + usize::from(byte) + n;
+            let word = self.word(address / 2).unwrap_or(0).to_le_bytes();
+            word[address % 2]
+        };
+        u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)])
     }
 
     fn word(&self, address: usize) -> Option<u16> {

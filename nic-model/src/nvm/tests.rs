@@ -267,6 +267,30 @@ fn a_new_address_in_the_nvm_counts_from_the_next_reset_and_survives_it() {
     assert_eq!(world.read(0x05404), 0x8000_0403);
 }
 
+/// The first dword of the VPD capability's data.
+fn vital_product_data(world: &mut World) -> u32 {
+    world.config_write16(0xE2, 0);
+    assert_eq!(world.config_read16(0xE2), 0x8000, "done");
+    world.config_read32(0xE4)
+}
+
+#[test]
+fn the_vital_product_data_is_what_the_nvm_says_behind_its_pointer() {
+    let mut pins = Pins::acquire();
+    let area = pins.read(0x2F);
+    assert_eq!(vital_product_data(&mut pins.0), 0x4900_2782, "a name, I...");
+
+    pins.standby();
+    pins.put(0x06, 8);
+    pins.write(area + 1, &[0x5800]);
+    assert_eq!(vital_product_data(&mut pins.0), 0x5800_2782);
+
+    pins.standby();
+    pins.put(0x06, 8);
+    pins.write(0x2F, &[0xFFFF]);
+    assert_eq!(vital_product_data(&mut pins.0), 0, "no pointer, no data");
+}
+
 #[test]
 fn what_one_port_writes_into_the_nvm_the_other_one_reads() {
     let [first, mut second] = World::pair();

@@ -9,13 +9,12 @@ mod space;
 mod sriov;
 #[cfg(test)]
 mod tests;
-mod vpd;
 
 use ixgbe_spec::pci::{DEVICE_CONTROL, MSI, MSIX, PMCSR, VPD, command, header, status};
 
 use crate::{
     bus::{Bus, Requester, Signal},
-    card::Place,
+    card::{Card, Place},
 };
 pub use error::{BusError, ErrorMessage};
 use msix::MsixTable;
@@ -60,7 +59,7 @@ const D3_HOT: u16 = 3;
 pub(crate) struct Function {
     space: ConfigSpace,
     msix: MsixTable,
-    vpd: Vec<u8>,
+    card: Card,
     /// An INTx interrupt is pending.
     intx: bool,
     /// The INTx pin is active: pending and not disabled.
@@ -110,13 +109,13 @@ impl Rights {
 
 impl Function {
     /// A function after power-on.
-    pub(crate) fn new(place: &Place) -> Self {
+    pub(crate) fn new(place: &Place, card: Card) -> Self {
         let space = layout::power_on(place);
         Self {
             rights: Rights::of(&space, false),
             space,
             msix: MsixTable::new(),
-            vpd: vpd::image(place.serial),
+            card,
             intx: false,
             pin: false,
             msi_pending: false,
@@ -131,7 +130,7 @@ impl Function {
         let Self {
             space,
             msix,
-            vpd: _,
+            card: _,
             intx: _,
             pin: _,
             msi_pending,
@@ -178,12 +177,12 @@ impl Function {
     }
 
     /// The protocol of the VPD register: flag 0 asks for a read, which sets it; flag 1 asks for a write, which clears
-    /// it and changes nothing, for the data is read-only.
+    /// it and changes nothing, for the data is read-only. The data is that of the NVM.
     fn access_vpd(&mut self) {
         const FLAG: u16 = 0x8000;
         let register = self.space.get16(VPD + 2);
         if register & FLAG == 0 {
-            let data = vpd::dword(&self.vpd, usize::from(register));
+            let data = self.card.lock().chip.vital_product_data(register);
             self.space.set(VPD + 4, &data.to_le_bytes());
         }
         self.space.set(VPD + 2, &(register ^ FLAG).to_le_bytes());

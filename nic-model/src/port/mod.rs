@@ -169,7 +169,7 @@ impl Port {
     fn on_card(config: &PortConfig, card: Card, place: Place) -> Self {
         let mut port = Self {
             regs: RegisterFile::default(),
-            pci: Function::new(&place),
+            pci: Function::new(&place, card.clone()),
             irq: Interrupts::default(),
             link: Link::new(config.module),
             flow_control: FlowControl::default(),

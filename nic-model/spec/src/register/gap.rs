@@ -32,6 +32,12 @@ impl Reg {
         }
         Some(match self {
             Self::LEDCTL => Enough("there is no LED to see"),
+            Self::EEWR => Enough("of the successor; the NVM is written by the pins of EEC"),
+            Self::FLOP => Enough("it erases a flash, which the card does not have"),
+            Self::GRC => Enough("wake-up without a driver, in power states that no client gives"),
+            Self::VPDDIAG => {
+                Enough("how the card's own reader got on with the VPD; drivers only dump it")
+            }
             Self::TSSDP => Enough("the clock's pins lead nowhere"),
             Self::EITRSEL => {
                 Enough("it chooses among moderation registers of VFs, which are missing")
@@ -239,7 +245,7 @@ impl Reg {
                 Chapter::Mac => {
                     Enough("tuning and status of a serial link that is made of nothing")
                 }
-                Chapter::Nvm => Missing("these paths to NVM and flash"),
+                Chapter::Nvm => Enough("firmware's own ways to NVM and flash; none runs"),
                 Chapter::Virtualisation => Missing("virtual functions and their mailbox"),
                 Chapter::Wakeup => Missing("its effect"),
                 Chapter::TimeSync => Enough("the clock's pins lead nowhere"),

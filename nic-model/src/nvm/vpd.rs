@@ -1,4 +1,4 @@
-//! Vital product data: what the card says about itself in words (6.2.9, 9.3.11).
+//! Vital product data: what the card says about itself in words, an area of the NVM (6.4, 9.3.12).
 
 /// Name of the product, the string that `lspci -vv` shows.
 const PRODUCT: &[u8] = b"Intel(R) Ethernet Server Adapter X520-2";
@@ -8,7 +8,7 @@ const TAG_IDENTIFIER: u8 = 0x82;
 const TAG_READ_ONLY: u8 = 0x90;
 const TAG_END: u8 = 0x78;
 
-/// Builds the data. `serial` goes into the SN keyword, as hexadecimal digits of the MAC address.
+/// Builds the area. `serial` goes into the SN keyword, as hexadecimal digits of the MAC address.
 pub(super) fn image(mac: [u8; 6]) -> Vec<u8> {
     let serial = mac.map(|byte| format!("{byte:02X}")).concat();
     let mut fields = Vec::new();
@@ -34,12 +34,6 @@ pub(super) fn image(mac: [u8; 6]) -> Vec<u8> {
     }
     image.push(TAG_END);
     image
-}
-
-/// The dword at byte `address`; 0 past the end.
-pub(super) fn dword(image: &[u8], address: usize) -> u32 {
-    let byte = |i| image.get(address + i).copied().unwrap_or(0);
-    u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)])
 }
 
 fn short(len: usize) -> u8 {
