@@ -86,6 +86,8 @@ pub mod status {
     pub const CAPABILITIES: u16 = 1 << 4;
     /// The function has refused a request.
     pub const SIGNALLED_TARGET_ABORT: u16 = 1 << 11;
+    /// A request of the function was not answered.
+    pub const RECEIVED_MASTER_ABORT: u16 = 1 << 13;
     /// The function has sent a message of an uncorrectable error.
     pub const SIGNALLED_SYSTEM_ERROR: u16 = 1 << 14;
     /// The function has received poisoned data.

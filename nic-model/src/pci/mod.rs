@@ -198,6 +198,12 @@ impl Function {
         error::report(error, &mut self.space)
     }
 
+    /// Notes that a request of the function was not answered (status, bit 13).
+    pub(crate) fn set_master_abort(&mut self) {
+        self.space
+            .raise16(header::STATUS, status::RECEIVED_MASTER_ABORT);
+    }
+
     /// Sets the PME status: the function asks for its power (PMCSR.15).
     pub(crate) fn set_pme_status(&mut self) {
         self.space.raise16(PMCSR, 1 << 15);

@@ -3,6 +3,7 @@
 mod access;
 mod bus_master;
 mod csr;
+mod dma_errors;
 mod reset;
 mod statistics;
 mod switch;
@@ -123,6 +124,8 @@ pub struct Port {
     rx: Receive,
     tx: Transmit,
     faults: GuestFaults,
+    /// Refused accesses to memory that have been told of.
+    refused_dma: u64,
     /// The register that IODATA stands for.
     ioaddr: u32,
     unmodelled: Unmodelled,
@@ -180,6 +183,7 @@ impl Port {
             rx: Receive::default(),
             tx: Transmit::default(),
             faults: GuestFaults::default(),
+            refused_dma: 0,
             ioaddr: 0,
             unmodelled: Unmodelled::default(),
             place,
@@ -418,6 +422,7 @@ impl Port {
         if self.rx.coalesces() && self.pci.masters() {
             self.complete_large_receives(context);
         }
+        self.report_refused_dma();
         self.irq
             .deliver(context.now, &mut self.regs, &mut self.pci, context.bus);
     }

@@ -44,6 +44,7 @@ impl Port {
             tx,
             ioaddr,
             faults: _,
+            refused_dma: _,
             unmodelled: _,
         } = self;
         let extended_vlan = regs.get(Reg::CTRL_EXT, 0) & ctrl_ext::EXTENDED_VLAN;

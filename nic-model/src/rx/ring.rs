@@ -6,7 +6,7 @@ use ixgbe_spec::{
     descriptor::{SIZE, rx::Read},
     register::{
         Reg,
-        bits::{eicr, hlreg0::RXCRCSTRP, rscctl, rxdctl, srrctl},
+        bits::{hlreg0::RXCRCSTRP, rscctl, rxdctl, srrctl},
     },
 };
 use zerocopy::IntoBytes;
@@ -464,7 +464,6 @@ impl Queue {
                 hw.faults.ring_dma += 1;
                 self.halted = true;
                 self.forget();
-                hw.irq.other(hw.regs, eicr::PCI);
                 self.lost(DropReason::Dma, hw.regs)
             }
         }
