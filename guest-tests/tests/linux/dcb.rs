@@ -30,11 +30,13 @@ const NEXT_HOP: Mac = [0x02, 0x82, 0x59, 0xFF, 0x00, 0x02];
 /// Type of service, and the priority that Linux gives a packet with it when it passes it on.
 const SERVICES: [(u8, u16); 4] = [(0, 0), (0x08, 2), (0x18, 4), (0x10, 6)];
 
-/// Four classes, of two priorities each; one queue each.
-const SET: &str = "dcb dcbx set dev eth0 host ieee
-     dcb ets set dev eth0 willing off \
-         prio-tc 0:0 1:0 2:1 3:1 4:2 5:2 6:3 7:3 tc-tsa all:ets tc-bw 0:40 1:30 2:20 3:10
-     dcb pfc set dev eth0 prio-pfc all:off 2:on 3:on";
+/// Frames that arrive with each priority; as many as tell them apart.
+const COUNTS: [u64; 8] = [1, 2, 3, 5, 8, 13, 21, 34];
+
+/// Four classes of two priorities each, and eight of one; each has one queue.
+const FOUR: &str = "prio-tc 0:0 1:0 2:1 3:1 4:2 5:2 6:3 7:3 tc-bw 0:40 1:30 2:20 3:10";
+const EIGHT: &str = "prio-tc 0:0 1:1 2:2 3:3 4:4 5:5 6:6 7:7 \
+     tc-bw 0:30 1:10 2:10 3:10 4:10 5:10 6:10 7:10";
 const UNSET: &str = "dcb pfc set dev eth0 prio-pfc all:off
      dcb ets set dev eth0 prio-tc all:0 tc-tsa all:strict tc-bw all:0";
 
@@ -66,8 +68,11 @@ fn pfc(times: [(usize, u16); 2]) -> Vec<u8> {
 
 fn each_traffic_class_has_its_queues(machine: &mut Machine) -> Result<()> {
     machine.world()?.set_up(&Setup::default())?;
-    machine.sh(&format!("set -e; {SET}"))?;
-    let outcome = machine.wait_for_link().and_then(|()| classes(machine));
+    machine.sh(&format!("dcb dcbx set dev {INTERFACE} host ieee"))?;
+    let outcome = [(FOUR, 2), (EIGHT, 1)]
+        .into_iter()
+        .try_for_each(|(ets, priorities)| classes(machine, ets, priorities))
+        .and_then(|()| priority_flow_control(machine));
     machine.sh(&format!(
         "set -e; {UNSET}; echo 0 >/proc/sys/net/ipv4/ip_forward"
     ))?;
@@ -75,13 +80,17 @@ fn each_traffic_class_has_its_queues(machine: &mut Machine) -> Result<()> {
     outcome
 }
 
-fn classes(machine: &mut Machine) -> Result<()> {
-    let shown = machine.sh(&format!("dcb ets show dev {INTERFACE} prio-tc tc-bw"))?;
-    for said in ["5:2 6:3 7:3", "0:40 1:30 2:20 3:10"] {
-        ensure!(shown.contains(said), "no `{said}` in {shown}");
-    }
+/// Classes of so many `priorities` each.
+fn classes(machine: &mut Machine, ets: &str, priorities: usize) -> Result<()> {
     machine.sh(&format!(
-        "set -e; ip address add 10.0.2.15/24 dev {INTERFACE}
+        "dcb ets set dev {INTERFACE} willing off tc-tsa all:ets {ets}"
+    ))?;
+    machine.wait_for_link()?;
+    let shown = machine.sh(&format!("dcb ets show dev {INTERFACE} prio-tc"))?;
+    let last = format!("7:{}", 7 / priorities);
+    ensure!(shown.contains(&last), "no `{last}` in {shown}");
+    machine.sh(&format!(
+        "set -e; ip address replace 10.0.2.15/24 dev {INTERFACE}
          ip neigh replace 10.0.2.77 lladdr 02:82:59:ff:00:02 nud permanent dev {INTERFACE}
          for i in all {INTERFACE}; do echo 0 >/proc/sys/net/ipv4/conf/$i/send_redirects; done
          echo 1 >/proc/sys/net/ipv4/ip_forward"
@@ -90,15 +99,15 @@ fn classes(machine: &mut Machine) -> Result<()> {
     let mac = world.mac()?;
     let before = world.statistics()?;
     world.cable().take(Duration::ZERO)?;
-    // So many of each priority as tell them apart; those of priority n, the guest passes on with priority 6 - n.
+    // What comes with priority n or n + 1, the guest passes on with priority 6 - n.
     let mut frames = Vec::new();
-    for (count, (priority, (service, _))) in [1_usize, 10, 20, 40].into_iter().zip(
-        SERVICES
-            .iter()
-            .map(|(_, priority)| *priority)
-            .zip(SERVICES.iter().rev()),
-    ) {
-        frames.extend(vec![to_pass_on(mac, priority, *service)?; count]);
+    let [mut arrive, mut leave] = [[0; 8]; 2];
+    for (priority, count) in COUNTS.into_iter().enumerate() {
+        let (service, leaves_with) = SERVICES[3 - priority / 2];
+        let frame = to_pass_on(mac, u16::try_from(priority)?, service)?;
+        frames.extend(vec![frame; usize::try_from(count)?]);
+        arrive[priority / priorities] += count;
+        leave[usize::from(leaves_with) / priorities] += count;
     }
     world.cable().put(&frames)?;
 
@@ -111,24 +120,28 @@ fn classes(machine: &mut Machine) -> Result<()> {
             }
         }
     }
-    let expected = BTreeMap::from([(6, 1), (4, 10), (2, 20), (0, 40)]);
+    let expected = BTreeMap::from([(6, 3), (4, 8), (2, 21), (0, 55)]);
     ensure!(
         passed_on == expected,
         "by priority were passed on {passed_on:?} instead of {expected:?}"
     );
     let after = world.statistics()?;
-    for (direction, counts) in [("rx", [1, 10, 20, 40]), ("tx", [40, 20, 10, 1])] {
-        for (class, count) in counts.into_iter().enumerate() {
+    for (direction, counts) in [("rx", arrive), ("tx", leave)] {
+        for (class, count) in counts.into_iter().take(8 / priorities).enumerate() {
             let name = format!("{direction}_queue_{class}_packets");
             let [from, to] = [&before, &after].map(|counters| counters.get(&name).copied());
             let grown = to.with_context(|| format!("no {name}"))? - from.unwrap_or(0);
             ensure!(grown == count, "{name} grew by {grown} instead of {count}");
         }
     }
-    priority_flow_control(machine)
+    Ok(())
 }
 
 fn priority_flow_control(machine: &mut Machine) -> Result<()> {
+    machine.sh(&format!(
+        "dcb pfc set dev {INTERFACE} prio-pfc all:off 2:on 3:on"
+    ))?;
+    machine.wait_for_link()?;
     let shown = machine.sh(&format!("dcb pfc show dev {INTERFACE} prio-pfc"))?;
     ensure!(shown.contains("1:off 2:on 3:on 4:off"), "{shown}");
     let world = machine.world()?;

@@ -206,3 +206,34 @@ fn the_loss_of_the_link_ends_what_was_said() {
     world.step();
     assert_eq!(said(&mut world), [XOFF], "the other end has forgotten");
 }
+
+#[test]
+fn a_class_that_waits_asks_for_silence_of_its_priorities_and_the_others_arrive() {
+    let mut world = waiting(PRIORITY);
+    // Four classes, of which the second has the priorities 2 and 3; its queue is 32.
+    world.set(Reg::MRQC, 3);
+    world.set(Reg::RTRUP2TC, 0o3322_1100);
+    world.set_at(Reg::RDBAL, 32, u32::try_from(RING + 0x800).unwrap());
+    world.set_at(Reg::RDLEN, 32, 16 * 64);
+    world.set_at(Reg::RXDCTL, 32, 1 << 25);
+    world.set_at(Reg::FCRTH, 1, ENABLE | 2048);
+    world.set_at(Reg::FCRTL, 1, ENABLE | 1024);
+    world.set_at(Reg::FCTTV, 0, 700 << 16 | 3000);
+    supply(&mut world, 8);
+
+    let mut frame = vec![0xFF; 1000];
+    for (priority, frames) in [(3, 3), (0, 5)] {
+        frame[12..18].copy_from_slice(&[0x81, 0, priority << 5, 1, 0x88, 0xB5]);
+        for _ in 0..frames {
+            world.receive(&frame);
+        }
+    }
+    world.step();
+
+    let said = std::mem::take(&mut world.wire.frames);
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0][16..18], [0, 0b1100]);
+    assert_eq!(said[0][18..26], [0, 0, 0, 0, 2, 188, 2, 188]);
+    assert_eq!((world.get(Reg::RDH), world.get_at(Reg::RDH, 32)), (5, 0));
+    assert_eq!(world.get_at(Reg::PXON2OFFCNT, 1), 1);
+}
