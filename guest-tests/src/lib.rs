@@ -10,6 +10,7 @@
 pub mod cable;
 pub mod card_world;
 pub mod frames;
+pub mod ipsec;
 pub mod kernel_log;
 pub mod linux_world;
 pub mod offload;

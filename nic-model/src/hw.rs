@@ -1,8 +1,8 @@
 //! What the data path works with during one call.
 
 use crate::{
-    bus::Bus, faults::GuestFaults, interrupt::Interrupts, regs::RegisterFile, time::Time,
-    timesync::TimeSync,
+    bus::Bus, faults::GuestFaults, interrupt::Interrupts, ipsec::IpSec, regs::RegisterFile,
+    time::Time, timesync::TimeSync,
 };
 
 /// The parts of a port that receive and transmit share.
@@ -17,6 +17,8 @@ pub(crate) struct Hw<'a> {
     pub(crate) irq: &'a mut Interrupts,
     /// The system time, which stamps frames.
     pub(crate) timesync: &'a TimeSync,
+    /// The security associations.
+    pub(crate) ipsec: &'a IpSec,
     /// What the guest did wrong.
     pub(crate) faults: &'a mut GuestFaults,
 }

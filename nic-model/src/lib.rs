@@ -13,7 +13,7 @@
 //! - virtual functions: they can be enabled in the SR-IOV capability, but none of them answers, and their mailboxes are
 //!   storage;
 //! - firmware: the host interface is off (HICR.EN is 0), manageability does nothing;
-//! - `LinkSec`, `IPsec` (announced as off in SECTXSTAT and SECRXSTAT);
+//! - `LinkSec`;
 //! - the flash behind BAR0 and the expansion ROM;
 //! - the credits of low latency interrupts.
 //!
@@ -31,6 +31,7 @@ mod firmware;
 mod hardware_error;
 mod hw;
 pub mod interrupt;
+mod ipsec;
 mod link;
 mod nvm;
 pub mod offload;

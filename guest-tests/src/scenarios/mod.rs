@@ -5,6 +5,7 @@ mod dcb;
 mod filters;
 mod hostile;
 mod interrupts;
+mod ipsec;
 mod jumbo;
 mod large_receive;
 mod link;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Scenario> {
         interrupts::SCENARIOS,
         statistics::SCENARIOS,
         time::SCENARIOS,
+        ipsec::SCENARIOS,
         resets::SCENARIOS,
         hostile::SCENARIOS,
     ]

@@ -193,6 +193,7 @@ impl Port {
                     .written(reg, new, now, &mut self.regs, &mut self.irq);
             }
             Chapter::TimeSync => self.timesync.written(reg, new, now, &self.regs),
+            Chapter::Security => self.ipsec.written(reg, new, &mut self.regs),
             _ => {}
         }
     }

@@ -22,6 +22,7 @@ use crate::{
     firmware::Firmware,
     hw::Hw,
     interrupt::Interrupts,
+    ipsec::IpSec,
     link::{Link, Module, flow_control::FlowControl},
     nvm::Nvm,
     pci::{ConfigEffect, Function},
@@ -121,6 +122,7 @@ pub struct Port {
     firmware: Firmware,
     timers: Timers,
     timesync: TimeSync,
+    ipsec: IpSec,
     rx: Receive,
     tx: Transmit,
     faults: GuestFaults,
@@ -180,6 +182,7 @@ impl Port {
             firmware: Firmware::new(card, place.lan_id),
             timers: Timers::default(),
             timesync: TimeSync::default(),
+            ipsec: IpSec::default(),
             rx: Receive::default(),
             tx: Transmit::default(),
             faults: GuestFaults::default(),
@@ -296,7 +299,8 @@ impl Port {
     /// always has: a class that is full loses its own frames (MPC) and does not hold up the others.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.rx.has_room() || rx::has_classes(&self.regs)
+        (self.rx.has_room() || rx::has_classes(&self.regs))
+            && !IpSec::receive_is_stopped(&self.regs)
     }
 
     /// A register's value as it stands, without the side effects of a read.
@@ -315,7 +319,8 @@ impl Port {
             let wake = wakeup::frame(&bytes, kind, &mut self.regs);
             self.woken(wake);
         }
-        if !linked || self.loops_back() || !self.pci.masters() {
+        let stopped = IpSec::receive_is_stopped(&self.regs);
+        if !linked || stopped || self.loops_back() || !self.pci.masters() {
             return Verdict::Dropped(DropReason::Disabled);
         }
         let (mut hw, rx, _) = self.data_path(context.now, context.bus);
@@ -353,7 +358,9 @@ impl Port {
                 wire: &mut *context.wire,
                 link_up,
             };
-            more |= if loops_back {
+            more |= if IpSec::transmit_is_stopped(hw.regs) {
+                false
+            } else if loops_back {
                 tx.step(BUDGET, &mut hw, &mut Loopback { rx })
             } else if switch::is_on(hw.regs) {
                 let mut switch = Switch::new(cable, rx, hw.regs);
@@ -393,6 +400,7 @@ impl Port {
             regs: &mut self.regs,
             irq: &mut self.irq,
             timesync: &self.timesync,
+            ipsec: &self.ipsec,
             faults: &mut self.faults,
         };
         (hw, &mut self.rx, &mut self.tx)

@@ -40,6 +40,7 @@ impl Port {
             firmware,
             timers,
             timesync,
+            ipsec,
             rx,
             tx,
             ioaddr,
@@ -80,10 +81,12 @@ impl Port {
             Reset::Power => {
                 nvm.reset();
                 firmware.reset();
+                ipsec.reset();
             }
             Reset::Bus => {
                 nvm.reset();
                 firmware.reset();
+                ipsec.reset();
                 pci.reset(place, bus);
                 *ioaddr = 0;
             }

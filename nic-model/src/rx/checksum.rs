@@ -48,8 +48,13 @@ fn ip(window: &[u8], headers: &Headers) -> Status {
         return Status::empty();
     }
     let header = window
-        .get(usize::from(headers.l3_offset)..usize::from(headers.l4_offset))
+        .get(usize::from(headers.l3_offset)..)
         .unwrap_or_default();
+    // An IPsec header may lie between this header and L4.
+    let len = header
+        .first()
+        .map_or(0, |first| usize::from(first & 0xF) * 4);
+    let header = header.get(..len).unwrap_or_default();
     if checksum::ipv4_header(header) == 0 {
         Status::IPCS
     } else {

@@ -160,6 +160,24 @@ impl Headers {
         parser.headers
     }
 
+    /// What lies behind an IPsec header that the security block has opened: a packet of `protocol` from `start` to `end`.
+    pub(crate) fn behind_ipsec(
+        self,
+        window: &[u8],
+        frame_len: usize,
+        settings: &Settings,
+        (protocol, start, end): (u8, usize, usize),
+    ) -> Self {
+        let mut parser = Parser {
+            window,
+            frame_len,
+            settings,
+            headers: self,
+        };
+        let _ = parser.transport(protocol, start, end);
+        parser.headers
+    }
+
     /// Source and destination address of the IP header, empty if there is none. `window` is what was parsed.
     #[inline]
     pub(crate) fn addresses<'a>(&self, window: &'a [u8]) -> (&'a [u8], &'a [u8]) {

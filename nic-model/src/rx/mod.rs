@@ -2,7 +2,7 @@
 //!
 //! # What is not implemented
 //! - The reserved descriptor types (SRRCTL.DESCTYPE 3, 6 and 7): a queue with one of them drops.
-//! - LinkSec and IPsec (7.8, 7.12).
+//! - LinkSec (7.8).
 //! - The RSS functions for IPv6 extension headers hash the addresses of the IPv6 header, and what a tunnel carries is
 //!   not looked at. NFS replies are not recognised.
 
@@ -15,13 +15,14 @@ pub(crate) mod payload;
 mod replication;
 mod ring;
 mod rsc;
+mod secured;
 mod split;
 #[cfg(test)]
 mod tests;
 mod write_back;
 
 use ixgbe_spec::{
-    descriptor::rx::{Fragment, Info, RssType, Status},
+    descriptor::rx::{Fragment, Info, PacketType, RssType, Status},
     register::{
         Reg,
         bits::{ctrl_ext, eicr, fccfg, imirvp, qde, rfctl, rxcsum, rxctrl, rxdstatctrl, vlnctrl},
@@ -42,6 +43,7 @@ use crate::{
     fcoe::{self, Fcoe},
     filter::{self, Destination, Filters, Kind, Mac, Match, Number, Replica},
     hw::Hw,
+    ipsec::IpSec,
     link::pause::Pauses,
     regs::RegisterFile,
     time::Time,
@@ -115,6 +117,8 @@ struct Admitted {
     health: Health,
     /// Its time stamp is in RXSTMP.
     stamped: bool,
+    /// What the security block says of it (7.12).
+    security: Status,
     class: u8,
     origin: Origin,
 }
@@ -225,14 +229,30 @@ impl Receive {
             Ok(admitted) => admitted,
             Err(reason) => return Verdict::Dropped(reason),
         };
+        let ipsec = PacketType::ESP | PacketType::AH;
+        if admitted.headers.packet_type.intersects(ipsec) && IpSec::receives(hw.regs) {
+            return self.receive_secured(frame, window, admitted, hw);
+        }
+        self.distribute(frame, window, &admitted, hw)
+    }
+
+    /// Puts a frame that has come in where the filters say.
+    #[inline]
+    fn distribute(
+        &mut self,
+        frame: &RxFrame<'_>,
+        window: &[u8],
+        admitted: &Admitted,
+        hw: &mut Hw<'_>,
+    ) -> Verdict {
         if let Some(pools) = Filters::pools(admitted.mac, &admitted.headers, hw.regs) {
-            return self.replicate(frame, window, &admitted, pools, hw);
+            return self.replicate(frame, window, admitted, pools, hw);
         }
         let replica = Replica {
             pool: 0,
             number: Number::One,
         };
-        self.take(frame, window, &admitted, (replica, Counters::FIRST), hw)
+        self.take(frame, window, admitted, (replica, Counters::FIRST), hw)
     }
 
     /// Puts a copy of a frame that has come in into its ring, or into the packet buffer.
@@ -325,6 +345,7 @@ impl Receive {
             accepted,
             health,
             stamped,
+            security: Status::empty(),
             origin: Origin::Network,
         })
     }
@@ -345,6 +366,7 @@ impl Receive {
             accepted,
             health,
             stamped,
+            security,
             class,
             origin,
         } = *admitted;
@@ -352,6 +374,7 @@ impl Receive {
             .filters
             .choose(window, headers, replica, class, hw.regs);
         let mut outcome = outcome(frame, window, headers, &destination, hw.regs);
+        outcome.status |= security;
         outcome.status.set(Status::PIF, accepted == Match::Inexact);
         if health == Health::Bad {
             outcome.status |= Status::RXE;
@@ -369,7 +392,8 @@ impl Receive {
         if destination.drop && !ring.is_some_and(Queue::is_running) {
             return Err(DropReason::FlowDirector);
         }
-        let segment = if ring.is_some_and(Queue::coalesces) {
+        let coalesces = security.is_empty() && ring.is_some_and(Queue::coalesces);
+        let segment = if coalesces {
             Segment::parse(window, frame.len(), headers, &outcome, hw.regs)
         } else {
             None

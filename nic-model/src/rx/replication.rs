@@ -1,7 +1,7 @@
 //! Copies of a frame for VM pools, and frames that other pools of the port have sent (7.10.3).
 
 use ixgbe_spec::{
-    descriptor::rx::PacketType,
+    descriptor::rx::{PacketType, Status},
     register::{Reg, bits::rxctrl::RXEN},
 };
 
@@ -134,6 +134,7 @@ impl Receive {
             },
             health: Health::Good,
             stamped: false,
+            security: Status::empty(),
             origin: Origin::Pool,
         };
         // What becomes of the copies, receive counts.

@@ -41,6 +41,7 @@ struct Bench {
     regs: RegisterFile,
     irq: Interrupts,
     timesync: TimeSync,
+    ipsec: IpSec,
     faults: GuestFaults,
     bus: TestBus,
     now: Time,
@@ -54,6 +55,7 @@ impl Bench {
             regs: RegisterFile::default(),
             irq: Interrupts::default(),
             timesync: TimeSync::default(),
+            ipsec: IpSec::default(),
             faults: GuestFaults::default(),
             bus: TestBus::new(MEMORY),
             now: Time::ZERO,
@@ -82,6 +84,7 @@ impl Bench {
             regs: &mut self.regs,
             irq: &mut self.irq,
             timesync: &self.timesync,
+            ipsec: &self.ipsec,
             faults: &mut self.faults,
         };
         self.rx.written(reg, index, old, new, &mut hw);
@@ -95,6 +98,7 @@ impl Bench {
             regs: &mut self.regs,
             irq: &mut self.irq,
             timesync: &self.timesync,
+            ipsec: &self.ipsec,
             faults: &mut self.faults,
         };
         self.rx.written(reg, 0, 0, value, &mut hw);
@@ -126,6 +130,7 @@ impl Bench {
             regs: &mut self.regs,
             irq: &mut self.irq,
             timesync: &self.timesync,
+            ipsec: &self.ipsec,
             faults: &mut self.faults,
         };
         self.rx.receive(frame, &mut hw)
@@ -138,6 +143,7 @@ impl Bench {
             regs: &mut self.regs,
             irq: &mut self.irq,
             timesync: &self.timesync,
+            ipsec: &self.ipsec,
             faults: &mut self.faults,
         };
         self.rx.step(64, &mut hw)

@@ -11,6 +11,7 @@ use super::{
     counters::{self, FCS, Frames},
     cursor::Cursor,
     plan::{Cut, FcsBy, Insert, L4Checksum, MAX_FRAME, TAG, Whole, ZeroSum, tag_len},
+    secured::{self, Segments},
 };
 use crate::{
     bus::{Span, Spans},
@@ -97,13 +98,14 @@ impl Framer {
             whole.fcs
         };
         let offload = match whole.l4 {
-            L4Checksum::Sum { start, at, .. } if fcs == FcsBy::Mac => {
+            L4Checksum::Sum { start, at, .. } if fcs == FcsBy::Mac && whole.ipsec.is_none() => {
                 wire_checksum(start, at, out.capabilities)
             }
             _ => Offload::None,
         };
-        let reads_all =
-            fcs == FcsBy::Driver || offload == Offload::None && whole.l4 != L4Checksum::None;
+        let reads_all = fcs == FcsBy::Driver
+            || whole.ipsec.is_some()
+            || offload == Offload::None && whole.l4 != L4Checksum::None;
         let tag = tag_len(whole.tag);
         let copied = if reads_all || out.len <= COPY_BREAK {
             out.len
@@ -117,6 +119,14 @@ impl Framer {
         insert_tag(&mut self.head, whole.tag, out.hw.regs);
 
         let head = &mut self.head[..tag + copied];
+        if let Some(ipsec) = whole.ipsec {
+            if secured::complete(whole, ipsec, fcs, head, out.hw).is_err() {
+                out.hw.faults.offload += 1;
+                return Ok(());
+            }
+            let len = pad(&mut self.head, tag + copied, hlreg0);
+            return send(&self.head[..len], Offload::None, out);
+        }
         if let Some((start, end)) = whole.ip {
             let checksum = Sum::of(&head[start..end]).checksum();
             put_u16(head, start + 10, checksum);
@@ -170,6 +180,14 @@ impl Framer {
         let masks = flag_masks(out.hw.regs);
         let segmenter = Segmenter::new(template, cut.layout, cut.payload_len, mss, masks)?;
 
+        if let Some(ipsec) = cut.ipsec {
+            let segments = Segments {
+                cut,
+                ipsec,
+                segmenter: &segmenter,
+            };
+            return segments.send(&mut cursor, out, sent, budget);
+        }
         if *sent == 0
             && segmenter.count() > 1
             && let Some((large, offload)) = for_wire(cut, template, masks, out.capabilities)
@@ -289,7 +307,11 @@ impl From<SegmentationError> for CutError {
 }
 
 /// Sends a frame of `head` and the payload of `out`, and counts it.
-fn send(head: &[u8], offload: Offload, out: &mut Outgoing<'_, '_>) -> Result<(), WireBusy> {
+pub(super) fn send(
+    head: &[u8],
+    offload: Offload,
+    out: &mut Outgoing<'_, '_>,
+) -> Result<(), WireBusy> {
     let frame = TxFrame {
         head,
         payload: out.payload,
@@ -416,7 +438,7 @@ fn insert_tag(frame: &mut [u8], tag: Option<u16>, regs: &RegisterFile) {
 }
 
 /// Inserts an L4 checksum into a frame that is complete in `frame`.
-fn insert_l4_checksum(frame: &mut [u8], checksum: L4Checksum) {
+pub(super) fn insert_l4_checksum(frame: &mut [u8], checksum: L4Checksum) {
     match checksum {
         L4Checksum::None => {}
         L4Checksum::Sum { start, at, zero } => {

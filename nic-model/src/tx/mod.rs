@@ -16,7 +16,7 @@
 //!
 //! Which queue sends next, `scheduler` decides where flow control, DCB or a rate limit has a say.
 //!
-//! Not implemented: `LinkSec` and `IPsec` offloads, congestion notification (RTTQCNCR), the sequence numbers of TDWBAL.
+//! Not implemented: `LinkSec`, congestion notification (RTTQCNCR), the sequence numbers of TDWBAL.
 
 mod arbiter;
 mod classes;
@@ -28,6 +28,7 @@ mod pool;
 mod queue;
 mod rate;
 mod scheduler;
+mod secured;
 #[cfg(test)]
 mod tests;
 mod weights;

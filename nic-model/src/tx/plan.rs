@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     fcoe::Sequence,
+    ipsec::{Protection, Security},
     offload::{Layout, Transport},
     wire::IpVersion,
 };
@@ -45,6 +46,17 @@ pub(super) struct Whole {
     pub ip: Option<(usize, usize)>,
     /// L4 checksum to insert.
     pub l4: L4Checksum,
+    /// IPsec that is to be applied.
+    pub ipsec: Option<IpSecAt>,
+}
+
+/// IPsec of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct IpSecAt {
+    /// First byte of the IP header.
+    pub ip_start: usize,
+    /// What is to be done.
+    pub security: Security,
 }
 
 /// Who provides the FCS of a frame.
@@ -103,6 +115,8 @@ pub(super) struct Cut {
     pub ip_checksum: Insert,
     /// Whether the L4 checksum is inserted (TXSM).
     pub l4_checksum: Insert,
+    /// IPsec that is to be applied to each segment.
+    pub ipsec: Option<IpSecAt>,
 }
 
 /// Whether a checksum is inserted.
@@ -184,7 +198,7 @@ impl Whole {
         insertion: VlanInsertion,
     ) -> Result<Self, Fault> {
         let wants_tag = control.vle() && insertion == VlanInsertion::AsAsked;
-        let wants_context = wants_tag || control.ixsm() || control.txsm();
+        let wants_context = wants_tag || control.ixsm() || control.txsm() || control.ipsec();
         let Some(context) = context else {
             let whole = Self::plain(insertion.tag(None), control.ifcs(), len)?;
             return if wants_context {
@@ -195,10 +209,19 @@ impl Whole {
         };
         let tag = insertion.tag(control.vle().then(|| context.low.vlan()));
         let mut whole = Self::plain(tag, control.ifcs(), len)?;
-        let end = len + tag_len(tag);
+        let mut end = len + tag_len(tag);
         let ip_start = usize::from(context.low.maclen()) + tag_len(tag);
         let ip_len = usize::from(context.low.iplen());
         let l4_start = ip_start + ip_len;
+        if control.ipsec() {
+            let security = Security::of(&context);
+            // The MAC's FCS comes after the check value, so the driver's cannot be right.
+            if !control.ifcs() || security.trailer_len > end {
+                return Err(Fault::Offload);
+            }
+            end -= security.trailer_len;
+            whole.ipsec = Some(IpSecAt { ip_start, security });
+        }
         if control.ixsm() {
             if !context.high.ipv4() || ip_len < 20 || l4_start > end {
                 return Err(Fault::Offload);
@@ -248,6 +271,7 @@ impl Whole {
                 fcs,
                 ip: None,
                 l4: L4Checksum::None,
+                ipsec: None,
             })
         } else {
             Err(Fault::Descriptor)
@@ -285,7 +309,12 @@ impl Cut {
         let header_len = mac_len + ip_len + usize::from(context.high.l4len());
         let payload_len = usize::try_from(control.paylen()).unwrap_or(usize::MAX);
         let mss = context.high.mss();
-        let longest = header_len + usize::from(mss).min(payload_len);
+        let trailer = if control.ipsec() {
+            Protection::LONGEST_TRAILER
+        } else {
+            0
+        };
+        let longest = header_len + usize::from(mss).min(payload_len) + trailer;
         // Segmentation itself checks the lengths of the IP and L4 headers.
         if mac_len < MIN_FRAME
             || mss == 0
@@ -315,6 +344,10 @@ impl Cut {
             mss,
             ip_checksum: insert(control.ixsm()),
             l4_checksum: insert(control.txsm()),
+            ipsec: control.ipsec().then(|| IpSecAt {
+                ip_start,
+                security: Security::of(&context),
+            }),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod fc;
 mod hostile;
+mod ipsec;
 mod long_headers;
 mod offloads;
 mod pools;

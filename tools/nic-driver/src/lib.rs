@@ -25,4 +25,4 @@ pub use driver::{Config, Driver, Rss};
 pub use error::DriverError;
 pub use rx::{Received, RxRing};
 pub use statistics::Statistics;
-pub use tx::{L4, Packet, TxRing};
+pub use tx::{IpSec, L4, Packet, TxRing};

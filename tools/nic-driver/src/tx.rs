@@ -39,6 +39,21 @@ pub struct Packet<'a> {
     pub l4_len: u8,
     /// Take the time stamp of the packet (MAC.1588).
     pub timestamp: bool,
+    /// Protect the packet, which has its IPsec headers and room for its check value.
+    pub ipsec: Option<IpSec>,
+}
+
+/// IPsec that the card is to apply (7.12.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpSec {
+    /// Entry of the SA table.
+    pub sa: u16,
+    /// The packet has ESP, otherwise AH.
+    pub esp: bool,
+    /// Encrypt the payload of ESP.
+    pub encrypt: bool,
+    /// Bytes of the ESP trailer, from the padding to the check value; nothing with TSO.
+    pub trailer_len: u16,
 }
 
 impl<'a> Packet<'a> {
@@ -52,20 +67,29 @@ impl<'a> Packet<'a> {
     }
 
     fn needs_context(&self) -> bool {
-        self.vlan.is_some() || self.ip_checksum || self.l4.is_some() || self.mss.is_some()
+        self.vlan.is_some()
+            || self.ip_checksum
+            || self.l4.is_some()
+            || self.mss.is_some()
+            || self.ipsec.is_some()
     }
 
     fn context(&self) -> Context {
+        let ipsec = self.ipsec;
         Context {
             low: ContextLow::new()
                 .with_iplen(self.ip_len)
                 .with_maclen(self.mac_len)
-                .with_vlan(self.vlan.unwrap_or(0)),
+                .with_vlan(self.vlan.unwrap_or(0))
+                .with_ipsec_sa_index(ipsec.map_or(0, |ipsec| ipsec.sa)),
             high: ContextHigh::new()
                 .with_ipv4(self.ipv4)
                 .with_l4t(self.l4.unwrap_or_default())
                 .with_l4len(self.l4_len)
-                .with_mss(self.mss.unwrap_or(0)),
+                .with_mss(self.mss.unwrap_or(0))
+                .with_ipsec_esp(ipsec.is_some_and(|ipsec| ipsec.esp))
+                .with_ipsec_encrypt(ipsec.is_some_and(|ipsec| ipsec.encrypt))
+                .with_ipsec_esp_len(ipsec.map_or(0, |ipsec| ipsec.trailer_len)),
         }
     }
 
@@ -85,6 +109,7 @@ impl<'a> Packet<'a> {
             .with_cc(self.needs_context())
             .with_ixsm(self.ip_checksum)
             .with_txsm(self.l4.is_some())
+            .with_ipsec(self.ipsec.is_some())
             .with_paylen(paylen.min((1 << 18) - 1))
     }
 }

@@ -222,6 +222,12 @@ bitflags! {
         const FDIR_COLLISION = 1 << 22;
         /// The headers do not fit into the header buffer.
         const HBO = 1 << 23;
+        /// SECERR: the SA is of the other `IPsec` protocol.
+        const SECERR_PROTOCOL = 1 << 27;
+        /// SECERR: the packet is too short for its `IPsec` headers, or cut short.
+        const SECERR_LENGTH = 2 << 27;
+        /// SECERR, both bits: authentication failed.
+        const SECERR_AUTHENTICATION = 3 << 27;
         /// MAC error: FCS, length or symbol error (with FCTRL.SBP only).
         const RXE = 1 << 29;
         /// L4 checksum wrong.

@@ -3,12 +3,14 @@
 mod dcb;
 mod fcoe;
 mod receive;
+mod security;
 mod timesync;
 mod virtualisation;
 
 pub use dcb::*;
 pub use fcoe::*;
 pub use receive::*;
+pub use security::*;
 pub use timesync::*;
 pub use virtualisation::*;
 

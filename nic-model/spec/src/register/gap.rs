@@ -76,6 +76,9 @@ impl Reg {
                 Enough("the predecessor's; this card counts in QPRDC, PXONRXCNT to LXOFFRXCNT")
             }
             Self::DTXMXSZRQ => Enough("it bounds requests on PCIe, of which there are none"),
+            Self::SECTXBUFFAF | Self::SECTXMINIFG => {
+                Enough("it paces a buffer that a frame passes in no time here")
+            }
             Self::TXLLQ => Enough("every queue is served with the least latency"),
             Self::GCR | Self::GCR_EXT => Enough(
                 "PCIe time-outs and VFs; Linux and DPDK set them, and nothing here times out",
@@ -235,9 +238,7 @@ impl Reg {
                     Enough("windows into the card's own memories, which drivers only dump")
                 }
                 Chapter::Fcoe => Enough("of a successor, which compares more in its DDP contexts"),
-                Chapter::Security => {
-                    Enough("SECTXSTAT and SECRXSTAT say that LinkSec and IPsec are fused off")
-                }
+                Chapter::Security => Enough("no driver in a kernel uses LinkSec on this card"),
                 Chapter::Pcie => {
                     Enough("tuning and diagnosis of the PCIe link, which is a socket here")
                 }

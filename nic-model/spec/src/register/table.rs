@@ -651,38 +651,38 @@ registers! {
     DCA_CTRL Dca ReadWrite Stored at [0x11074] reset 0x0000_0001;
 
     // Security (8.2.3.12, 8.2.3.13).
-    /// Security Tx Control.
-    SECTXCTRL Security ReadWrite Stored at [0x08800] reset 0x0000_0001;
+    /// Security Tx Control: block off (0), stop (1), store and forward (2).
+    SECTXCTRL Security ReadWrite Works at [0x08800] reset 0x0000_0001;
     /// Security Tx Status: ready (0), offload not available (1).
-    SECTXSTAT Security ReadOnly Works at [0x08804] reset 0x0000_0003;
+    SECTXSTAT Security ReadOnly Works at [0x08804] reset 0x0000_0001;
     /// Security Tx Buffer Almost Full.
     SECTXBUFFAF Security ReadWrite Stored at [0x08808] reset 0x0000_0250;
     /// Security Tx Buffer Minimum IFG.
     SECTXMINIFG Security ReadWrite Stored at [0x08810] reset 0x0000_1001;
-    /// Security Rx Control: receive disable (1).
+    /// Security Rx Control: block off (0), stop (1).
     SECRXCTRL Security ReadWrite Works at [0x08D00] reset 0x0000_0001;
     /// Security Rx Status: ready (0), offload not available (1).
-    SECRXSTAT Security ReadOnly Works at [0x08D04] reset 0x0000_0003;
-    /// IPsec Tx Index.
-    IPSTXIDX Security ReadWrite Stored at [0x08900];
+    SECRXSTAT Security ReadOnly Works at [0x08D04] reset 0x0000_0001;
+    /// IPsec Tx Index: enable (0), entry (12:3), read (30), write (31); the last two clear themselves.
+    IPSTXIDX Security ReadWrite Works at [0x08900];
     /// IPsec Tx Salt.
-    IPSTXSALT Security ReadWrite Stored at [0x08904];
-    /// IPsec Tx Key.
-    IPSTXKEY Security ReadWrite Stored at [0x08908 + 4 * 4];
-    /// IPsec Rx Index.
-    IPSRXIDX Security ReadWrite Stored at [0x08E00];
-    /// IPsec Rx IP Address.
-    IPSRXIPADDR Security ReadWrite Stored at [0x08E04 + 4 * 4];
-    /// IPsec Rx SPI.
-    IPSRXSPI Security ReadWrite Stored at [0x08E14];
-    /// IPsec Rx IP Index.
-    IPSRXIPIDX Security ReadWrite Stored at [0x08E18];
-    /// IPsec Rx Key.
-    IPSRXKEY Security ReadWrite Stored at [0x08E1C + 4 * 4];
+    IPSTXSALT Security ReadWrite Works at [0x08904];
+    /// IPsec Tx Key: its last four bytes in the first register.
+    IPSTXKEY Security ReadWrite Works at [0x08908 + 4 * 4];
+    /// IPsec Rx Index: enable (0), table (2:1), entry (12:3), read (30), write (31); the last two clear themselves.
+    IPSRXIDX Security ReadWrite Works at [0x08E00];
+    /// IPsec Rx IP Address, in the order of the wire; of IPv4, in the last register.
+    IPSRXIPADDR Security ReadWrite Works at [0x08E04 + 4 * 4];
+    /// IPsec Rx SPI, in the order of the wire.
+    IPSRXSPI Security ReadWrite Works at [0x08E14];
+    /// IPsec Rx IP Index: entry of the IP table (6:0).
+    IPSRXIPIDX Security ReadWrite Works at [0x08E18];
+    /// IPsec Rx Key: its last four bytes in the first register.
+    IPSRXKEY Security ReadWrite Works at [0x08E1C + 4 * 4];
     /// IPsec Rx Salt.
-    IPSRXSALT Security ReadWrite Stored at [0x08E2C];
-    /// IPsec Rx Mode.
-    IPSRXMOD Security ReadWrite Stored at [0x08E30];
+    IPSRXSALT Security ReadWrite Works at [0x08E2C];
+    /// IPsec Rx Mode: valid (0), ESP (2), decrypt (3), IPv6 (4).
+    IPSRXMOD Security ReadWrite Works at [0x08E30];
     /// LinkSec Tx: capabilities, control, SCI, SA, packet numbers, keys.
     LSECTX Security ReadWrite Stored at [0x08A00 + 4 * 15];
     /// LinkSec Tx counters: untagged, encrypted, protected packets; encrypted, protected octets.

@@ -280,7 +280,7 @@ proptest! {
                 }
             }
         }
-        for (reg, value) in [(Reg::MREVID, 1), (Reg::SECTXSTAT, 3), (Reg::SECRXSTAT, 3), (Reg::FWSM, 0x8000)] {
+        for (reg, value) in [(Reg::MREVID, 1), (Reg::SECTXSTAT, 1), (Reg::SECRXSTAT, 1), (Reg::FWSM, 0x8000)] {
             prop_assert_eq!(world.port.register(reg, 0), value);
         }
         prop_assert_eq!(world.config_read32(0), 0x10FB_8086);

@@ -267,6 +267,7 @@ fn a_frame_of_another_pool_says_so_and_none_of_its_upper_headers_is_looked_at() 
         irq: &mut bench.irq,
         faults: &mut bench.faults,
         timesync: &bench.timesync,
+        ipsec: &bench.ipsec,
     };
     bench
         .rx

@@ -15,6 +15,7 @@ use crate::{
     faults::GuestFaults,
     hw::Hw,
     interrupt::Interrupts,
+    ipsec::IpSec,
     regs::RegisterFile,
     testing::TestBus,
     timesync::TimeSync,
@@ -74,6 +75,7 @@ pub struct World {
     pub regs: RegisterFile,
     pub irq: Interrupts,
     pub faults: GuestFaults,
+    pub ipsec: IpSec,
     pub tx: Transmit,
     pub wire: TestWire,
     free: u64,
@@ -92,6 +94,7 @@ impl World {
             regs: RegisterFile::default(),
             irq: Interrupts::default(),
             faults: GuestFaults::default(),
+            ipsec: IpSec::default(),
             tx: Transmit::default(),
             wire: TestWire::default(),
             free: BUFFERS,
@@ -116,6 +119,7 @@ impl World {
             regs,
             irq,
             faults,
+            ipsec,
             tx,
             ..
         } = self;
@@ -125,6 +129,7 @@ impl World {
             regs,
             irq,
             timesync: &TimeSync::default(),
+            ipsec,
             faults,
         };
         tx.written(reg, index, old, new, &mut hw);
@@ -146,6 +151,7 @@ impl World {
             regs,
             irq,
             faults,
+            ipsec,
             tx,
             wire,
             ..
@@ -156,6 +162,7 @@ impl World {
             regs,
             irq,
             timesync: &TimeSync::default(),
+            ipsec,
             faults,
         };
         tx.step(budget, &mut hw, wire)
