@@ -20,6 +20,7 @@ mod linux {
     pub mod nvm;
     pub mod pci;
     pub mod receiving;
+    pub mod sending;
     pub mod settings;
     pub mod suspend;
     pub mod tap;
@@ -36,7 +37,7 @@ use libtest_mimic::{Arguments, Trial};
 use linux::{
     addresses, classification, dcb, endurance, life, link,
     machine::{self, Machine},
-    macvlan, module, nvm, pci, receiving, settings, suspend, tap, time, xdp,
+    macvlan, module, nvm, pci, receiving, sending, settings, suspend, tap, time, xdp,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -95,6 +96,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("settings", settings::TESTS),
         ("xdp", xdp::TESTS),
         ("receiving", receiving::TESTS),
+        ("sending", sending::TESTS),
         ("endurance", endurance::TESTS),
         ("endurance", endurance_too),
         ("link", link::TESTS),

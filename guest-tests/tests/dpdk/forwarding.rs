@@ -25,6 +25,7 @@ pub const TESTS: &[Test] = tests![
     io_gives_every_frame_back_as_it_was_without_vector_instructions,
     io_gives_every_frame_back_as_it_was_one_buffer_at_a_time,
     io_gives_every_frame_back_as_it_was_over_vfio_and_an_iommu,
+    io_gives_every_frame_back_as_it_was_and_keeps_its_fcs_to_itself,
     scatter_takes_jumbo_frames_in_several_buffers_by_vector_instructions,
     scatter_takes_jumbo_frames_in_several_buffers_without_vector_instructions,
     a_jumbo_frame_fits_into_one_large_buffer,
@@ -145,6 +146,41 @@ fn io_gives_every_frame_back_as_it_was_over_vfio_and_an_iommu(machine: &mut Mach
         testpmd.start_log()
     );
     io(testpmd, cable, ["Vector rx enabled", "Vector tx enabled"])
+}
+
+/// The card writes the FCS to memory and counts it with the queue's bytes; the PMD takes it off both.
+fn io_gives_every_frame_back_as_it_was_and_keeps_its_fcs_to_itself(
+    machine: &mut Machine,
+) -> Result<()> {
+    let (mut testpmd, mut cable) =
+        machine.testpmd(KernelDriver::UioPciGeneric, "", "--disable-crc-strip")?;
+    let offloads = testpmd.command("show port 0 rx_offload configuration")?;
+    ensure!(offloads.contains("KEEP_CRC"), "{offloads}");
+    testpmd.commands(["set fwd io", "start"])?;
+    let before = bytes_of_queue_0(&mut cable)?;
+    let frames: Vec<Vec<u8>> = (60..=1514)
+        .step_by(7)
+        .map(|length| numbered(MAC, length, length))
+        .collect();
+    there_and_back(&mut cable, &frames)?;
+    all_counted(&testpmd.stats()?, &frames)?;
+    let bytes: usize = frames.iter().map(|frame| frame.len() + FCS).sum();
+    let counted = bytes_of_queue_0(&mut cable)? - before;
+    ensure!(
+        counted == u64::try_from(bytes)?,
+        "{counted} bytes of queue 0 instead of {bytes}"
+    );
+    Ok(())
+}
+
+/// Since the server started.
+fn bytes_of_queue_0(cable: &mut ControlCable) -> Result<u64> {
+    let counters = cable.control().stats()?.counters;
+    let mut hardware = counters
+        .iter()
+        .filter(|counter| counter.group == Group::Hardware);
+    let counter = hardware.find(|counter| counter.name == "QBRC[0]");
+    Ok(counter.context("no QBRC[0]")?.value)
 }
 
 /// Frames of every length go around, several times the length of the rings.
