@@ -83,6 +83,11 @@ impl<'a> Testpmd<'a> {
         &self.start
     }
 
+    /// Runs a shell command beside it that has to end with status 0.
+    pub fn sh(&mut self, command: &str) -> Result<String> {
+        Ok(self.guest.sh(command)?)
+    }
+
     /// Gives a command and returns what testpmd says to it.
     pub fn command(&mut self, command: &str) -> Result<String> {
         let output = self
