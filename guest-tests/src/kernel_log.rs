@@ -50,9 +50,14 @@ fn is_warning(line: &str) -> bool {
     ]
     .iter()
     .any(|text| line.contains(text));
+    // The rest of "Restarting tasks ... done.", which another line has come between.
+    let of_a_line = line.ends_with("] done.");
     // What the driver says whenever it is asked for that.
     let of_the_wish = line.contains("enabling UDP RSS");
-    (level.is_some_and(|priority| priority & 7 <= WARNING) && !of_the_host && !of_the_wish)
+    (level.is_some_and(|priority| priority & 7 <= WARNING)
+        && !of_the_host
+        && !of_a_line
+        && !of_the_wish)
         || GRAVE.iter().any(|text| line.contains(text))
 }
 

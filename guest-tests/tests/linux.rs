@@ -11,6 +11,7 @@ mod linux {
     pub mod addresses;
     pub mod classification;
     pub mod dcb;
+    pub mod diagnosis;
     pub mod endurance;
     pub mod life;
     pub mod link;
@@ -19,6 +20,7 @@ mod linux {
     pub mod module;
     pub mod nvm;
     pub mod pci;
+    pub mod pktgen;
     pub mod receiving;
     pub mod sending;
     pub mod settings;
@@ -35,9 +37,9 @@ use guest_tests::{Run, runner, scenarios};
 use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
-    addresses, classification, dcb, endurance, life, link,
+    addresses, classification, dcb, diagnosis, endurance, life, link,
     machine::{self, Machine},
-    macvlan, module, nvm, pci, receiving, sending, settings, suspend, tap, time, xdp,
+    macvlan, module, nvm, pci, pktgen, receiving, sending, settings, suspend, tap, time, xdp,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -85,9 +87,9 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
             }));
         }
     }
-    let (classification_too, endurance_too) = match kernel {
-        Kernel::Debian12 => (&[][..], &[][..]),
-        Kernel::Debian13 | Kernel::Backports => (classification::SINCE_6_12, endurance::LONG),
+    let classification_too = match kernel {
+        Kernel::Debian12 => &[][..],
+        Kernel::Debian13 | Kernel::Backports => classification::SINCE_6_12,
     };
     let after = [
         ("classification", classification::TESTS),
@@ -97,8 +99,9 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("xdp", xdp::TESTS),
         ("receiving", receiving::TESTS),
         ("sending", sending::TESTS),
+        ("pktgen", pktgen::TESTS),
+        ("diagnosis", diagnosis::TESTS),
         ("endurance", endurance::TESTS),
-        ("endurance", endurance_too),
         ("link", link::TESTS),
         ("module", module::TESTS),
         ("nvm", nvm::TESTS),

@@ -24,6 +24,9 @@ use crate::process::{Process, death_bound, describe};
 use crate::qemu::machine_arguments;
 use crate::qmp::Qmp;
 
+/// The command that ends when the guest has slept and is awake again.
+const SUSPEND: &str = "echo deep >/sys/power/mem_sleep && echo mem >/sys/power/state";
+
 /// How a guest failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GuestError {
@@ -281,35 +284,41 @@ impl Guest {
         self.wait_ready(limit)
     }
 
-    /// Suspends the guest to RAM, wakes it up when it sleeps, and waits until it is awake. Its kernel has to be one
-    /// that was booted by the firmware: see [`KernelBoot`].
+    /// Suspends the guest to RAM. Its kernel has to be one that was booted by the firmware: see [`KernelBoot`]. Until
+    /// [`Guest::wake_up`] it runs no commands.
     ///
     /// # Errors
-    /// It does not go to sleep or does not wake up within the limit, or refuses.
-    pub fn suspend_and_wake(&mut self, limit: Duration) -> Result<()> {
-        const COMMAND: &str = "echo deep >/sys/power/mem_sleep && echo mem >/sys/power/state";
+    /// It refuses, or does not sleep within the limit.
+    pub fn suspend(&mut self, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
-        self.agent.begin(COMMAND, limit)?;
-        let mut answer = None;
-        while answer.is_none() {
-            let status = self.qmp.execute("query-status", &json!({}))?;
-            if status["status"] == "suspended" {
-                self.qmp.execute("system_wakeup", &json!({}))?;
-                answer = Some(self.answer(COMMAND, limit)?);
-            } else {
-                self.check("suspending the guest", limit, deadline)?;
-                // A kernel that refuses to sleep says so.
-                answer = self.agent.answer()?;
+        self.agent.begin(SUSPEND, limit)?;
+        while self.qmp.execute("query-status", &json!({}))?["status"] != "suspended" {
+            self.check("suspending the guest", limit, deadline)?;
+            // A kernel that refuses says so at once.
+            if let Some(output) = self.agent.answer()? {
+                return Err(Self::not_suspended(output).into());
             }
         }
-        match answer {
-            Some(output) if output.status != 0 => Err(GuestError::Status {
-                command: COMMAND.to_owned(),
-                status: output.status,
-                text: output.stderr,
-            }
-            .into()),
+        Ok(())
+    }
+
+    /// Wakes up a guest that [`Guest::suspend`] has put to sleep.
+    ///
+    /// # Errors
+    /// It is not awake within the limit.
+    pub fn wake_up(&mut self, limit: Duration) -> Result<()> {
+        self.qmp.execute("system_wakeup", &json!({}))?;
+        match self.answer(SUSPEND, limit)? {
+            output if output.status != 0 => Err(Self::not_suspended(output).into()),
             _ => Ok(()),
+        }
+    }
+
+    fn not_suspended(output: Output) -> GuestError {
+        GuestError::Status {
+            command: SUSPEND.to_owned(),
+            status: output.status,
+            text: output.stderr,
         }
     }
 
