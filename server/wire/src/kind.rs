@@ -1,18 +1,20 @@
 //! Which wire: the argument of `--wire`.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, io, str::FromStr};
 
 use guest_memory::tap::TapError;
 
-use crate::{Backend, Host, HostConfig, Loopback, Null, Tap};
+use crate::{Backend, Cables, Host, HostConfig, Loopback, Null, Tap};
 
-/// A wire by name, as a person writes it: `host`, `tap:NAME`, `null` or `loopback`.
+/// A wire by name, as a person writes it: `host`, `tap:NAME`, `pair:NAME`, `null` or `loopback`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// [`Host`].
     Host,
     /// [`Tap`] of this name.
     Tap(String),
+    /// An end of the cable of this name between two ports: [`Pair`](crate::Pair).
+    Pair(String),
     /// [`Null`].
     Null,
     /// [`Loopback`].
@@ -20,14 +22,15 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Opens the wire.
+    /// Opens the wire; `cables` are those between the ports of this process.
     ///
     /// # Errors
     /// [`OpenError`], which names the cause and the next step.
-    pub fn open(&self) -> Result<Box<dyn Backend>, OpenError> {
+    pub fn open(&self, cables: &mut Cables) -> Result<Box<dyn Backend>, OpenError> {
         Ok(match self {
             Self::Host => Box::new(Host::new(HostConfig::default())),
             Self::Tap(name) => Box::new(Tap::open(name)?),
+            Self::Pair(name) => Box::new(cables.end(name)?),
             Self::Null => Box::new(Null::new()),
             Self::Loopback => Box::new(Loopback::new()),
         })
@@ -39,6 +42,7 @@ impl fmt::Display for Kind {
         match self {
             Self::Host => f.write_str("host"),
             Self::Tap(name) => write!(f, "tap:{name}"),
+            Self::Pair(name) => write!(f, "pair:{name}"),
             Self::Null => f.write_str("null"),
             Self::Loopback => f.write_str("loopback"),
         }
@@ -49,11 +53,14 @@ impl fmt::Display for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// No such wire.
-    #[error("unknown wire {0:?}: use host, tap:NAME, null or loopback")]
+    #[error("unknown wire {0:?}: use host, tap:NAME, pair:NAME, null or loopback")]
     Unknown(String),
     /// A tap without a name.
     #[error("the tap has no name: write tap:NAME, for example tap:tap0")]
     NoTapName,
+    /// A cable without a name.
+    #[error("the cable has no name: write pair:NAME, the same for the two ports that it joins")]
+    NoCableName,
 }
 
 /// Why a wire could not be opened.
@@ -63,6 +70,12 @@ pub enum OpenError {
     /// A tap device.
     #[error(transparent)]
     Tap(#[from] TapError),
+    /// A third port on a cable.
+    #[error("the cable pair:{0} has two ends, and both are taken; choose another name")]
+    CableInUse(String),
+    /// No descriptors for a cable.
+    #[error("cannot make a cable")]
+    Cable(#[source] io::Error),
 }
 
 impl FromStr for Kind {
@@ -74,9 +87,11 @@ impl FromStr for Kind {
             "tap" | "tap:" => Err(ParseError::NoTapName),
             "null" => Ok(Self::Null),
             "loopback" => Ok(Self::Loopback),
-            other => match other.strip_prefix("tap:") {
-                Some(name) => Ok(Self::Tap(name.to_owned())),
-                None => Err(ParseError::Unknown(other.to_owned())),
+            "pair" | "pair:" => Err(ParseError::NoCableName),
+            other => match other.split_once(':') {
+                Some(("tap", name)) => Ok(Self::Tap(name.to_owned())),
+                Some(("pair", name)) => Ok(Self::Pair(name.to_owned())),
+                _ => Err(ParseError::Unknown(other.to_owned())),
             },
         }
     }
@@ -92,7 +107,7 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "unknown wire \"hots\": use host, tap:NAME, null or loopback"
+            "unknown wire \"hots\": use host, tap:NAME, pair:NAME, null or loopback"
         );
     }
 
@@ -106,7 +121,9 @@ mod tests {
 
     #[test]
     fn a_missing_tap_is_told_with_the_next_step() {
-        let error = Kind::Tap("no-such-tap".to_owned()).open().unwrap_err();
+        let error = Kind::Tap("no-such-tap".to_owned())
+            .open(&mut Cables::new())
+            .unwrap_err();
 
         assert_eq!(
             error.to_string(),

@@ -4,6 +4,7 @@
 //!
 //! - [`Host`]: a small host with DHCP, ping, echo, discard and chargen, inside this process;
 //! - [`Tap`]: a Linux tap device;
+//! - [`Pair`]: a cable to another port of this process;
 //! - [`Loopback`]: what is sent comes back;
 //! - [`Null`]: what is sent is gone.
 //!
@@ -13,7 +14,7 @@
 //! Every wire hands out frames of at least 60 bytes, as a cable does; a frame that its origin left shorter is padded
 //! with zeros.
 //!
-//! Not there yet: AF_PACKET, AF_XDP, stream sockets, a cable between two ports, replay of a capture at its own pace,
+//! Not there yet: AF_PACKET, AF_XDP, stream sockets, a cable between ports of two processes, replay of a capture at its own pace,
 //! faults (loss, delay, FCS errors).
 #![forbid(unsafe_code)]
 
@@ -23,6 +24,7 @@ mod host;
 mod kind;
 mod loopback;
 mod null;
+mod pair;
 mod queue;
 mod segment;
 mod tap;
@@ -34,6 +36,7 @@ pub use kind::{Kind, OpenError, ParseError};
 pub use loopback::Loopback;
 pub use nic_model::wire::Fcs;
 pub use null::Null;
+pub use pair::{Cables, Pair};
 pub use tap::Tap;
 pub use tapped::{
     Capture, CaptureSink, Damage, Direction, INJECTED_LEN, InjectError, Passing, Plug, Short,

@@ -29,7 +29,7 @@ use nic_model::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use stack::Stack;
 use vm_memory::VolatileSlice;
-use wire::{Backend, Host, HostConfig, Kind, Plug, Tap, Tapped};
+use wire::{Backend, Cables, Host, HostConfig, Kind, Plug, Tap, Tapped};
 
 /// tap0 with 10.9.8.1/24, up.
 const ONE_TAP: &str = "ip tuntap add dev tap0 mode tap && ip link set tap0 addrgenmode none \
@@ -516,8 +516,14 @@ fn a_tap_in_use_and_an_interface_of_another_kind_are_told() {
         || {
             let _tap = Tap::open("tap0").unwrap();
 
-            let busy = Kind::Tap("tap0".to_owned()).open().unwrap_err().to_string();
-            let other = Kind::Tap("lo".to_owned()).open().unwrap_err().to_string();
+            let busy = Kind::Tap("tap0".to_owned())
+                .open(&mut Cables::new())
+                .unwrap_err()
+                .to_string();
+            let other = Kind::Tap("lo".to_owned())
+                .open(&mut Cables::new())
+                .unwrap_err()
+                .to_string();
 
             assert!(busy.contains("tap0 is in use by another program"), "{busy}");
             assert!(other.contains("lo is not a tap device"), "{other}");
