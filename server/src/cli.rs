@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use nic_model::Module;
 
-use crate::config::MacAddress;
+use crate::{mac_address::MacAddress, port_arguments::PortArguments};
 
 const AFTER_HELP: &str = "\
 EXAMPLE
@@ -30,8 +30,19 @@ WIRES
             discard and chargen. Needs no privilege.
   tap:NAME  The Linux tap device NAME, which exists and belongs to this user:
             ip tuntap add NAME mode tap user $USER vnet_hdr; ip link set NAME up
+  pair:NAME A cable to another port of this server, which has the same wire.
   null      A far end that takes every frame and sends none.
   loopback  A plug that sends every frame back.
+
+SEVERAL PORTS
+  The flags above describe port 0; each --port adds one, with a socket, a client and a thread of its own. Ports 0 and 1
+  are LAN 0 and LAN 1 of one card, ports 2 and 3 of the next. A guest sees a card as it is on one device:
+
+    vfio-user-ixgbe --socket /tmp/nic0 --wire pair:a --port socket=/tmp/nic1,wire=pair:a
+    -device '{\"driver\":\"vfio-user-pci\",\"addr\":\"5.0\",\"multifunction\":true,\"socket\":{...\"/tmp/nic0\"}}'
+    -device '{\"driver\":\"vfio-user-pci\",\"addr\":\"5.1\",\"socket\":{...\"/tmp/nic1\"}}'
+
+  One control socket serves all of them: ixgbectl --port 1 link down.
 
 CONFIGURATION FILE
   TOML. The keys are the names of the flags; a flag on the command line wins.
@@ -44,13 +55,17 @@ CONFIGURATION FILE
     control = \"/run/nic/nic.sock.control\"
     busy-poll = 200
 
+    [[port]]
+    socket = \"/run/nic/nic1.sock\"
+    wire = \"null\"
+
 SIGNALS
   SIGTERM and SIGINT end the server and remove its sockets.";
 
 /// An Intel 82599 10 GbE NIC in software, served to QEMU or a user-space driver over vfio-user.
 ///
-/// The server listens on a UNIX socket and serves one client at a time. When the client goes, the NIC is reset and
-/// the next client may come; the cable stays as it is.
+/// The server listens on a UNIX socket for each port and serves one client of it at a time. When the client goes, the
+/// port is reset and the next client may come; the cable stays as it is.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "vfio-user-ixgbe", version, after_long_help = AFTER_HELP, after_help = "--help tells more.")]
 pub struct Arguments {
@@ -63,7 +78,8 @@ pub struct Arguments {
     #[arg(long, value_name = "MAC")]
     pub mac: Option<MacAddress>,
 
-    /// What is at the other end of the cable: host, tap:NAME, null or loopback. Default: host.
+    /// What is at the other end of the cable: host, tap:NAME, pair:NAME, null or loopback. Default:
+    /// host.
     #[arg(long, value_name = "WIRE")]
     pub wire: Option<wire::Kind>,
 
@@ -72,6 +88,11 @@ pub struct Arguments {
     /// Default: sr.
     #[arg(long, value_name = "KIND")]
     pub module: Option<Module>,
+
+    /// A further port: socket=PATH, and as needed wire=WIRE, mac=MAC, module=KIND, with commas between them and
+    /// meanings and defaults as above. May be repeated.
+    #[arg(long, value_name = "socket=PATH,...")]
+    pub port: Vec<PortArguments>,
 
     /// TOML file with the same settings; flags override it.
     #[arg(long, value_name = "FILE.toml")]
@@ -82,7 +103,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
 
-    /// UNIX socket on which ixgbectl controls the NIC. Default: the path of --socket followed by .control.
+    /// UNIX socket on which ixgbectl controls all ports. Default: the path of --socket followed by .control.
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
 

@@ -1,6 +1,7 @@
 //! What the server is to do, from the command line and the configuration file.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
@@ -11,14 +12,29 @@ use nic_model::Module;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-use crate::cli::Arguments;
+use crate::{cli::Arguments, mac_address::MacAddress, port_arguments::PortArguments};
 
 /// Longest polling time that can be asked for, in microseconds.
 const BUSY_POLL_LIMIT: u16 = 1000;
+/// Most ports of a server.
+const PORTS_LIMIT: usize = 64;
 
 /// Everything the server needs to know, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The ports, one at least. Two that follow each other, from an even place on, are one card's.
+    pub ports: Vec<PortConfig>,
+    /// Filter of the log, in the notation of `tracing`.
+    pub log: String,
+    /// Socket that `ixgbectl` connects to.
+    pub control: PathBuf,
+    /// Longest time that a worker polls before it sleeps; zero for never.
+    pub busy_poll: Duration,
+}
+
+/// What one port is to be, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortConfig {
     /// Socket that the client connects to.
     pub socket: PathBuf,
     /// Permanent MAC address.
@@ -27,12 +43,6 @@ pub struct Config {
     pub wire: wire::Kind,
     /// Module in the cage at the start.
     pub module: Module,
-    /// Filter of the log, in the notation of `tracing`.
-    pub log: String,
-    /// Socket that `ixgbectl` connects to.
-    pub control: PathBuf,
-    /// Longest time that the worker polls before it sleeps; zero for never.
-    pub busy_poll: Duration,
 }
 
 /// Why there is no [`Config`].
@@ -74,6 +84,26 @@ pub enum ConfigError {
         /// The path.
         path: PathBuf,
     },
+    /// Two ports would have the same socket.
+    #[error("two ports have the socket {}; give each port one of its own", path.display())]
+    SharedSocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// More ports than `PORTS_LIMIT`.
+    #[error("{given} ports are too many; a server has {PORTS_LIMIT} at most, so start another")]
+    TooManyPorts {
+        /// How many were asked for.
+        given: usize,
+    },
+    /// A cable that does not join two ports.
+    #[error("{ends} of this server's ports have the wire pair:{name}; give it to two ports")]
+    Cable {
+        /// Its name.
+        name: String,
+        /// Ports that have it.
+        ends: usize,
+    },
 }
 
 /// The configuration file: as the flags.
@@ -90,6 +120,8 @@ struct File {
     log: Option<String>,
     control: Option<PathBuf>,
     busy_poll: Option<u16>,
+    #[serde(default)]
+    port: Vec<PortArguments>,
 }
 
 impl Config {
@@ -102,36 +134,91 @@ impl Config {
             Some(path) => File::read(path)?,
             None => File::default(),
         };
-        let socket = arguments
-            .socket
-            .or(file.socket)
-            .ok_or(ConfigError::NoSocket)?;
+        let further = if arguments.port.is_empty() {
+            file.port
+        } else {
+            arguments.port
+        };
+        let (mac, wire, module) = (
+            arguments.mac.or(file.mac),
+            arguments.wire.or(file.wire),
+            arguments.module.or(file.module),
+        );
+        let mut given = Vec::new();
+        match arguments.socket.or(file.socket) {
+            Some(socket) => given.push(PortArguments {
+                socket,
+                mac,
+                wire,
+                module,
+            }),
+            // Every port may be described as a further one.
+            None if mac.is_none() && wire.is_none() && module.is_none() => {}
+            None => return Err(ConfigError::NoSocket),
+        }
+        given.extend(further);
+        let first = given.first().ok_or(ConfigError::NoSocket)?;
         let control = arguments
             .control
             .or(file.control)
-            .unwrap_or_else(|| control::default_path(&socket));
-        if control == socket {
-            return Err(ConfigError::SameSocket { path: socket });
-        }
+            .unwrap_or_else(|| control::default_path(&first.socket));
+        let ports = ports(given, &control)?;
         let busy_poll = arguments.busy_poll.or(file.busy_poll).unwrap_or(200);
         if busy_poll > BUSY_POLL_LIMIT {
             return Err(ConfigError::BusyPoll { given: busy_poll });
         }
         Ok(Self {
-            mac: arguments
-                .mac
-                .or(file.mac)
-                .unwrap_or_else(|| MacAddress::of_path(&socket)),
-            wire: arguments.wire.or(file.wire).unwrap_or(wire::Kind::Host),
-            module: arguments.module.or(file.module).unwrap_or_default(),
+            ports,
             log: arguments
                 .log
                 .or(file.log)
                 .unwrap_or_else(|| "info".to_owned()),
             busy_poll: Duration::from_micros(busy_poll.into()),
-            socket,
             control,
         })
+    }
+}
+
+/// Checks the ports against each other, and gives them what nobody has given them.
+fn ports(given: Vec<PortArguments>, control: &Path) -> Result<Vec<PortConfig>, ConfigError> {
+    if given.len() > PORTS_LIMIT {
+        return Err(ConfigError::TooManyPorts { given: given.len() });
+    }
+    let mut taken: Vec<MacAddress> = given.iter().filter_map(|port| port.mac).collect();
+    let mut ports: Vec<PortConfig> = Vec::new();
+    let mut cables: BTreeMap<String, usize> = BTreeMap::new();
+    for port in given {
+        let PortArguments {
+            socket,
+            mac,
+            wire,
+            module,
+        } = port;
+        if socket == control {
+            return Err(ConfigError::SameSocket { path: socket });
+        }
+        if ports.iter().any(|port| port.socket == socket) {
+            return Err(ConfigError::SharedSocket { path: socket });
+        }
+        let mac = mac.unwrap_or_else(|| {
+            let mac = MacAddress::of_path(&socket).next_free(&taken);
+            taken.push(mac);
+            mac
+        });
+        let wire = wire.unwrap_or(wire::Kind::Host);
+        if let wire::Kind::Pair(name) = &wire {
+            *cables.entry(name.clone()).or_default() += 1;
+        }
+        ports.push(PortConfig {
+            socket,
+            mac,
+            wire,
+            module: module.unwrap_or_default(),
+        });
+    }
+    match cables.into_iter().find(|(_, ends)| *ends != 2) {
+        Some((name, ends)) => Err(ConfigError::Cable { name, ends }),
+        None => Ok(ports),
     }
 }
 
@@ -154,89 +241,13 @@ impl File {
 }
 
 /// A value that is written as on the command line.
-fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(crate) fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err: fmt::Display>,
 {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(de::Error::custom)
-}
-
-/// A unicast MAC address that is not all zeros.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MacAddress([u8; 6]);
-
-/// Why a text is not the MAC address of a NIC.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MacError {
-    /// Not six pairs of hex digits.
-    #[error("not a MAC address; write six pairs of hex digits as in 02:00:00:12:34:56")]
-    Malformed,
-    /// The multicast bit is set.
-    #[error("a multicast address, which a NIC cannot have; make the first byte even")]
-    Multicast,
-    /// All zeros, which drivers take for an NVM that was never written.
-    #[error("all zeros, which drivers refuse; give another address")]
-    Zero,
-}
-
-impl MacAddress {
-    /// The bytes in the order in which they are sent.
-    #[must_use]
-    pub const fn octets(self) -> [u8; 6] {
-        self.0
-    }
-
-    /// A locally administered address that depends on the path alone, so that a guest sees the same card whenever
-    /// the server is started again, and two servers on one bridge differ.
-    fn of_path(path: &Path) -> Self {
-        const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-        const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
-        let hash = path
-            .as_os_str()
-            .as_encoded_bytes()
-            .iter()
-            .fold(FNV_OFFSET, |hash, &byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
-            });
-        let [.., c, d, e] = hash.to_be_bytes();
-        Self([0x02, 0x82, 0x59, c, d, e])
-    }
-}
-
-impl FromStr for MacAddress {
-    type Err = MacError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut parts = text.split([':', '-']);
-        let mut octets = [0; 6];
-        for octet in &mut octets {
-            let part = parts.next().ok_or(MacError::Malformed)?;
-            if part.len() != 2 || !part.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(MacError::Malformed);
-            }
-            *octet = u8::from_str_radix(part, 16).map_err(|_| MacError::Malformed)?;
-        }
-        if parts.next().is_some() {
-            return Err(MacError::Malformed);
-        }
-        if octets[0] & 1 != 0 {
-            return Err(MacError::Multicast);
-        }
-        if octets == [0; 6] {
-            return Err(MacError::Zero);
-        }
-        Ok(Self(octets))
-    }
-}
-
-impl fmt::Display for MacAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
 }
 
 #[cfg(test)]
@@ -262,9 +273,10 @@ mod tests {
         let config = Config::load(arguments(&["--socket", "/tmp/nic.sock"])).unwrap();
 
         assert_eq!(config.control, Path::new("/tmp/nic.sock.control"));
-        assert_eq!(config.wire, wire::Kind::Host);
-        assert_eq!(config.module, Module::Sr);
-        assert_eq!(config.mac.octets()[0], 0x02);
+        assert_eq!(config.ports.len(), 1);
+        assert_eq!(config.ports[0].wire, wire::Kind::Host);
+        assert_eq!(config.ports[0].module, Module::Sr);
+        assert_eq!(config.ports[0].mac.octets()[0], 0x02);
     }
 
     #[test]
@@ -284,10 +296,95 @@ mod tests {
         ]))
         .unwrap();
 
-        assert_eq!(config.wire, wire::Kind::Null);
-        assert_eq!(config.mac.to_string(), "02:00:00:00:00:ab");
+        assert_eq!(config.ports[0].wire, wire::Kind::Null);
+        assert_eq!(config.ports[0].mac.to_string(), "02:00:00:00:00:ab");
         assert_eq!(config.busy_poll, Duration::from_micros(7));
-        assert_eq!(config.module, Module::BaseT);
+        assert_eq!(config.ports[0].module, Module::BaseT);
+    }
+
+    #[test]
+    fn further_ports_come_from_flags_or_from_tables_of_the_file() {
+        let file = file(
+            "socket = \"/tmp/a\"\nwire = \"pair:x\"\n\n[[port]]\nsocket = \"/tmp/b\"\nwire = \"pair:x\"\n",
+        );
+        let path = file.path().to_str().unwrap();
+
+        let by_file = Config::load(arguments(&["--config", path])).unwrap();
+        let by_flags = Config::load(arguments(&[
+            "--socket",
+            "/tmp/a",
+            "--wire",
+            "pair:x",
+            "--port",
+            "socket=/tmp/b,wire=pair:x",
+        ]))
+        .unwrap();
+
+        assert_eq!(by_file, by_flags);
+        assert_eq!(by_file.ports.len(), 2);
+        assert_ne!(by_file.ports[0].mac, by_file.ports[1].mac);
+        assert_eq!(
+            by_file.ports[1].mac,
+            MacAddress::of_path(Path::new("/tmp/b"))
+        );
+    }
+
+    #[test]
+    fn tables_alone_describe_all_ports() {
+        let file = file("[[port]]\nsocket = \"/tmp/a\"\n[[port]]\nsocket = \"/tmp/b\"\n");
+        let path = file.path().to_str().unwrap();
+
+        let config = Config::load(arguments(&["--config", path])).unwrap();
+
+        assert_eq!(config.ports.len(), 2);
+        assert_eq!(config.control, Path::new("/tmp/a.control"));
+    }
+
+    #[test]
+    fn a_default_address_is_never_one_that_another_port_was_given() {
+        let mac = MacAddress::of_path(Path::new("/tmp/a")).to_string();
+
+        let config = Config::load(arguments(&[
+            "--socket",
+            "/tmp/a",
+            "--port",
+            &format!("socket=/tmp/b,mac={mac}"),
+        ]))
+        .unwrap();
+
+        assert_eq!(config.ports[1].mac.to_string(), mac);
+        assert_ne!(config.ports[0].mac, config.ports[1].mac);
+    }
+
+    #[test]
+    fn a_table_that_describes_no_port_is_an_error_that_names_the_line() {
+        let file = file("socket = \"/tmp/a\"\n\n[[port]]\nsocket = \"/tmp/b\"\nwire = \"wet\"\n");
+        let path = file.path().to_str().unwrap();
+
+        let line = Config::load(arguments(&["--config", path]))
+            .unwrap_err()
+            .to_string();
+
+        assert!(line.starts_with(&format!("{path}:5: ")), "{line}");
+    }
+
+    #[test]
+    fn ports_that_cannot_stand_beside_each_other_are_refused() {
+        let error = |first: &str, second: &str| {
+            let first = ["--socket", "/tmp/a", "--wire", first, "--port", second];
+            Config::load(arguments(&first)).unwrap_err().to_string()
+        };
+
+        let lonely = error("pair:x", "socket=/tmp/b");
+        let shared = error("null", "socket=/tmp/a");
+        let control = error("null", "socket=/tmp/a.control");
+
+        assert!(
+            lonely.contains("pair:x") && lonely.contains("two ports"),
+            "{lonely}"
+        );
+        assert!(shared.contains("/tmp/a"), "{shared}");
+        assert!(control.contains("--control"), "{control}");
     }
 
     #[test]
@@ -328,42 +425,5 @@ mod tests {
             Config::load(arguments(&["--socket", "/tmp/a", "--control", "/tmp/a"])).unwrap_err();
 
         assert!(matches!(error, ConfigError::SameSocket { .. }), "{error}");
-    }
-
-    #[test]
-    fn two_paths_give_two_default_addresses_and_one_path_always_the_same() {
-        let a = MacAddress::of_path(Path::new("/tmp/a"));
-        let b = MacAddress::of_path(Path::new("/tmp/b"));
-
-        assert_ne!(a, b);
-        assert_eq!(a, MacAddress::of_path(Path::new("/tmp/a")));
-    }
-
-    #[test]
-    fn addresses_that_no_nic_can_have_are_refused() {
-        assert_eq!(
-            "02:00:00:00:00".parse::<MacAddress>(),
-            Err(MacError::Malformed)
-        );
-        assert_eq!(
-            "02:00:00:00:00:0".parse::<MacAddress>(),
-            Err(MacError::Malformed)
-        );
-        assert_eq!(
-            "02:00:00:00:00:00:00".parse::<MacAddress>(),
-            Err(MacError::Malformed)
-        );
-        assert_eq!(
-            "02:00:00:00:00:+1".parse::<MacAddress>(),
-            Err(MacError::Malformed)
-        );
-        assert_eq!(
-            "03:00:00:00:00:00".parse::<MacAddress>(),
-            Err(MacError::Multicast)
-        );
-        assert_eq!(
-            "00:00:00:00:00:00".parse::<MacAddress>(),
-            Err(MacError::Zero)
-        );
     }
 }

@@ -19,8 +19,8 @@ use nix::{
 /// Who has something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// SIGTERM or SIGINT has come.
-    Signal,
+    /// The worker is to end.
+    Stop,
     /// The timer has run out.
     Timer,
     /// A client wants to connect.
@@ -36,7 +36,7 @@ pub enum Source {
 }
 
 const SOURCES: [Source; 7] = [
-    Source::Signal,
+    Source::Stop,
     Source::Timer,
     Source::Listener,
     Source::Session,

@@ -1,7 +1,7 @@
 //! The server: an 82599 of `nic-model` behind a vfio-user socket.
 //!
-//! [`Worker::run`](worker::Worker::run) is the whole of it: one thread that owns the port and waits for the client, the wire, the
-//! clock and control requests.
+//! [`ports::serve`] is the whole of it: for each port one thread, which owns the port and waits for its client, its wire,
+//! the clock and control requests ([`Worker::run`](worker::Worker::run)).
 
 pub mod bus;
 pub mod cli;
@@ -12,7 +12,10 @@ mod counters;
 pub mod device;
 pub mod events;
 pub mod irq;
+pub mod mac_address;
 pub mod message_dma;
 pub mod polling;
+pub mod port_arguments;
+pub mod ports;
 pub mod signals;
 pub mod worker;

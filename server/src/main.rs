@@ -11,8 +11,7 @@ use tracing_subscriber::EnvFilter;
 use vfio_user_ixgbe::{
     cli::{self, Arguments},
     config::Config,
-    signals,
-    worker::Worker,
+    ports, signals,
 };
 
 fn main() -> ExitCode {
@@ -50,5 +49,5 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         .with_writer(stderr)
         .init();
     let signals = signals::termination().context("cannot take over SIGTERM and SIGINT")?;
-    Worker::new(&config, signals)?.run()
+    ports::serve(&config, &signals)
 }

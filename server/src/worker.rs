@@ -7,6 +7,7 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -14,10 +15,10 @@ use std::{
 use anyhow::Context as _;
 use control::Counter;
 use nic_model::{
-    Context, ErrorMessage, HardwareError, Module, Port, PortConfig, Time, Wire,
+    Context, ErrorMessage, HardwareError, Module, Port, Time, Wire,
     wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
 };
-use nix::sys::signalfd::SignalFd;
+use nix::sys::eventfd::EventFd;
 use vfio_user::{Listener, server::SessionError};
 use wire::{Backend, Tapped};
 
@@ -25,11 +26,11 @@ use crate::{
     bus::ClientBus,
     client::Client,
     clock::Clock,
-    config::Config,
     counters,
     device::Card,
     events::{Events, Ready, Registry, Source, Watched},
     polling::PollBudget,
+    ports::Prepared,
 };
 
 /// Frames that are taken from the wire in one turn.
@@ -42,7 +43,7 @@ pub struct Worker {
     events: Events,
     registry: Registry,
     polling: PollBudget,
-    _signals: Watched<SignalFd>,
+    _stop: Watched<Arc<EventFd>>,
     listener: Watched<Listener>,
     client: Option<Client>,
     port: Port,
@@ -56,7 +57,6 @@ pub struct Worker {
     /// Whether the other end sees the port.
     lit: bool,
     inbox: Watched<ControlInbox>,
-    _control: control::Server,
     /// When to try to take a client again, after that has failed.
     accept_again: Option<Time>,
     counters: WorkerCounters,
@@ -76,18 +76,19 @@ pub struct WorkerCounters {
 }
 
 impl Worker {
-    /// Opens the wire and the sockets. `signals` ends [`Worker::run`] when it becomes readable.
+    /// A worker for the thread that calls this.
     ///
     /// # Errors
-    /// What cannot be opened, why, and what to do.
-    pub fn new(config: &Config, signals: SignalFd) -> anyhow::Result<Self> {
-        let wire = config.wire.open()?;
-        let reserved = Listener::reserve(&config.socket)?;
-        let (handle, inbox) =
-            control::channel().context("cannot make a way for control requests")?;
-        let control = control::Server::start(&config.control, handle)?;
-        // Last: whoever can connect to the vfio-user socket may count on the control socket.
-        let listener = reserved.listen()?;
+    /// The system has no descriptors left.
+    pub fn new(prepared: Prepared) -> anyhow::Result<Self> {
+        let Prepared {
+            port,
+            wire,
+            listener,
+            inbox,
+            busy_poll,
+            stop,
+        } = prepared;
         let events = Events::new().context("cannot create the epoll set or its timer")?;
         let registry = events.registry();
         let watch = "cannot add a descriptor to the epoll set";
@@ -102,21 +103,17 @@ impl Worker {
             .context(watch)?;
         Ok(Self {
             clock: Clock::start(),
-            polling: PollBudget::new(config.busy_poll),
-            _signals: registry.watch(signals, Source::Signal).context(watch)?,
+            polling: PollBudget::new(busy_poll),
+            _stop: registry.watch(stop, Source::Stop).context(watch)?,
             listener: registry.watch(listener, Source::Listener).context(watch)?,
             client: None,
-            port: Port::new(PortConfig {
-                module: config.module,
-                ..PortConfig::new(config.mac.octets())
-            }),
+            port,
             bus: ClientBus::new(registry.clone()),
             wire: Tapped::new(wire),
             wire_events,
             inbox: registry
                 .watch(ControlInbox(inbox), Source::Control)
                 .context(watch)?,
-            _control: control,
             busy: true,
             carrier: false,
             lit: true,
@@ -127,7 +124,7 @@ impl Worker {
         })
     }
 
-    /// Serves until a signal ends it.
+    /// Serves until it is told to end.
     ///
     /// # Errors
     /// If the system fails in a way that leaves nothing to wait for.
@@ -139,8 +136,7 @@ impl Worker {
         );
         loop {
             let ready = self.wait().context("cannot wait for events")?;
-            if ready.has(Source::Signal) {
-                tracing::info!("ended by a signal");
+            if ready.has(Source::Stop) {
                 return Ok(());
             }
             self.turn(ready)?;

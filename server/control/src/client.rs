@@ -21,8 +21,8 @@ use crate::{
     frame::{self, FrameError},
     protocol::{
         Call, CaptureParameters, Captured, ControlError, ErrorInjected, INTERFACE, Info,
-        InjectErrorParameters, InjectParameters, Injected, Link, ReplyMessage, SetLinkParameters,
-        SetModuleParameters, Stats,
+        InjectErrorParameters, InjectParameters, Injected, Link, PlainParameters, ReplyMessage,
+        SetLinkParameters, SetModuleParameters, Stats,
     },
 };
 
@@ -89,6 +89,7 @@ pub enum ClientError {
 pub struct Client {
     reader: BufReader<UnixStream>,
     message: Vec<u8>,
+    port: Option<u32>,
 }
 
 impl Client {
@@ -112,7 +113,13 @@ impl Client {
         Ok(Self {
             reader: BufReader::with_capacity(64 << 10, stream),
             message: Vec::new(),
+            port: None,
         })
+    }
+
+    /// From now on asks for this port of the server, counted from 0; `None` is port 0.
+    pub const fn select(&mut self, port: Option<u32>) {
+        self.port = port;
     }
 
     /// Who answers.
@@ -120,7 +127,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn info(&mut self) -> Result<Info, ClientError> {
-        self.call("Info", &serde_json::Map::new())
+        self.call("Info", &PlainParameters { port: self.port })
     }
 
     /// All counters.
@@ -128,7 +135,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn stats(&mut self) -> Result<Stats, ClientError> {
-        self.call("Stats", &serde_json::Map::new())
+        self.call("Stats", &PlainParameters { port: self.port })
     }
 
     /// Lets `frames` arrive, and returns how many of them, from the first on, found room. All of them together must
@@ -149,7 +156,7 @@ impl Client {
         frames: &[Vec<u8>],
         damage: Damage,
     ) -> Result<usize, ClientError> {
-        let parameters = InjectParameters::new(frames.to_vec(), damage);
+        let parameters = InjectParameters::new(frames.to_vec(), damage, self.port);
         let Injected { accepted } = self.call("Inject", &parameters)?;
         Ok(accepted)
     }
@@ -159,7 +166,8 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn set_link(&mut self, state: Link) -> Result<(), ClientError> {
-        let _: serde_json::Map<_, _> = self.call("SetLink", &SetLinkParameters { state })?;
+        let port = self.port;
+        let _: serde_json::Map<_, _> = self.call("SetLink", &SetLinkParameters { state, port })?;
         Ok(())
     }
 
@@ -168,8 +176,11 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn set_module(&mut self, module: Module) -> Result<(), ClientError> {
-        let module = module.name().to_owned();
-        let _: serde_json::Map<_, _> = self.call("SetModule", &SetModuleParameters { module })?;
+        let parameters = SetModuleParameters {
+            module: module.name().to_owned(),
+            port: self.port,
+        };
+        let _: serde_json::Map<_, _> = self.call("SetModule", &parameters)?;
         Ok(())
     }
 
@@ -180,8 +191,13 @@ impl Client {
     /// [`ClientError`].
     pub fn inject_error(&mut self, error: HardwareError) -> Result<Option<String>, ClientError> {
         let error = error.name().to_owned();
-        let ErrorInjected { message } =
-            self.call("InjectError", &InjectErrorParameters { error })?;
+        let ErrorInjected { message } = self.call(
+            "InjectError",
+            &InjectErrorParameters {
+                error,
+                port: self.port,
+            },
+        )?;
         Ok(message.map(Into::into))
     }
 
@@ -192,7 +208,8 @@ impl Client {
     /// [`ClientError`].
     pub fn capture(mut self, snap_length: Option<u32>) -> Result<Capturing, ClientError> {
         let method = method("Capture");
-        self.send(&method, &CaptureParameters { snap_length }, true)?;
+        let port = self.port;
+        self.send(&method, &CaptureParameters { snap_length, port }, true)?;
         let (captured, continues) = self.receive(&method)?;
         // From now on silence means that nothing passes.
         self.reader
@@ -295,6 +312,11 @@ fn failure(method: &str, error: &str, parameters: &str) -> ClientError {
         Some("FrameLength") => ControlError::FrameLength {
             index: number("index"),
             length: number("length"),
+        }
+        .into(),
+        Some("NoSuchPort") => ControlError::NoSuchPort {
+            port: number("port").try_into().unwrap_or(u32::MAX),
+            ports: number("ports").try_into().unwrap_or(u32::MAX),
         }
         .into(),
         Some("LinkDown") => ControlError::LinkDown.into(),

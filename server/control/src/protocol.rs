@@ -173,6 +173,25 @@ pub struct Info {
     /// Kind of the module in the cage.
     #[serde(with = "module")]
     pub module: Module,
+    /// Which port this is. A server that does not say so has one.
+    #[serde(default)]
+    pub port: u32,
+    /// How many ports the server has.
+    #[serde(default = "one")]
+    pub ports: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// Parameters of `Info` and `Stats`. In all parameters `port` is the port that is meant; nothing stands for port 0, and is
+/// what servers of one port understand, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlainParameters {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<u32>,
 }
 
 /// Reply of `Stats`.
@@ -192,15 +211,18 @@ pub(crate) struct InjectParameters {
     pub(crate) bad_fcs: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) runts: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<u32>,
 }
 
 impl InjectParameters {
-    /// For frames with this damage.
-    pub(crate) fn new(frames: Vec<Vec<u8>>, damage: Damage) -> Self {
+    /// For frames with this damage, to a port.
+    pub(crate) fn new(frames: Vec<Vec<u8>>, damage: Damage, port: Option<u32>) -> Self {
         Self {
             frames,
             bad_fcs: (damage.fcs == Fcs::Bad).then_some(true),
             runts: (damage.short == Short::Runt).then_some(true),
+            port,
         }
     }
 
@@ -232,6 +254,8 @@ pub struct Injected {
 pub(crate) struct CaptureParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) snap_length: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<u32>,
 }
 
 /// One of the replies of `Capture`.
@@ -248,6 +272,8 @@ pub struct Captured {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SetLinkParameters {
     pub(crate) state: Link,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<u32>,
 }
 
 /// Parameters of `SetModule`: a text, as the kinds that there are grow in number.
@@ -255,6 +281,8 @@ pub(crate) struct SetLinkParameters {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SetModuleParameters {
     pub(crate) module: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<u32>,
 }
 
 /// Parameters of `InjectError`: a text, as the kinds that there are grow in number.
@@ -262,6 +290,8 @@ pub(crate) struct SetModuleParameters {
 #[serde(deny_unknown_fields)]
 pub(crate) struct InjectErrorParameters {
     pub(crate) error: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<u32>,
 }
 
 /// Reply of `InjectError`.
@@ -296,6 +326,14 @@ pub enum ControlError {
         index: usize,
         /// Its length.
         length: usize,
+    },
+    /// There is no such port.
+    #[error("the server has no port {port}; it has {ports}, counted from 0")]
+    NoSuchPort {
+        /// What was asked for.
+        port: u32,
+        /// How many there are.
+        ports: u32,
     },
     /// The cable is pulled.
     #[error("the link is down, so nothing can arrive; `ixgbectl link up` first")]
@@ -352,7 +390,7 @@ mod tests {
             short in prop_oneof![Just(Short::Padded), Just(Short::Runt)],
         ) {
             let damage = Damage { fcs, short };
-            let parameters = InjectParameters::new(frames, damage);
+            let parameters = InjectParameters::new(frames, damage, Some(3));
 
             prop_assert_eq!(parameters.damage(), damage);
             prop_assert_eq!(round_trip(&parameters), parameters);

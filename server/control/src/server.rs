@@ -81,12 +81,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at `path`, for this user alone (mode 0600), and lets clients ask `worker`. A socket that nobody listens
+    /// Listens at `path`, for this user alone (mode 0600), and lets clients ask the workers of `ports`, in
+    /// their order. A socket that nobody listens
     /// on is replaced.
     ///
     /// # Errors
     /// [`BindError`].
-    pub fn start(path: &Path, worker: Handle) -> Result<Self, BindError> {
+    pub fn start(path: &Path, ports: impl IntoIterator<Item = Handle>) -> Result<Self, BindError> {
+        let ports: Arc<[Handle]> = ports.into_iter().collect();
         // `ixgbectl` finds the socket by the path that it is bound to.
         let path = absolute(path).unwrap_or_else(|_| path.to_owned());
         let failed = |source| BindError::Io {
@@ -100,7 +102,7 @@ impl Server {
             .name("control".to_owned())
             .spawn({
                 let (listener, clients) = (Arc::clone(&listener), clients.clone());
-                move || accept(&listener, &clients, &worker)
+                move || accept(&listener, &clients, &ports)
             })
             .map_err(failed)?;
         Ok(Self {
@@ -181,10 +183,10 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-fn accept(listener: &UnixListener, clients: &Clients, worker: &Handle) {
+fn accept(listener: &UnixListener, clients: &Clients, ports: &Arc<[Handle]>) {
     loop {
         match listener.accept() {
-            Ok((stream, _)) => clients.start(stream, worker),
+            Ok((stream, _)) => clients.start(stream, ports),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // The client went before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -234,7 +236,7 @@ impl Clients {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self, stream: UnixStream, worker: &Handle) {
+    fn start(&self, stream: UnixStream, ports: &Arc<[Handle]>) {
         let mut connections = self.lock();
         connections.threads.retain(|thread| !thread.is_finished());
         let Ok(second) = stream.try_clone() else {
@@ -248,9 +250,9 @@ impl Clients {
         connections.next += 1;
         let thread = thread::Builder::new().name("control-client".to_owned());
         let started = thread.spawn({
-            let (clients, worker) = (self.clone(), worker.clone());
+            let (clients, ports) = (self.clone(), Arc::clone(ports));
             move || {
-                if let Err(error) = session::serve(&stream, &worker) {
+                if let Err(error) = session::serve(&stream, &ports) {
                     tracing::debug!(%error, "a control client is gone");
                 }
                 clients.lock().open.remove(&number);

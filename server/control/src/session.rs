@@ -22,15 +22,15 @@ use crate::{
     frame::{self, FrameError},
     protocol::{
         Call, CaptureParameters, Captured, ControlError, DESCRIPTION, INTERFACE,
-        InjectErrorParameters, InjectParameters, ReplyMessage, SERVICE, SERVICE_DESCRIPTION,
-        SetLinkParameters, SetModuleParameters,
+        InjectErrorParameters, InjectParameters, PlainParameters, ReplyMessage, SERVICE,
+        SERVICE_DESCRIPTION, SetLinkParameters, SetModuleParameters,
     },
     worker::{Handle, Reply, Request},
 };
 
 /// Serves a client until it goes.
-pub(crate) fn serve(stream: &UnixStream, worker: &Handle) -> Result<(), FrameError> {
-    let mut session = Session { stream, worker };
+pub(crate) fn serve(stream: &UnixStream, ports: &[Handle]) -> Result<(), FrameError> {
+    let mut session = Session { stream, ports };
     let mut reader = BufReader::new(stream);
     let mut message = Vec::new();
     while frame::read(&mut reader, &mut message)? {
@@ -46,7 +46,7 @@ pub(crate) fn serve(stream: &UnixStream, worker: &Handle) -> Result<(), FrameErr
 
 struct Session<'a> {
     stream: &'a UnixStream,
-    worker: &'a Handle,
+    ports: &'a [Handle],
 }
 
 /// An error reply: its name and parameters.
@@ -76,6 +76,9 @@ impl From<ControlError> for Failure {
         let (name, parameters) = match error {
             ControlError::FrameLength { index, length } => {
                 ("FrameLength", json!({ "index": index, "length": length }))
+            }
+            ControlError::NoSuchPort { port, ports } => {
+                ("NoSuchPort", json!({ "port": port, "ports": ports }))
             }
             ControlError::LinkDown => ("LinkDown", json!({})),
             ControlError::UnknownModule { module } => {
@@ -126,39 +129,64 @@ impl Session<'_> {
         }
     }
 
+    /// How many ports there are.
+    fn count(&self) -> u32 {
+        u32::try_from(self.ports.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The worker of the port that a call names; without a name, of the first.
+    fn worker(&self, port: Option<u32>) -> Result<&Handle, ControlError> {
+        let port = port.unwrap_or(0);
+        let index = usize::try_from(port).ok();
+        let worker = index.and_then(|index| self.ports.get(index));
+        worker.ok_or_else(|| ControlError::NoSuchPort {
+            port,
+            ports: self.count(),
+        })
+    }
+
     fn dispatch(&self, call: &Call<'_>) -> Result<Outcome, Failure> {
         let (interface, method) = call.method.rsplit_once('.').unwrap_or(("", &call.method));
         let reply = match (interface, method) {
             (SERVICE, "GetInfo") => return one(&service_info()),
             (SERVICE, "GetInterfaceDescription") => return one(&interface_description(call)?),
-            (INTERFACE, "Info") => self.worker.ask(Request::Info)?,
-            (INTERFACE, "Stats") => self.worker.ask(Request::Stats)?,
+            (INTERFACE, "Info") => {
+                let PlainParameters { port } = parameters(call)?;
+                self.worker(port)?.ask(Request::Info {
+                    port: port.unwrap_or(0),
+                    ports: self.count(),
+                })?
+            }
+            (INTERFACE, "Stats") => {
+                let PlainParameters { port } = parameters(call)?;
+                self.worker(port)?.ask(Request::Stats)?
+            }
             (INTERFACE, "Inject") => {
                 let parameters: InjectParameters = parameters(call)?;
                 let damage = parameters.damage();
-                self.worker
+                self.worker(parameters.port)?
                     .ask(Request::Inject(parameters.frames, damage))?
             }
             (INTERFACE, "Capture") => return self.capture(call),
             (INTERFACE, "SetLink") => {
-                let SetLinkParameters { state } = parameters(call)?;
-                self.worker.ask(Request::SetLink(state))?
+                let SetLinkParameters { state, port } = parameters(call)?;
+                self.worker(port)?.ask(Request::SetLink(state))?
             }
             (INTERFACE, "SetModule") => {
-                let SetModuleParameters { module } = parameters(call)?;
+                let SetModuleParameters { module, port } = parameters(call)?;
                 let unknown = |_| ControlError::UnknownModule {
                     module: module.clone(),
                 };
                 let module = module.parse().map_err(unknown)?;
-                self.worker.ask(Request::SetModule(module))?
+                self.worker(port)?.ask(Request::SetModule(module))?
             }
             (INTERFACE, "InjectError") => {
-                let InjectErrorParameters { error } = parameters(call)?;
+                let InjectErrorParameters { error, port } = parameters(call)?;
                 let unknown = |_| ControlError::UnknownError {
                     error: error.clone(),
                 };
                 let error = error.parse().map_err(unknown)?;
-                self.worker.ask(Request::InjectError(error))?
+                self.worker(port)?.ask(Request::InjectError(error))?
             }
             (SERVICE | INTERFACE, _) => {
                 let method = json!({ "method": call.method });
@@ -182,13 +210,14 @@ impl Session<'_> {
         if !call.more || call.oneway {
             return Err(Failure::of_service("ExpectedMore", json!({})));
         }
-        let CaptureParameters { snap_length } = parameters(call)?;
+        let CaptureParameters { snap_length, port } = parameters(call)?;
+        let worker = self.worker(port)?;
         let snap_length = snap_length
             .and_then(|length| usize::try_from(length).ok())
             .unwrap_or(MAX_SNAP);
         let (recorder, recorded) =
             capture::queue(snap_length).map_err(|_| ControlError::NotAnswering)?;
-        self.worker.ask(Request::Capture(recorder))?;
+        worker.ask(Request::Capture(recorder))?;
         Ok(Outcome::Stream(recorded))
     }
 

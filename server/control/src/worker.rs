@@ -31,8 +31,13 @@ const PER_TURN: usize = MAX_CLIENTS;
 /// What a client wants of the worker.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Who answers.
-    Info,
+    /// Who answers, and as which of how many ports.
+    Info {
+        /// This one, from 0.
+        port: u32,
+        /// So many there are.
+        ports: u32,
+    },
     /// All counters.
     Stats,
     /// Let frames arrive.
@@ -181,7 +186,7 @@ impl Inbox {
 
 fn respond<B: Backend>(request: Request, wire: &mut Tapped<B>, card: &mut dyn Card) -> Answer {
     match request {
-        Request::Info => Ok(Reply::Info(Info {
+        Request::Info { port, ports } => Ok(Reply::Info(Info {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             wire: wire.describe(),
@@ -191,6 +196,8 @@ fn respond<B: Backend>(request: Request, wire: &mut Tapped<B>, card: &mut dyn Ca
             },
             carrier: nic_model::Wire::carrier(wire),
             module: card.module(),
+            port,
+            ports,
         })),
         Request::Stats => {
             let mut counters = card.counters();

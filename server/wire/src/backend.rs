@@ -7,12 +7,13 @@ use nic_model::{
     wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
 };
 
-/// A wire as the server runs it: frames as in [`Wire`], and what to wait for.
+/// A wire as the server runs it: frames as in [`Wire`], and what to wait for. It is opened in one thread and runs in
+/// another.
 ///
 /// The loop calls, once per turn and in any order, [`Backend::advance`], [`Wire::transmit`] and [`Wire::receive`].
 /// It may sleep when [`Backend::has_frames`] is false, until [`Backend::poll_fd`] is readable or
 /// [`Backend::deadline`] has come.
-pub trait Backend: Wire {
+pub trait Backend: Wire + Send {
     /// What this is and how it is reached, for a person: `host 10.0.2.2`, `tap tap0`.
     fn describe(&self) -> String;
 

@@ -14,6 +14,7 @@ EXAMPLES
   ixgbectl link down
   ixgbectl module da-passive
   ixgbectl fault ecc-rx
+  ixgbectl --port 1 link down
   ixgbectl --json stats | jq '.counters[] | select(.value > 0)'
 
 WHICH SERVER
@@ -31,6 +32,10 @@ pub(crate) struct Arguments {
     /// Control socket of the server: the path of its --socket followed by .control, or what its --control says.
     #[arg(long, value_name = "PATH", env = "IXGBE_CONTROL", global = true)]
     pub(crate) control: Option<PathBuf>,
+
+    /// Which port of the server, counted from 0. Without it port 0 is meant; info and stats show all ports.
+    #[arg(long, value_name = "NUMBER", global = true)]
+    pub(crate) port: Option<u32>,
 
     /// Print JSON for programs instead of text for people, errors included.
     #[arg(long, global = true)]
@@ -70,7 +75,7 @@ pub(crate) enum Command {
     /// Errors of the bus are noted in the AER capability (lspci -vvv shows them); whether the NIC tells the root complex is
     /// printed, but no virtual machine gets that message. ECC errors are a cause of interrupt; drivers reset the NIC.
     Fault(FaultArguments),
-    /// Show which server answers.
+    /// Show which server answers, and its ports.
     Info,
 }
 

@@ -1,6 +1,4 @@
-//! `ixgbectl link` and `ixgbectl info`.
-
-use std::path::Path;
+//! `ixgbectl link`.
 
 use control::{Client, Info, Link};
 use serde::Serialize;
@@ -31,35 +29,7 @@ pub(crate) fn run(
     })
 }
 
-#[derive(Serialize)]
-struct Server<'a> {
-    #[serde(flatten)]
-    info: &'a Info,
-    control: &'a Path,
-}
-
-/// Shows who answers.
-pub(crate) fn info(client: &mut Client, control: &Path, output: &mut Output) -> anyhow::Result<()> {
-    let info = client.info()?;
-    let server = Server {
-        info: &info,
-        control,
-    };
-    output.print(&server, || {
-        format!(
-            "server   vfio-user-ixgbe {}, process {}\ncontrol  {}\nwire     {}\nmodule   {}\ncable    {}\ncarrier  {}",
-            info.version,
-            info.pid,
-            control.display(),
-            info.wire,
-            info.module,
-            cable_name(info.cable),
-            if info.carrier { "yes" } else { "no" },
-        )
-    })
-}
-
-const fn cable_name(cable: Link) -> &'static str {
+pub(crate) const fn cable_name(cable: Link) -> &'static str {
     match cable {
         Link::Up => "up",
         Link::Down => "down",

@@ -4,10 +4,12 @@ mod capture;
 mod cli;
 mod fault;
 mod find;
+mod info;
 mod inject;
 mod link;
 mod module;
 mod output;
+mod ports;
 mod stats;
 
 use std::process::ExitCode;
@@ -52,16 +54,23 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
     };
     let path = find::control_socket(arguments.control)?;
     let mut client = Client::connect(&path)?;
+    client.select(arguments.port);
     match arguments.command {
         Command::Inject(arguments) => {
             let frames = prepared.context("the frames were read before")?;
             inject::run(&mut client, &frames, &arguments, &mut output)
         }
         Command::Capture(arguments) => capture::run(client, &arguments, &mut output),
-        Command::Stats(arguments) => stats::run(&mut client, &arguments, &mut output),
+        Command::Stats(stats) => {
+            let ports = ports::meant(arguments.port, &mut client)?;
+            stats::run(&mut client, &ports, &stats, &mut output)
+        }
         Command::Link(arguments) => link::run(&mut client, arguments.state, &mut output),
         Command::Module(arguments) => module::run(&mut client, arguments.kind, &mut output),
         Command::Fault(arguments) => fault::run(&mut client, arguments.kind, &mut output),
-        Command::Info => link::info(&mut client, &path, &mut output),
+        Command::Info => {
+            let ports = ports::meant(arguments.port, &mut client)?;
+            info::run(&mut client, &path, &ports, &mut output)
+        }
     }
 }

@@ -3,19 +3,50 @@
 use std::fmt::Write;
 
 use control::{Client, Counter, Stats};
+use serde::Serialize;
 
 use crate::{cli::StatsArguments, output::Output};
 
 pub(crate) fn run(
     client: &mut Client,
+    ports: &[u32],
     arguments: &StatsArguments,
     output: &mut Output,
 ) -> anyhow::Result<()> {
-    let mut stats = client.stats()?;
-    if arguments.nonzero {
-        stats.counters.retain(|counter| counter.value != 0);
+    let mut all = Vec::new();
+    for port in ports {
+        client.select(Some(*port).filter(|port| *port != 0));
+        let mut stats = client.stats()?;
+        if arguments.nonzero {
+            stats.counters.retain(|counter| counter.value != 0);
+        }
+        all.push(PortStats { port: *port, stats });
     }
-    output.print(&stats, || table(&stats))
+    match all.as_slice() {
+        [PortStats { stats, .. }] => output.print(stats, || table(stats)),
+        several => output.print(&AllStats { ports: several }, || {
+            let tables: Vec<String> = several.iter().map(PortStats::table).collect();
+            tables.join("\n")
+        }),
+    }
+}
+
+#[derive(Serialize)]
+struct AllStats<'a> {
+    ports: &'a [PortStats],
+}
+
+#[derive(Serialize)]
+struct PortStats {
+    port: u32,
+    #[serde(flatten)]
+    stats: Stats,
+}
+
+impl PortStats {
+    fn table(&self) -> String {
+        format!("port {}\n{}", self.port, table(&self.stats))
+    }
 }
 
 /// A table per group, numbers right-aligned.

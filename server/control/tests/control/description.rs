@@ -85,6 +85,7 @@ fn replies_have_the_fields_that_the_description_names() {
     let broken = call("InjectError", json!({"error": "ecrc"}));
     let no_error = call("InjectError", json!({"error": "gremlin"}));
     let refused = call("Inject", json!({"frames": ["AA=="]}));
+    let no_port = call("Stats", json!({"port": 1}));
 
     assert_eq!(interface.name().as_str(), control::INTERFACE);
     assert_eq!(keys(&info), outputs(&interface, "Info"));
@@ -102,6 +103,7 @@ fn replies_have_the_fields_that_the_description_names() {
         (refused, "FrameLength"),
         (unknown, "UnknownModule"),
         (no_error, "UnknownError"),
+        (no_port, "NoSuchPort"),
     ] {
         let error = interface
             .errors()

@@ -11,7 +11,9 @@ use std::{
     os::unix::{fs::PermissionsExt, net::UnixListener},
 };
 
-use control::{BindError, Client, ClientError, ControlError, Direction, Group, Link, Server};
+use control::{
+    BindError, Client, ClientError, ControlError, Direction, Group, Link, Module, Server,
+};
 use worker::Running;
 
 fn frame(byte: u8) -> Vec<u8> {
@@ -141,6 +143,61 @@ fn a_pulled_cable_takes_no_injected_frames_until_it_is_back() {
 }
 
 #[test]
+fn a_call_is_for_the_port_that_it_names_and_for_the_first_without_a_name() {
+    let running = Running::start_two_ports();
+    let mut client = running.client();
+    let unnamed = client.info().unwrap();
+    client.select(Some(1));
+
+    let named = client.info().unwrap();
+    client.set_link(Link::Down).unwrap();
+    let refused = client.inject(&[frame(1)]).unwrap_err();
+    client.select(Some(0));
+    let accepted = client.inject(&[frame(2)]).unwrap();
+
+    assert_eq!((unnamed.port, named.port, named.ports), (0, 1, 2));
+    assert_eq!((unnamed.module, named.module), (Module::Sr, Module::Lr));
+    assert!(matches!(
+        refused,
+        ClientError::Refused(ControlError::LinkDown)
+    ));
+    assert_eq!(accepted, 1);
+    assert_eq!(running.wait_for_received(1), [frame(2)]);
+}
+
+#[test]
+fn a_port_that_is_not_there_is_refused_with_the_number_of_those_that_are() {
+    let running = Running::start_two_ports();
+    let mut client = running.client();
+    client.select(Some(2));
+
+    let errors = [
+        client.info().unwrap_err(),
+        client.stats().unwrap_err(),
+        client.set_link(Link::Up).unwrap_err(),
+    ];
+
+    for error in errors {
+        let error = error.to_string();
+        assert_eq!(error, "the server has no port 2; it has 2, counted from 0");
+    }
+}
+
+#[test]
+fn a_worker_that_has_ended_leaves_the_other_ports_to_be_asked() {
+    let running = Running::start_two_ports();
+    let mut client = running.client();
+
+    running.stop_worker();
+
+    assert!(client.info().is_err());
+    client.select(Some(1));
+    assert_eq!(client.info().unwrap().module, Module::Lr);
+    assert_eq!(client.inject(&[frame(3)]).unwrap(), 1);
+    assert_eq!(running.wait_for_received_at(1, 1), [frame(3)]);
+}
+
+#[test]
 fn a_capture_shows_both_directions_and_ends_with_the_rest() {
     let running = Running::start();
     let mut capturing = running.client().capture(None).unwrap();
@@ -255,7 +312,7 @@ fn a_stale_socket_is_replaced() {
     drop(UnixListener::bind(&path).unwrap());
 
     let (handle, _inbox) = control::channel().unwrap();
-    let server = Server::start(&path, handle);
+    let server = Server::start(&path, [handle]);
 
     assert!(server.is_ok());
 }
@@ -265,7 +322,7 @@ fn a_socket_in_use_is_left_alone() {
     let running = Running::start();
 
     let (handle, _inbox) = control::channel().unwrap();
-    let error = Server::start(&running.path(), handle).unwrap_err();
+    let error = Server::start(&running.path(), [handle]).unwrap_err();
 
     assert!(matches!(error, BindError::InUse { .. }));
     assert!(running.client().info().is_ok());
@@ -278,7 +335,7 @@ fn a_file_that_is_no_socket_is_left_alone() {
     fs::write(&path, "text").unwrap();
 
     let (handle, _inbox) = control::channel().unwrap();
-    let error = Server::start(&path, handle).unwrap_err();
+    let error = Server::start(&path, [handle]).unwrap_err();
 
     assert!(matches!(error, BindError::NotASocket { .. }));
     assert_eq!(fs::read(&path).unwrap(), b"text");
@@ -290,7 +347,7 @@ fn a_path_that_no_socket_can_have_is_refused() {
     let path = directory.path().join("x".repeat(120));
 
     let (handle, _inbox) = control::channel().unwrap();
-    let error = Server::start(&path, handle).unwrap_err();
+    let error = Server::start(&path, [handle]).unwrap_err();
 
     assert!(matches!(error, BindError::TooLong { .. }));
 }

@@ -7,7 +7,9 @@ use std::{
     thread::JoinHandle,
 };
 
-use control::{Card, Client, Counter, ErrorMessage, Group, HardwareError, Inbox, Module, Server};
+use control::{
+    Card, Client, Counter, ErrorMessage, Group, Handle, HardwareError, Inbox, Module, Server,
+};
 use nic_model::{
     Wire,
     wire::{Flow, Offload, TxFrame},
@@ -18,10 +20,15 @@ use nix::{
 };
 use wire::{Loopback, Tapped};
 
-/// A server, its worker, and what the worker's port received.
+/// A server with its ports.
 pub struct Running {
     server: Server,
     _directory: tempfile::TempDir,
+    ports: Vec<Port>,
+}
+
+/// A worker, and what its port received.
+struct Port {
     commands: mpsc::Sender<Command>,
     kick: Arc<EventFd>,
     received: Arc<(Mutex<Vec<Vec<u8>>>, Condvar)>,
@@ -35,32 +42,32 @@ enum Command {
 
 impl Running {
     pub fn start() -> Self {
-        Self::with_budget(64)
+        Self::with_budget([64])
+    }
+
+    /// Two ports; the first has an SR module, the second an LR one.
+    pub fn start_two_ports() -> Self {
+        Self::with_budget([64, 64])
     }
 
     /// A worker whose port receives nothing.
     pub fn start_paused() -> Self {
-        Self::with_budget(0)
+        Self::with_budget([0])
     }
 
-    fn with_budget(budget: usize) -> Self {
+    fn with_budget<const PORTS: usize>(budgets: [usize; PORTS]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (handle, inbox) = control::channel().unwrap();
-        let server = Server::start(&directory.path().join("test.control"), handle).unwrap();
-        let (commands, orders) = mpsc::channel();
-        let kick = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap());
-        let received = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
-        let worker = std::thread::spawn({
-            let (kick, received) = (Arc::clone(&kick), Arc::clone(&received));
-            move || work(inbox, budget, &orders, &kick, &received)
-        });
+        let modules = [Module::Sr, Module::Lr];
+        let started = budgets
+            .into_iter()
+            .zip(modules)
+            .map(|(budget, module)| Port::start(budget, module));
+        let (handles, ports): (Vec<_>, Vec<_>) = started.unzip();
+        let server = Server::start(&directory.path().join("test.control"), handles).unwrap();
         Self {
             server,
             _directory: directory,
-            commands,
-            kick,
-            received,
-            worker: Mutex::new(Some(worker)),
+            ports,
         }
     }
 
@@ -72,20 +79,58 @@ impl Running {
         self.server.path().to_owned()
     }
 
-    /// Lets the port send a frame.
+    /// Lets the first port send a frame.
     pub fn send(&self, frame: &[u8]) {
         self.send_many(frame, 1);
     }
 
     pub fn send_many(&self, frame: &[u8], count: usize) {
+        self.ports[0].send(frame, count);
+    }
+
+    /// Waits until the first port has received so many frames, and returns them.
+    pub fn wait_for_received(&self, count: usize) -> Vec<Vec<u8>> {
+        self.wait_for_received_at(0, count)
+    }
+
+    /// The same at a port.
+    pub fn wait_for_received_at(&self, port: usize, count: usize) -> Vec<Vec<u8>> {
+        self.ports[port].wait_for_received(count)
+    }
+
+    /// Stops the worker of the first port.
+    pub fn stop_worker(&self) {
+        self.ports[0].stop();
+    }
+}
+
+impl Port {
+    fn start(budget: usize, module: Module) -> (Handle, Self) {
+        let (handle, inbox) = control::channel().unwrap();
+        let (commands, orders) = mpsc::channel();
+        let kick = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap());
+        let received = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+        let worker = std::thread::spawn({
+            let (kick, received) = (Arc::clone(&kick), Arc::clone(&received));
+            move || work(inbox, budget, module, &orders, &kick, &received)
+        });
+        let port = Self {
+            commands,
+            kick,
+            received,
+            worker: Mutex::new(Some(worker)),
+        };
+        (handle, port)
+    }
+
+    fn send(&self, frame: &[u8], count: usize) {
         self.commands
             .send(Command::Send(frame.to_vec(), count))
             .unwrap();
         self.kick.write(1).unwrap();
     }
 
-    /// Waits until the port has received so many frames, and returns them.
-    pub fn wait_for_received(&self, count: usize) -> Vec<Vec<u8>> {
+    fn wait_for_received(&self, count: usize) -> Vec<Vec<u8>> {
         let (frames, changed) = &*self.received;
         let frames = changed
             .wait_while(frames.lock().unwrap(), |frames| frames.len() < count)
@@ -93,7 +138,7 @@ impl Running {
         frames.clone()
     }
 
-    pub fn stop_worker(&self) {
+    fn stop(&self) {
         if let Some(worker) = self.worker.lock().unwrap().take() {
             self.commands.send(Command::Stop).unwrap();
             self.kick.write(1).unwrap();
@@ -102,21 +147,22 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Port {
     fn drop(&mut self) {
-        self.stop_worker();
+        self.stop();
     }
 }
 
 fn work(
     mut inbox: Inbox,
     budget: usize,
+    module: Module,
     orders: &mpsc::Receiver<Command>,
     kick: &EventFd,
     received: &(Mutex<Vec<Vec<u8>>>, Condvar),
 ) {
     let mut wire = Tapped::new(Loopback::new());
-    let mut card = FixedCard(Module::Sr);
+    let mut card = FixedCard(module);
     loop {
         wait([inbox.wake_fd(), kick.as_fd()]);
         inbox.clear_wake();

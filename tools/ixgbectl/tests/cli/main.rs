@@ -91,6 +91,36 @@ fn stats_are_a_table_for_people_and_json_for_programs() {
 }
 
 #[test]
+fn the_ports_of_a_server_are_listed_unless_one_is_named() {
+    let server = TestServer::start_two_ports();
+
+    let all = json(&run(&server, &["--json", "stats"]));
+    let one = json(&run(&server, &["--json", "--port", "1", "stats"]));
+    let info = json(&run(&server, &["--json", "info"]));
+    let table = run(&server, &["info"]);
+
+    assert_eq!(all["ports"].as_array().map(Vec::len), Some(2));
+    assert_eq!(all["ports"][1]["port"], 1);
+    assert_eq!(all["ports"][1]["counters"][0]["name"], "gprc");
+    assert_eq!(one["counters"][0]["name"], "gprc");
+    assert_eq!(info["ports"][1]["port"], 1);
+    assert_eq!(info["ports"][1]["wire"], "loopback");
+    assert!(stdout(&table).contains("\nport     1 of 2\nwire     loopback\n"));
+}
+
+#[test]
+fn a_port_that_is_not_there_is_told_with_the_number_of_ports() {
+    let server = TestServer::start_two_ports();
+
+    let output = run(&server, &["link", "down", "--port", "2"]);
+
+    assert_eq!(
+        failure(&output),
+        "ixgbectl: the server has no port 2; it has 2, counted from 0"
+    );
+}
+
+#[test]
 fn stats_can_leave_out_zeros() {
     let server = TestServer::start();
 

@@ -31,15 +31,28 @@ impl TestServer {
         Self::with_budget(64)
     }
 
+    /// A server with a second port, which has the same worker.
+    pub fn start_two_ports() -> Self {
+        Self::with_ports(64, 2)
+    }
+
     /// A server whose port receives nothing.
     pub fn start_paused() -> Self {
         Self::with_budget(0)
     }
 
     fn with_budget(budget: usize) -> Self {
+        Self::with_ports(budget, 1)
+    }
+
+    fn with_ports(budget: usize, ports: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (handle, inbox) = control::channel().unwrap();
-        let server = Server::start(&directory.path().join("nic.control"), handle).unwrap();
+        let server = Server::start(
+            &directory.path().join("nic.control"),
+            std::iter::repeat_n(handle, ports),
+        )
+        .unwrap();
         let (orders, ordered) = mpsc::channel();
         let received = Received::default();
         let worker = std::thread::spawn({

@@ -1,0 +1,200 @@
+//! The ports of the process: each with a worker in a thread of its own.
+//!
+//! What can fail at the start fails here, before a thread runs. From then on a port is on its own: one that ends, by an
+//! error or a panic, takes its sockets and its end of the cable with it, and the others go on.
+
+use std::{
+    os::fd::AsFd,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use nic_model::Port;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        eventfd::{EfdFlags, EventFd},
+        signalfd::SignalFd,
+    },
+};
+use vfio_user::Listener;
+use wire::{Backend, Cables};
+
+use crate::{
+    config::{Config, PortConfig},
+    worker::Worker,
+};
+
+/// All that one worker takes over.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The port after power-on.
+    pub port: Port,
+    /// The other end of its cable.
+    pub wire: Box<dyn Backend>,
+    /// Where its client connects.
+    pub listener: Listener,
+    /// Where control requests wait.
+    pub inbox: control::Inbox,
+    /// Longest time that the worker polls before it sleeps.
+    pub busy_poll: Duration,
+    /// Readable when the worker is to end.
+    pub stop: Arc<EventFd>,
+}
+
+/// Serves all ports until a signal comes, or the last of them has ended.
+///
+/// # Errors
+/// What cannot be opened, why, and what to do; or why the last port has ended.
+pub fn serve(config: &Config, signals: &SignalFd) -> anyhow::Result<()> {
+    let stop = event().context("cannot make an eventfd")?;
+    let (control, ports) = prepare(config, &stop)?;
+    let bell = event().context("cannot make an eventfd")?;
+    let (ended, end) = mpsc::channel();
+    let several = ports.len() > 1;
+    let mut threads = Vec::new();
+    for (number, prepared) in ports.into_iter().enumerate() {
+        let farewell = Farewell {
+            number,
+            ended: ended.clone(),
+            bell: Arc::clone(&bell),
+        };
+        let run = move || {
+            let _farewell = farewell;
+            let span = several.then(|| tracing::error_span!("port", number).entered());
+            let result = Worker::new(prepared).and_then(Worker::run);
+            drop(span);
+            result
+        };
+        let thread = thread::Builder::new().name(format!("port{number}"));
+        threads.push(Some(thread.spawn(run).context("cannot start a thread")?));
+    }
+    let mut running = threads.len();
+    while running > 0 {
+        wait(signals, &bell)?;
+        if signals
+            .read_signal()
+            .context("cannot read a signal")?
+            .is_some()
+        {
+            tracing::info!("ended by a signal");
+            // It stays readable, for all of them.
+            stop.write(1).context("cannot stop the ports")?;
+            break;
+        }
+        // Whatever it was that rang is in the channel.
+        let _ = bell.read();
+        while let Ok(number) = end.try_recv() {
+            running -= 1;
+            let thread = threads.get_mut(number).and_then(Option::take);
+            let result = thread.map(thread::JoinHandle::join);
+            let error = match result {
+                Some(Ok(Err(error))) => error,
+                _ => anyhow::anyhow!("a defect in the server, told above"),
+            };
+            if running == 0 {
+                bail!(error);
+            }
+            tracing::error!(port = number, "this port has ended: {error:#}");
+        }
+    }
+    for thread in threads.into_iter().flatten() {
+        // What a port had to say it has said.
+        let _ = thread.join();
+    }
+    drop(control);
+    Ok(())
+}
+
+/// Opens all wires and sockets. The socket of the first port comes last: whoever can connect to it may count on the
+/// control socket and on the other ports.
+fn prepare(
+    config: &Config,
+    stop: &Arc<EventFd>,
+) -> anyhow::Result<(control::Server, Vec<Prepared>)> {
+    let mut cables = Cables::new();
+    let mut wires = Vec::new();
+    for port in &config.ports {
+        wires.push(port.wire.open(&mut cables)?);
+    }
+    let mut handles = Vec::new();
+    let mut inboxes = Vec::new();
+    for _ in &config.ports {
+        let (handle, inbox) =
+            control::channel().context("cannot make a way for control requests")?;
+        handles.push(handle);
+        inboxes.push(inbox);
+    }
+    let mut paths = config.ports.iter().map(|port| &port.socket);
+    let first = paths.next().context("no port was asked for")?;
+    let further = paths
+        .map(Listener::bind)
+        .collect::<Result<Vec<Listener>, _>>()?;
+    let reserved = Listener::reserve(first)?;
+    let control = control::Server::start(&config.control, handles)?;
+    let listeners = std::iter::once(reserved.listen()?).chain(further);
+    let prepared = cards(&config.ports)
+        .into_iter()
+        .zip(wires)
+        .zip(listeners)
+        .zip(inboxes)
+        .map(|(((port, wire), listener), inbox)| Prepared {
+            port,
+            wire,
+            listener,
+            inbox,
+            busy_poll: config.busy_poll,
+            stop: Arc::clone(stop),
+        });
+    Ok((control, prepared.collect()))
+}
+
+/// The ports after power-on: two and two are one card's, the last of an odd number is alone on its.
+fn cards(ports: &[PortConfig]) -> Vec<Port> {
+    let model = |port: &PortConfig| nic_model::PortConfig {
+        module: port.module,
+        ..nic_model::PortConfig::new(port.mac.octets())
+    };
+    ports
+        .chunks(2)
+        .flat_map(|card| match card {
+            [first, second] => Port::pair(model(first), model(second)).into(),
+            card => card
+                .iter()
+                .map(|port| Port::new(model(port)))
+                .collect::<Vec<_>>(),
+        })
+        .collect()
+}
+
+fn event() -> nix::Result<Arc<EventFd>> {
+    let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+    EventFd::from_value_and_flags(0, flags).map(Arc::new)
+}
+
+/// Sleeps until a signal has come or a port has ended.
+fn wait(signals: &SignalFd, bell: &EventFd) -> anyhow::Result<()> {
+    let mut fds = [signals.as_fd(), bell.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno).context("cannot wait for a signal"),
+    }
+}
+
+/// Tells of the end of a port's thread when that drops it, also in a panic.
+struct Farewell {
+    number: usize,
+    ended: mpsc::Sender<usize>,
+    bell: Arc<EventFd>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // Nobody listens any more when the server ends.
+        let _ = self.ended.send(self.number);
+        let _ = self.bell.write(1);
+    }
+}
