@@ -3,8 +3,8 @@
 //! Each class has credits, 64 bytes each. A class of link strict priority sends whenever it has something; otherwise the
 //! highest class sends whose credits and whose bandwidth group's credits are above 0. A class of group strict priority
 //! goes before the others of its group and may use up what the group has. When no class that has something may send,
-//! every class is refilled, up to its limit; what one cannot take, in recycle mode others of its group get. A class without a refill value gets the least there is, so that a driver
-//! that forgets one does not lose a queue.
+//! every class is refilled, up to its limit; what one cannot take, in recycle mode others of its group get. A class
+//! without a refill value gets the least there is, so that a driver that forgets one does not lose a queue.
 
 use ixgbe_spec::register::{Reg, bits::rttpt2c as field};
 
@@ -13,8 +13,8 @@ use crate::regs::RegisterFile;
 
 /// Bytes of a credit.
 const CREDIT: usize = 64;
-/// Rounds of refill after which a packet of any length is paid.
-const MOST_ROUNDS: usize = 8192;
+/// Refills, each of as many rounds as it takes, after which a class gets its turn in any case.
+const MOST_REFILLS: usize = 64;
 
 /// The credits of the traffic classes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,20 +89,52 @@ impl Arbiter {
     /// The class that sends next of those with a bit in `contenders`, as `rules` say.
     pub(super) fn next(&mut self, contenders: u32, rules: Rules, regs: &RegisterFile) -> usize {
         let shares = std::array::from_fn(|class| Share::of(class, rules.config, regs));
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MOST_REFILLS {
             if let Some(class) = self.choose(contenders, &shares) {
                 return class;
             }
-            self.refill(&shares, rules.recycling);
+            let rounds = self.rounds_without(contenders, &shares, rules.recycling);
+            self.refill(rounds, &shares, rules.recycling);
         }
         highest(contenders, |_| true).unwrap_or(0)
     }
 
-    fn refill(&mut self, shares: &[Share; CLASSES], recycling: Recycling) {
+    /// Rounds of refill of which all but the last leave every contender without a turn: a long packet may have cost
+    /// thousands of them.
+    fn rounds_without(
+        &self,
+        contenders: u32,
+        shares: &[Share; CLASSES],
+        recycling: Recycling,
+    ) -> i32 {
+        let rounds = |class: usize| {
+            let share = shares[class];
+            let (mut credits, mut refill) = (0_i32, 0_i32);
+            for (member, credit) in shares.iter().zip(self.credits) {
+                if member.group == share.group {
+                    credits = credits.saturating_add(credit);
+                    refill = refill.saturating_add(member.refill);
+                }
+            }
+            let of_group = rounds_until_positive(credits, refill);
+            let own = match (share.strict, recycling) {
+                (Strict::Group, _) => 1,
+                // Others of its group may leave it all of theirs.
+                (_, Recycling::InGroup) => rounds_until_positive(self.credits[class], refill),
+                (_, Recycling::No) => rounds_until_positive(self.credits[class], share.refill),
+            };
+            of_group.max(own)
+        };
+        let contenders = (0..CLASSES).filter(|class| contenders >> class & 1 == 1);
+        contenders.map(rounds).min().unwrap_or(1)
+    }
+
+    /// Lets so many rounds of refill pass.
+    fn refill(&mut self, rounds: i32, shares: &[Share; CLASSES], recycling: Recycling) {
         // What is left over in each group.
         let mut over = [0_i32; CLASSES];
         for (credits, share) in self.credits.iter_mut().zip(shares) {
-            let full = credits.saturating_add(share.refill);
+            let full = credits.saturating_add(share.refill.saturating_mul(rounds));
             *credits = full.min(share.limit);
             if let Some(over) = over.get_mut(share.group as usize) {
                 *over = over.saturating_add(full - *credits);
@@ -173,4 +205,68 @@ fn highest(classes: u32, condition: impl Fn(usize) -> bool) -> Option<usize> {
     (0..CLASSES)
         .rev()
         .find(|class| classes >> class & 1 == 1 && condition(*class))
+}
+
+/// Rounds after which `credits` are above 0 when each adds `refill`, which is at least 1; 1 at least.
+fn rounds_until_positive(credits: i32, refill: i32) -> i32 {
+    credits.min(0).saturating_neg() / refill.max(1) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RULES: Rules = Rules {
+        config: Reg::RTTPT2C,
+        recycling: Recycling::No,
+    };
+
+    /// Registers with refill `n + 1` and limit 511 for class `n`, two classes a group.
+    fn registers() -> RegisterFile {
+        let mut regs = RegisterFile::default();
+        for class in 0..8 {
+            let group = class / 2;
+            let value = (class + 1) | 511 << field::MCL_SHIFT | group << field::BWG_SHIFT;
+            regs.set(Reg::RTTPT2C, class as usize, value);
+        }
+        regs
+    }
+
+    proptest! {
+        #[test]
+        fn many_rounds_at_once_choose_as_one_after_the_other(
+            credits: [i16; CLASSES],
+            contenders in 1_u32..256,
+        ) {
+            let regs = registers();
+            let shares = std::array::from_fn(|class| Share::of(class, RULES.config, &regs));
+            let credits = credits.map(|credits| i32::from(credits).min(500));
+            let mut slow = Arbiter { credits };
+            let expected = loop {
+                if let Some(class) = slow.choose(contenders, &shares) {
+                    break class;
+                }
+                slow.refill(1, &shares, Recycling::No);
+            };
+
+            let mut arbiter = Arbiter { credits };
+            let class = arbiter.next(contenders, RULES, &regs);
+
+            prop_assert_eq!((class, arbiter.credits), (expected, slow.credits));
+        }
+    }
+
+    #[test]
+    fn a_class_that_owes_much_has_its_turn_again_alone() {
+        let regs = registers();
+        let mut arbiter = Arbiter {
+            credits: [-1_000_000; CLASSES],
+        };
+
+        let class = arbiter.next(1, RULES, &regs);
+
+        assert_eq!((class, arbiter.credits[0] > 0), (0, true));
+    }
 }
