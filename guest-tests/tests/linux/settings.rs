@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = tests![
     rings_of_every_size_carry_frames,
     channels_have_an_interrupt_each,
     vlan_tags_pass_with_and_without_offload,
+    the_driver_offers_ipsec,
     the_eeprom_is_read_and_its_checksum_holds,
     counters_add_up_with_what_the_cable_carried,
 ];
@@ -163,6 +164,24 @@ fn vlan_tags_pass_with_and_without_offload(machine: &mut Machine) -> Result<()> 
         same(&world.send(&frames)?, &frames).with_context(|| format!("txvlan {state}"))?;
     }
     Ok(())
+}
+
+/// The driver offers what the card is not fused off for, once it has cleared all tables (7.12).
+fn the_driver_offers_ipsec(machine: &mut Machine) -> Result<()> {
+    set_up(machine)?;
+    let features = machine.sh(&format!("ethtool -k {INTERFACE}"))?;
+    for feature in [
+        "esp-hw-offload",
+        "esp-tx-csum-hw-offload",
+        "tx-esp-segmentation",
+    ] {
+        let line = features.lines().find(|line| line.contains(feature));
+        ensure!(
+            line.is_some_and(|line| line.ends_with(": on")),
+            "{feature}: {line:?}"
+        );
+    }
+    traffic(machine, 4)
 }
 
 /// As the driver computes it: words 0 to 3Fh and the areas that words 3 to Eh point to make BABAh (6.2).
