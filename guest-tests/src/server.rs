@@ -1,7 +1,7 @@
 //! The server as a process, and what reaches it.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -111,7 +111,8 @@ impl Server {
         let nic = NicServer::start(
             &program()?,
             &wire,
-            &["--mac", &mac],
+            // Told of once each: registers that the driver touches and that do not do all that they should.
+            &["--mac", &mac, "--log", "info,nic_model=debug"],
             &spawner,
             &folder.path().join("server.log"),
         )?;
@@ -136,6 +137,16 @@ impl Server {
     /// It has no control socket.
     pub fn cable(&self) -> Result<ControlCable> {
         ControlCable::connect(&self.control())
+    }
+
+    /// What the server's log says of registers that were touched and are missing.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn missing_registers(&self) -> Result<Vec<String>> {
+        let log = fs::read_to_string(self.nic.log()).context("cannot read the server's log")?;
+        let missing = |line: &&str| line.contains(" is missing: ");
+        Ok(log.lines().filter(missing).map(str::to_owned).collect())
     }
 
     /// The process.

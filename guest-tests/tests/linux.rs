@@ -22,6 +22,7 @@ mod linux {
     pub mod pci;
     pub mod pktgen;
     pub mod receiving;
+    pub mod registers;
     pub mod sending;
     pub mod settings;
     pub mod suspend;
@@ -39,7 +40,8 @@ use libtest_mimic::{Arguments, Trial};
 use linux::{
     addresses, classification, dcb, diagnosis, endurance, life, link,
     machine::{self, Machine},
-    macvlan, module, nvm, pci, pktgen, receiving, sending, settings, suspend, tap, time, xdp,
+    macvlan, module, nvm, pci, pktgen, receiving, registers, sending, settings, suspend, tap, time,
+    xdp,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -109,6 +111,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("pci", pci::TESTS),
         ("life", life::THEN),
         ("macvlan", macvlan::TESTS),
+        ("registers", registers::TESTS),
     ];
     tests.extend(after.into_iter().flat_map(shared));
     for (chapter, list) in [

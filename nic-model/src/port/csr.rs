@@ -3,7 +3,7 @@
 use ixgbe_spec::{
     pci::{IOADDR, IODATA},
     register::{
-        Access as Kind, CSR_SPACE, Chapter, Reg,
+        Access as Kind, CSR_SPACE, Chapter, Gap, Reg,
         bits::{ctrl, ctrl_ext, status},
     },
 };
@@ -35,7 +35,10 @@ impl Unmodelled {
             && is_first(self.registers.get_mut(reg as usize))
         {
             let name = reg.row().name;
-            tracing::debug!("{name} is only stored: {}", gap.reason());
+            match gap {
+                Gap::Enough(why) => tracing::debug!("{name} is only stored: {why}"),
+                Gap::Missing(what) => tracing::debug!("{name} is missing: {what}"),
+            }
         }
     }
 

@@ -231,6 +231,9 @@ impl Reg {
             Self::ILLERRC | Self::ERRBC | Self::MSPDC | Self::MRFC => Enough(
                 "faults of symbols on a fibre, of which there is none; Linux and DPDK read 0",
             ),
+            Self::EEMNGDATA | Self::FLMNGCTL | Self::FLMNGDATA | Self::FLMNGCNT => Enough(
+                "the way of management firmware to NVM and flash, which Linux dumps; no firmware runs",
+            ),
             Self::MNGTXMAP => Enough("there is no management controller"),
             _ => match row.chapter {
                 Chapter::Dca => Enough("hints where data goes in the host's caches"),

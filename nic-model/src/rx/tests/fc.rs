@@ -131,6 +131,20 @@ fn a_frame_without_a_context_is_in_the_ring_and_its_crc_was_checked() {
 }
 
 #[test]
+fn delimiters_are_told_by_their_places_in_rsoff_and_reoff() {
+    let mut bench = Bench::with_fcoe();
+    let frame = Fc::response(OWN, XID);
+    bench.write(Reg::REOFF, 0, u32::from_le_bytes([EOF_T, EOF_NI, 0, 0]));
+    bench.arrives(&frame);
+    bench.write(Reg::RSOFF, 0, 0);
+
+    bench.arrives(&frame);
+
+    let told = [0, 1].map(|n| bench.fc_status(n) & (Status::FCEOFS | Status::FCEOFE));
+    assert_eq!(told, [Status::empty(), Status::FCEOFE]);
+}
+
+#[test]
 fn a_wrong_fc_crc_is_told_and_counted() {
     let mut bench = Bench::with_fcoe();
     let mut bytes = Fc::response(OWN, XID).bytes();
