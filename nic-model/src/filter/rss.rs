@@ -171,16 +171,29 @@ impl Rss {
             .get_or_insert_with(|| Toeplitz::new(&key(regs)));
         let l3 = usize::from(headers.l3_offset);
         let l4 = usize::from(headers.l4_offset);
-        let addresses = match headers.l3 {
-            L3::Ipv6 => l3 + 8..l3 + 40,
-            _ => l3 + 12..l3 + 20,
+        let (mut from, mut to) = match headers.l3 {
+            L3::Ipv6 => (l3 + 8..l3 + 24, l3 + 24..l3 + 40),
+            _ => (l3 + 12..l3 + 16, l3 + 16..l3 + 20),
         };
+        if matches!(
+            rss_type,
+            RssType::Ipv6Ex | RssType::TcpIpv6Ex | RssType::UdpIpv6Ex
+        ) {
+            let (home, routed) = (headers.home_address.into(), headers.routed_address.into());
+            if home != 0 {
+                from = home..home + 16;
+            }
+            if routed != 0 {
+                to = routed..routed + 16;
+            }
+        }
         let ports = match rss_type {
             RssType::Ipv4 | RssType::Ipv6 | RssType::Ipv6Ex => l4..l4,
             _ => l4..l4 + 4,
         };
         toeplitz.hash([
-            window.get(addresses).unwrap_or_default(),
+            window.get(from).unwrap_or_default(),
+            window.get(to).unwrap_or_default(),
             window.get(ports).unwrap_or_default(),
         ])
     }
@@ -195,8 +208,7 @@ fn key(regs: &RegisterFile) -> [u8; KEY_LEN] {
     key
 }
 
-/// The strongest of the enabled hash functions for a frame. The functions for extension headers take the addresses of
-/// the IPv6 header.
+/// The strongest of the enabled hash functions for a frame.
 #[inline]
 fn rss_type(mrqc: u32, headers: &Headers) -> RssType {
     let candidates = match (headers.l3, headers.l4) {
@@ -268,7 +280,7 @@ impl Toeplitz {
 
     /// The hash over `parts`, one after the other; what is longer than the longest input is left out.
     #[inline]
-    pub(crate) fn hash(&self, parts: [&[u8]; 2]) -> u32 {
+    pub(crate) fn hash<const N: usize>(&self, parts: [&[u8]; N]) -> u32 {
         let bytes = parts.into_iter().flatten();
         self.table
             .chunks_exact(2)

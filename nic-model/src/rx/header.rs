@@ -137,6 +137,12 @@ pub(crate) struct Headers {
     pub(crate) ip_protocol: u8,
     /// The IP packet is a fragment.
     pub(crate) fragment: bool,
+    /// Place of the address in an IPv6 home address option (RFC 6275, 6.3), which stands for the source; 0 if there is
+    /// none.
+    pub(crate) home_address: u16,
+    /// Place of the address in an IPv6 routing header of type 2 (RFC 6275, 6.4), which stands for the destination; 0 if
+    /// there is none.
+    pub(crate) routed_address: u16,
     /// An IPv6 routing header has addresses left: the destination is not the one the L4 checksum covers.
     pub(crate) source_routed: bool,
     /// The type for the descriptor.
@@ -308,10 +314,38 @@ impl Parser<'_> {
             if next == protocol::ROUTING && self.byte(at + 3) != Some(0) {
                 self.headers.source_routed = true;
             }
+            let end_of_header = at + (usize::from(len) + 1) * 8;
+            if next == protocol::ROUTING && self.byte(at + 2) == Some(2) && len == 2 {
+                self.headers.routed_address = u16::try_from(at + 8).ok()?;
+            }
+            if next == protocol::DESTINATION_OPTIONS {
+                // Options that the frame cuts short hold none.
+                let _ = self.home_address(at + 2, end_of_header);
+            }
             next = self.byte(at)?;
-            at += (usize::from(len) + 1) * 8;
+            at = end_of_header;
         }
         self.transport(next, at, end)
+    }
+
+    /// Looks for a home address option among the options from `at` to `end`.
+    fn home_address(&mut self, mut at: usize, end: usize) -> Option<()> {
+        const PAD_1: u8 = 0;
+        const HOME_ADDRESS: u8 = 0xC9;
+        // Each option is at least a byte long, so the window bounds the loop.
+        while at < end {
+            let kind = self.byte(at)?;
+            if kind == PAD_1 {
+                at += 1;
+                continue;
+            }
+            let len = usize::from(self.byte(at + 1)?);
+            if kind == HOME_ADDRESS && len == 16 && at + 18 <= end {
+                self.headers.home_address = u16::try_from(at + 2).ok()?;
+            }
+            at += 2 + len;
+        }
+        Some(())
     }
 
     /// Ends the walk before an L4 header.

@@ -3,8 +3,7 @@
 //! # What is not implemented
 //! - The reserved descriptor types (SRRCTL.DESCTYPE 3, 6 and 7): a queue with one of them drops.
 //! - LinkSec (7.8).
-//! - The RSS functions for IPv6 extension headers hash the addresses of the IPv6 header, and what a tunnel carries is
-//!   not looked at. NFS replies are not recognised.
+//! - What a tunnel carries is not looked at. NFS replies are not recognised.
 
 mod buffer;
 mod checksum;

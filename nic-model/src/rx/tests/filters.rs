@@ -235,6 +235,58 @@ fn in_pools_psrtype_limits_the_queues() {
     assert_eq!(bench.queue_of(&tcp(&[0; 10])), 3);
 }
 
+/// A UDP datagram over IPv6 with these extension headers, the first of which is of protocol `first`.
+fn extended(from: u8, to: u8, first: u8, headers: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(PEER, OWN)
+        .ipv6([from; 16], [to; 16], 64)
+        .udp(1000, 2000)
+        .write(&mut frame, &[7; 30])
+        .unwrap();
+    frame[20] = first;
+    frame.splice(54..54, headers.iter().copied());
+    let len = u16::try_from(frame.len() - 54).unwrap();
+    frame[18..20].copy_from_slice(&len.to_be_bytes());
+    frame
+}
+
+#[test]
+fn the_hashes_for_extension_headers_take_home_address_and_routing_header() {
+    const IPV6_EX: u32 = 1 << 19;
+    const IPV6: u32 = 1 << 20;
+    let home = [&[43, 2, 1, 2, 0, 0, 0xC9, 16][..], &[0xAA; 16]].concat();
+    let routing = [&[17, 2, 2, 0, 0, 0, 0, 0][..], &[0xBB; 16]].concat();
+    // Destination options, then a routing header, then UDP.
+    let both = [home, routing.clone()].concat();
+    let only_routing = extended(1, 2, 43, &routing);
+    let options_without = extended(1, 2, 60, &[17, 0, 1, 4, 0, 0, 0, 0]);
+    let mut bench = Bench::with_queue();
+    for n in 0..10 {
+        bench.write(Reg::RSSRK, n, 0x0102_0304 * u32::try_from(n + 1).unwrap());
+    }
+    bench.write(Reg::RXCSUM, 0, 1 << 13);
+    let mut next = 0;
+    let mut hash_of = |functions: u32, frame: &[u8]| {
+        bench.write(Reg::MRQC, 0, functions | 1);
+        assert_eq!(bench.receive(&RxFrame::new(frame)), DELIVERED);
+        let done = bench.written_back(0, next);
+        next += 1;
+        (done.info().rss_type(), done.hash.get())
+    };
+    let plain = |from, to| extended(from, to, 17, &[]);
+
+    let of_both = hash_of(IPV6_EX, &extended(1, 2, 60, &both));
+    let (_, expected) = hash_of(IPV6, &plain(0xAA, 0xBB));
+    assert_eq!(of_both, (RssType::Ipv6Ex, expected));
+    let of_routing = hash_of(IPV6_EX, &only_routing);
+    let (_, expected) = hash_of(IPV6, &plain(1, 0xBB));
+    assert_eq!(of_routing, (RssType::Ipv6Ex, expected));
+    let of_neither = hash_of(IPV6_EX, &options_without);
+    let (_, expected) = hash_of(IPV6, &plain(1, 2));
+    assert_eq!(of_neither, (RssType::Ipv6Ex, expected));
+    assert_eq!(hash_of(IPV6, &only_routing), (RssType::Ipv6, expected));
+}
+
 /// Whether the newest frame is marked as one that interrupts at once.
 fn is_urgent(bench: &mut Bench, n: u64, frame: &[u8], fcs: Fcs) -> bool {
     let frame = RxFrame {
