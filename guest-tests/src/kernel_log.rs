@@ -47,6 +47,7 @@ fn is_warning(line: &str) -> bool {
     let of_the_host = [
         "hrtimer: interrupt took",
         "clocksource: Long readout interval",
+        "sched: DL replenish lagged too much",
     ]
     .iter()
     .any(|text| line.contains(text));

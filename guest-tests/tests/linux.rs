@@ -13,6 +13,7 @@ mod linux {
     pub mod dcb;
     pub mod diagnosis;
     pub mod endurance;
+    pub mod fcoe;
     pub mod life;
     pub mod link;
     pub mod machine;
@@ -38,7 +39,7 @@ use guest_tests::{Run, runner, scenarios};
 use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
-    addresses, classification, dcb, diagnosis, endurance, life, link,
+    addresses, classification, dcb, diagnosis, endurance, fcoe, life, link,
     machine::{self, Machine},
     macvlan, module, nvm, pci, pktgen, receiving, registers, sending, settings, suspend, tap, time,
     xdp,
@@ -111,6 +112,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("pci", pci::TESTS),
         ("life", life::THEN),
         ("macvlan", macvlan::TESTS),
+        ("fcoe", fcoe::TESTS),
         ("registers", registers::TESTS),
     ];
     tests.extend(after.into_iter().flat_map(shared));

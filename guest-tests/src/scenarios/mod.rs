@@ -2,6 +2,7 @@
 
 mod checksums;
 mod dcb;
+mod fcoe;
 mod filters;
 mod hostile;
 mod interrupts;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Scenario> {
         large_receive::SCENARIOS,
         rings::SCENARIOS,
         interrupts::SCENARIOS,
+        fcoe::SCENARIOS,
         statistics::SCENARIOS,
         time::SCENARIOS,
         ipsec::SCENARIOS,

@@ -28,10 +28,8 @@ pub const PBA_POINTER: usize = 0x16;
 pub const PBA_IS_STRING: u16 = 0xFAFA;
 /// Pointer to the initialisation list of SFP+ modules.
 pub const SFP_INIT_POINTER: usize = 0x2B;
-/// Device capabilities.
+/// Device capabilities. Bit 1 says that there are no `FCoE` offloads.
 pub const DEVICE_CAPS: usize = 0x2C;
-/// [`DEVICE_CAPS`]: `FCoE` offloads are off.
-pub const CAPS_NO_FCOE_OFFLOADS: u16 = 1 << 1;
 /// Low and high half of the tool's identification of the image.
 pub const ETRACK_ID: usize = 0x2D;
 /// Pointer to the vital product data.

@@ -1,9 +1,9 @@
 //! What the factory writes into the NVM.
 
 use ixgbe_spec::nvm::{
-    CAPS_NO_FCOE_OFFLOADS, CHECKSUM, CHECKSUM_SUM, CORE_SECTION_POINTER, DEVICE_CAPS, ETRACK_ID,
-    FIRMWARE_POINTER, FIRST_SECTION_POINTER, LAST_SECTION_POINTER, PBA, PBA_IS_STRING, PBA_POINTER,
-    SFP_INIT_POINTER, VPD_POINTER, WORDS, firmware, sfp_init,
+    CHECKSUM, CHECKSUM_SUM, CORE_SECTION_POINTER, DEVICE_CAPS, ETRACK_ID, FIRMWARE_POINTER,
+    FIRST_SECTION_POINTER, LAST_SECTION_POINTER, PBA, PBA_IS_STRING, PBA_POINTER, SFP_INIT_POINTER,
+    VPD_POINTER, WORDS, firmware, sfp_init,
 };
 
 use super::vpd;
@@ -85,7 +85,8 @@ pub(super) fn factory(ports: &[&PortConfig]) -> Vec<u16> {
     // Nothing to initialise.
     put(&mut words, usize::from(SFP_DATA), &[0, sfp_init::END]);
 
-    put(&mut words, DEVICE_CAPS, &[CAPS_NO_FCOE_OFFLOADS]);
+    // Everything that can be taken away is there.
+    put(&mut words, DEVICE_CAPS, &[0]);
     let [l, m, n, o] = ETRACK.to_le_bytes();
     put(
         &mut words,

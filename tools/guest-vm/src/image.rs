@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::cpio::CpioWriter;
 use crate::dpdk;
 use crate::error::{Error, Result};
-use crate::kernel::{Kernel, KernelFiles};
+use crate::kernel::{Kernel, KernelFiles, MODULES};
 use crate::progress::Step;
 use crate::userland::Userland;
 
@@ -93,6 +93,8 @@ pub struct ImageVersions {
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 struct Recipe {
     release: String,
+    #[serde(default)]
+    modules: Vec<String>,
     versions: ImageVersions,
     programs: Vec<String>,
     files: Vec<String>,
@@ -131,6 +133,7 @@ impl Image {
         let added = dpdk.as_ref().map(|_| dpdk::FILES).unwrap_or_default();
         let recipe = Recipe {
             release: files.release.clone(),
+            modules: MODULES.iter().map(|&name| name.to_owned()).collect(),
             versions: ImageVersions {
                 kernel: files.versions.clone(),
                 userland: userland.versions.clone(),

@@ -79,7 +79,7 @@ impl FromStr for Kernel {
 }
 
 /// Modules that guests load, without what they depend on.
-const MODULES: &[&str] = &[
+pub(crate) const MODULES: &[&str] = &[
     // The device under test, its virtual function, and those that it is compared with.
     "ixgbe",
     "ixgbevf",
@@ -94,6 +94,7 @@ const MODULES: &[&str] = &[
     "8021q",
     "bonding",
     "bridge",
+    "fcoe",
     "macvlan",
     "pktgen",
     "sch_mqprio",
