@@ -1,9 +1,10 @@
-//! Unicast addresses beyond the NIC's own: the receive address registers, and what comes after the last of them.
+//! Addresses beyond the NIC's own and the VLANs of a bridge: the receive address registers and what comes after the last
+//! of them, the multicast and the VLAN filter.
 
 use anyhow::{Result, ensure};
 use guest_tests::{
     World,
-    frames::{Mac, numbered, same},
+    frames::{BROADCAST, Mac, numbered, same, tagged},
     linux_world::INTERFACE,
     world::Setup,
 };
@@ -13,6 +14,8 @@ use super::machine::{Machine, Test};
 pub const TESTS: &[Test] = tests![
     frames_for_an_address_of_bridge_fdb_are_received,
     more_addresses_than_the_card_holds_make_it_promiscuous,
+    every_multicast_is_received_with_allmulticast,
+    a_bridge_opens_the_vlan_filter_for_its_vlans,
 ];
 
 /// Locally administered, and unlike the NIC's own.
@@ -97,5 +100,63 @@ fn more_addresses_than_the_card_holds_make_it_promiscuous(machine: &mut Machine)
     same(&received, &wanted)?;
     let remove = add.replace("fdb add", "fdb del");
     machine.sh(&format!("echo '{remove}' | bridge -batch -"))?;
+    Ok(())
+}
+
+fn every_multicast_is_received_with_allmulticast(machine: &mut Machine) -> Result<()> {
+    let world = machine.world()?;
+    world.set_up(&Setup::default())?;
+    let last = numbered(world.mac()?, 0, 100);
+    // Other bits 47:36, which the multicast hash looks at, than those of any group that the guest is in.
+    let multicast = |number| numbered([0x01, 0x00, 0x5E, 0x77, 0x33, number], 1, 100);
+    let frames = [multicast(0x51), frame(1), multicast(0x52), last.clone()];
+    for (state, wanted) in [
+        ("off", vec![last.clone()]),
+        ("on", vec![multicast(0x51), multicast(0x52), last.clone()]),
+        ("off", vec![last.clone()]),
+    ] {
+        machine.sh(&format!("ip link set {INTERFACE} allmulticast {state}"))?;
+        same(&machine.world()?.arrive(&frames)?, &wanted)?;
+    }
+    Ok(())
+}
+
+/// A bridge of one port leaves its NIC the filters, and tells it of its VLANs.
+fn a_bridge_opens_the_vlan_filter_for_its_vlans(machine: &mut Machine) -> Result<()> {
+    let world = machine.world()?;
+    world.set_up(&Setup {
+        vlans: Some(Vec::new()),
+        ..Setup::default()
+    })?;
+    let last = numbered(world.mac()?, 0, 100);
+    let of_vlan = |tag| tagged(&numbered(BROADCAST, usize::from(tag), 100), tag);
+    let frames = [of_vlan(7), of_vlan(8), frame(1), last.clone()];
+    machine.sh(&format!(
+        "modprobe bridge
+         ip link add bridge0 type bridge vlan_filtering 1 mcast_snooping 0
+         ip link set {INTERFACE} master bridge0"
+    ))?;
+    let result = vlans_of_bridge(
+        machine,
+        &frames,
+        &[
+            ("add", vec![of_vlan(7), last.clone()]),
+            ("del", vec![last.clone()]),
+        ],
+    );
+    machine.sh("ip link del bridge0")?;
+    result
+}
+
+/// Lets the frames arrive after each change to VLAN 7 of the bridge's port.
+fn vlans_of_bridge(
+    machine: &mut Machine,
+    frames: &[Vec<u8>],
+    changes: &[(&str, Vec<Vec<u8>>)],
+) -> Result<()> {
+    for (change, wanted) in changes {
+        machine.sh(&format!("bridge vlan {change} vid 7 dev {INTERFACE}"))?;
+        same(&machine.world()?.arrive(frames)?, wanted)?;
+    }
     Ok(())
 }

@@ -90,8 +90,12 @@ fn interrupts_come_no_more_often_than_asked_for(machine: &mut Machine) -> Result
 
 fn pause_is_set_and_shown(machine: &mut Machine) -> Result<()> {
     set_up(machine)?;
-    for (state, decoded) in [("off", "disabled"), ("on", "enabled")] {
-        machine.sh(&format!("ethtool -A {INTERFACE} rx {state} tx {state}"))?;
+    let decoded = |state| match state {
+        "on" => "enabled",
+        _ => "disabled",
+    };
+    for (rx, tx) in [("off", "off"), ("on", "off"), ("off", "on"), ("on", "on")] {
+        machine.sh(&format!("ethtool -A {INTERFACE} rx {rx} tx {tx}"))?;
         machine.wait_for_link()?;
         let shown = machine.sh(&format!("ethtool -a {INTERFACE}"))?;
         let states: Vec<&str> = shown
@@ -99,13 +103,16 @@ fn pause_is_set_and_shown(machine: &mut Machine) -> Result<()> {
             .filter_map(|line| line.strip_prefix("RX:").or(line.strip_prefix("TX:")))
             .map(str::trim)
             .collect();
-        ensure!(states == [state, state], "{shown}");
+        ensure!(states == [rx, tx], "{shown}");
         let dump = machine.sh(&format!("ethtool -d {INTERFACE}"))?;
-        for name in ["Receive Flow Control Packets:", "Transmit Flow Control:"] {
+        for (name, state) in [
+            ("Receive Flow Control Packets:", rx),
+            ("Transmit Flow Control:", tx),
+        ] {
             let line = dump.lines().find(|line| line.trim().starts_with(name));
             ensure!(
-                line.is_some_and(|line| line.ends_with(decoded)),
-                "{state}: {line:?}"
+                line.is_some_and(|line| line.ends_with(decoded(state))),
+                "rx {rx} tx {tx}: {line:?}"
             );
         }
     }
