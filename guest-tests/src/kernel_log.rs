@@ -6,6 +6,9 @@ use guest_vm::Guest;
 /// Begins the lines that tests write into the kernel's log.
 const MARK: &str = "guest-tests: ";
 
+/// The line from which on counters are compared.
+const COUNT_MARK: &str = "guest-tests counts";
+
 /// Writes a line into the kernel's log: [`warnings`] looks only at what comes after it.
 ///
 /// # Errors
@@ -13,6 +16,28 @@ const MARK: &str = "guest-tests: ";
 pub fn mark(guest: &mut Guest, what: &str) -> Result<()> {
     guest.sh(&format!("echo '{MARK}{what}' >/dev/kmsg"))?;
     Ok(())
+}
+
+/// Writes a line into the kernel's log after which [`was_reset`] looks for what the driver says.
+///
+/// # Errors
+/// The guest fails.
+pub fn mark_count(guest: &mut Guest) -> Result<()> {
+    // Of level 6: no warning.
+    guest.sh(&format!("echo '<6>{COUNT_MARK}' >/dev/kmsg"))?;
+    Ok(())
+}
+
+/// Whether the driver has reset the card of `interface` since [`mark_count`], after which it tells of the link again; or
+/// whether the guest was booted since, which leaves no mark.
+///
+/// # Errors
+/// The guest fails.
+pub fn was_reset(guest: &mut Guest, interface: &str) -> Result<bool> {
+    let log = guest.sh("dmesg -r")?;
+    let link = format!("{interface}: NIC Link is Up");
+    let since = log.rsplit_once(COUNT_MARK).map(|(_, since)| since);
+    Ok(since.is_none_or(|since| since.contains(&link) || since.contains("Multiqueue")))
 }
 
 /// What the kernel has warned of since the last mark.

@@ -20,6 +20,7 @@ pub mod runner;
 pub mod scenario;
 pub mod scenarios;
 pub mod server;
+pub mod tally;
 pub mod world;
 
 pub use card_world::CardWorld;

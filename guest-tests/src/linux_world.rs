@@ -13,7 +13,9 @@ use wire::file::{self, PcapNg};
 use crate::{
     cable::{Cable, Plug},
     frames::{Mac, label_of, padded},
+    kernel_log,
     server::{ControlCable, Server},
+    tally::Tally,
     world::{Counter, Rss, Setup, Spread, World},
 };
 
@@ -31,6 +33,8 @@ pub struct LinuxWorld {
     server: Server,
     /// What `ethtool -S` said when the NIC was set up.
     base: BTreeMap<String, u64>,
+    /// What all have counted when they began to be compared.
+    tally: Option<Tally>,
     /// Multicast addresses that were added.
     multicast: Vec<Mac>,
 }
@@ -46,6 +50,7 @@ impl LinuxWorld {
             cable: server.cable()?,
             server,
             base: BTreeMap::new(),
+            tally: None,
             multicast: Vec::new(),
         })
     }
@@ -98,6 +103,61 @@ impl LinuxWorld {
             .get(name)
             .with_context(|| format!("no counter {name}"))?;
         Ok(now - self.base.get(name).copied().unwrap_or(0))
+    }
+
+    /// Begins to compare what driver, card and cable count: see [`LinuxWorld::end_of_tally`].
+    ///
+    /// # Errors
+    /// The guest or the server fails.
+    pub fn begin_tally(&mut self) -> Result<()> {
+        kernel_log::mark_count(&mut self.guest)?;
+        self.tally = Some(self.tally()?);
+        Ok(())
+    }
+
+    /// Where driver, card and cable disagree on what has passed since [`LinuxWorld::begin_tally`], which
+    /// [`World::set_up`] does as well. A driver that has reset the card since then has lost what it had not read: no
+    /// comparison is made, and none if there was nothing to begin with.
+    ///
+    /// # Errors
+    /// The guest or the server fails.
+    pub fn end_of_tally(&mut self) -> Result<Vec<String>> {
+        const TRIES: usize = 20;
+        let Some(before) = self.tally.take() else {
+            return Ok(Vec::new());
+        };
+        let mut disagreements = Vec::new();
+        for _ in 0..TRIES {
+            if kernel_log::was_reset(&mut self.guest, INTERFACE)? {
+                return Ok(Vec::new());
+            }
+            disagreements = self.tally()?.disagreements(&before);
+            if disagreements.is_empty() {
+                break;
+            }
+            // Something may be under way.
+            self.guest.sh("usleep 50000")?;
+        }
+        Ok(disagreements)
+    }
+
+    /// What all have counted at one moment.
+    fn tally(&mut self) -> Result<Tally> {
+        const TRIES: usize = 20;
+        let mut tally = None;
+        for _ in 0..TRIES {
+            // Nothing has passed meanwhile if the card has counted the same before and after.
+            let before = self.cable.control().stats()?;
+            let driver = self.statistics()?;
+            let after = self.cable.control().stats()?;
+            let now = Tally::new(&driver, &after)?;
+            let still = Tally::new(&driver, &before)? == now;
+            tally = Some(now);
+            if still {
+                break;
+            }
+        }
+        tally.context("never tried")
     }
 
     /// Runs a shell command that has to end with status 0 within [`PATIENCE`].
@@ -178,6 +238,7 @@ impl World for LinuxWorld {
             "until [ \"$(cat /sys/class/net/{INTERFACE}/carrier)\" = 1 ]; do usleep 10000; done"
         );
         self.sh(&script)?;
+        self.begin_tally()?;
         self.base = self.statistics()?;
         // What an earlier test has left on its way.
         self.cable.take(Duration::ZERO)?;

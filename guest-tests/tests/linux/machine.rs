@@ -36,11 +36,19 @@ impl Machine {
         }
     }
 
-    /// Runs a test and then looks at what the kernel has said meanwhile and whether the server is still there.
+    /// Runs a test and then looks at what the kernel has said meanwhile, whether the server is still there, and whether
+    /// driver, card and cable have counted the same.
     pub fn test(&mut self, name: &str, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.world()?;
         self.mark(name)?;
+        self.world()?.begin_tally()?;
         run(self)?;
+        let disagreements = self.world()?.end_of_tally()?;
+        ensure!(
+            disagreements.is_empty(),
+            "counters differ: {}",
+            disagreements.join("; ")
+        );
         self.world()?.server().nic().check()?;
         let warnings = self.warnings()?;
         ensure!(

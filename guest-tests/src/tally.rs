@@ -1,0 +1,154 @@
+//! What passed a NIC, as each who counted it says: its driver, the card, the cable.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use control::{Group, Stats};
+
+/// Frames and bytes that passed, by who counted them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// `ethtool -S`, which sums up what the driver has read from the card's registers.
+    driver: Passed,
+    /// The card's registers for good frames.
+    card: Passed,
+    /// The card's registers for all frames.
+    total: [u64; 2],
+    /// The cable: frames that came from the card and that went to it.
+    cable: [u64; 2],
+    /// Frames that were lost because the cable was pulled: of those only some reach the card.
+    unplugged: u64,
+}
+
+/// Frames and bytes sent, frames and bytes received.
+type Passed = [u64; 4];
+
+/// What is compared, in the order of [`Passed`].
+const NAMES: [&str; 4] = [
+    "frames sent",
+    "bytes sent",
+    "frames received",
+    "bytes received",
+];
+
+impl Tally {
+    /// The tally of what `ethtool -S` and the server say.
+    ///
+    /// # Errors
+    /// A counter is missing.
+    pub fn new(driver: &BTreeMap<String, u64>, server: &Stats) -> Result<Self> {
+        let driver = |name: &str| {
+            let value = driver.get(name).copied();
+            value.with_context(|| format!("the driver has no {name}"))
+        };
+        let of = |group: Group, name: &str| {
+            let mut counters = server.counters.iter();
+            let counter = counters.find(|counter| counter.group == group && counter.name == name);
+            let value = counter.map(|counter| counter.value);
+            value.with_context(|| format!("the server has no {name}"))
+        };
+        let card = |name: &str| of(Group::Hardware, name);
+        let cable = |name: &str| of(Group::Wire, name);
+        // The driver takes the pause frames that the card has sent out of its counters of good frames.
+        let pauses = card("LXONTXC")? + card("LXOFFTXC")?;
+        Ok(Self {
+            driver: [
+                driver("tx_pkts_nic")?,
+                driver("tx_bytes_nic")?,
+                driver("rx_pkts_nic")?,
+                driver("rx_bytes_nic")?,
+            ],
+            card: [
+                card("GPTC")? - pauses,
+                card("GOTC")? - 64 * pauses,
+                card("GPRC")?,
+                card("GORC")?,
+            ],
+            total: [card("TPT")?, card("TPR")?],
+            cable: [
+                cable("tx_frames")?,
+                cable("rx_frames")? + cable("injected")?,
+            ],
+            unplugged: cable("unplugged_dropped")?,
+        })
+    }
+
+    /// Where those who counted disagree on what has passed since `before`: nothing if all is well.
+    #[must_use]
+    pub fn disagreements(&self, before: &Self) -> Vec<String> {
+        let grown = |now: u64, then: u64| i128::from(now) - i128::from(then);
+        let frames = |tally: &Self, at: usize| (tally.total[at], tally.cable[at]);
+        let of_driver = NAMES.iter().enumerate().filter_map(|(at, name)| {
+            let driver = grown(self.driver[at], before.driver[at]);
+            let card = grown(self.card[at], before.card[at]);
+            (driver != card).then(|| format!("{name}: the driver says {driver}, the card {card}"))
+        });
+        let of_cable = ["sent", "received"]
+            .iter()
+            .enumerate()
+            .filter_map(|(at, name)| {
+                let (card, cable) = frames(self, at);
+                let (card_before, cable_before) = frames(before, at);
+                let (card, cable) = (grown(card, card_before), grown(cable, cable_before));
+                (card != cable)
+                    .then(|| format!("all {name}: the card says {card}, the cable {cable}"))
+            });
+        let of_cable = of_cable.filter(|_| self.unplugged == before.unplugged);
+        of_driver.chain(of_cable).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use control::Counter;
+
+    use super::*;
+
+    /// A driver and a server which have seen `sent` frames of 64 bytes; `cable` is what the cable has seen.
+    fn tally(sent: u64, cable: u64, pauses: u64) -> Tally {
+        let driver = [
+            ("tx_pkts_nic", sent),
+            ("tx_bytes_nic", 64 * sent),
+            ("rx_pkts_nic", 0),
+            ("rx_bytes_nic", 0),
+        ];
+        let driver = driver.map(|(name, value)| (name.to_owned(), value)).into();
+        let hardware = [
+            ("GPTC", sent + pauses),
+            ("GOTC", 64 * (sent + pauses)),
+            ("GPRC", 0),
+            ("GORC", 0),
+            ("TPT", sent + pauses),
+            ("TPR", 0),
+            ("LXONTXC", pauses),
+            ("LXOFFTXC", 0),
+        ];
+        let wire = [
+            ("tx_frames", cable),
+            ("rx_frames", 0),
+            ("injected", 0),
+            ("unplugged_dropped", 0),
+        ];
+        let of = |group| move |(name, value)| Counter::new(group, name, value);
+        let counters = hardware.into_iter().map(of(Group::Hardware));
+        let counters = counters.chain(wire.into_iter().map(of(Group::Wire)));
+        let server = Stats {
+            counters: counters.collect(),
+        };
+        Tally::new(&driver, &server).unwrap()
+    }
+
+    #[test]
+    fn who_counts_the_same_agrees() {
+        let disagreements = tally(7, 10, 3).disagreements(&tally(2, 2, 0));
+
+        assert_eq!(disagreements, [""; 0]);
+    }
+
+    #[test]
+    fn a_frame_that_is_missing_on_the_cable_is_a_disagreement() {
+        let disagreements = tally(7, 6, 0).disagreements(&tally(0, 0, 0));
+
+        assert_eq!(disagreements, ["all sent: the card says 7, the cable 6"]);
+    }
+}
