@@ -13,8 +13,8 @@ const GRANULE: usize = 64;
 /// A frame that waits, and how much of it is in the ring already.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    /// The frame, without FCS.
-    pub(crate) frame: Box<[u8]>,
+    /// Bytes of the frame, without FCS.
+    len: usize,
     /// Where it goes, and its descriptor.
     pub(crate) packet: Packet,
     /// How much of it is in the ring.
@@ -23,14 +23,19 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     fn size(&self) -> usize {
-        self.frame.len().max(GRANULE)
+        self.len.max(GRANULE)
     }
 }
+
+/// A frame's two parts.
+pub(crate) type Parts<'a> = (&'a [u8], &'a [u8]);
 
 /// The packet buffer of a traffic class.
 #[derive(Debug, Default)]
 pub(crate) struct PacketBuffer {
     frames: VecDeque<Waiting>,
+    /// The frames' bytes, one after the other.
+    bytes: VecDeque<u8>,
     used: usize,
     full: bool,
 }
@@ -51,8 +56,19 @@ impl PacketBuffer {
         !self.full
     }
 
-    /// Takes a frame if `capacity` bytes hold it too.
-    pub(crate) fn push(&mut self, waiting: Waiting, capacity: usize) -> bool {
+    /// Takes a frame, of which `progress` is in the ring, if `capacity` bytes hold it too.
+    pub(crate) fn push(
+        &mut self,
+        (head, body): Parts<'_>,
+        packet: Packet,
+        progress: Progress,
+        capacity: usize,
+    ) -> bool {
+        let waiting = Waiting {
+            len: head.len() + body.len(),
+            packet,
+            progress,
+        };
         let used = self.used + waiting.size();
         if used > capacity {
             self.full = !self.frames.is_empty();
@@ -60,27 +76,40 @@ impl PacketBuffer {
         }
         self.used = used;
         self.full = used + LONGEST_LEN > capacity;
+        self.bytes.extend(head);
+        self.bytes.extend(body);
         self.frames.push_back(waiting);
         true
     }
 
     /// The frame that is next.
-    pub(crate) fn front(&mut self) -> Option<&mut Waiting> {
-        self.frames.front_mut()
+    pub(crate) fn front(&mut self) -> Option<(&mut Waiting, Parts<'_>)> {
+        let waiting = self.frames.front_mut()?;
+        let (first, second) = self.bytes.as_slices();
+        let head = first.get(..waiting.len).unwrap_or(first);
+        let body = second.get(..waiting.len - head.len());
+        Some((waiting, (head, body.unwrap_or_default())))
     }
 
     /// Removes the frame that was next.
     pub(crate) fn pop(&mut self, capacity: usize) {
         if let Some(waiting) = self.frames.pop_front() {
             self.used -= waiting.size();
+            self.bytes.drain(..waiting.len.min(self.bytes.len()));
         }
         self.full &= self.used > capacity / 2 && !self.frames.is_empty();
     }
 
     /// Loses all frames.
     pub(crate) fn clear(&mut self) {
-        let Self { frames, used, full } = self;
+        let Self {
+            frames,
+            bytes,
+            used,
+            full,
+        } = self;
         frames.clear();
+        bytes.clear();
         *used = 0;
         *full = false;
     }

@@ -28,7 +28,7 @@ use ixgbe_spec::{
     },
 };
 
-use buffer::{PacketBuffer, Waiting};
+use buffer::PacketBuffer;
 use header::{Headers, Settings, Tag, WINDOW};
 use mac::{Control, FCS_LEN, Health};
 use payload::Payload;
@@ -270,8 +270,8 @@ impl Receive {
         };
         let mut progress = Progress::default();
         let class = usize::from(packet.class);
+        let parts = (frame.head, frame.body);
         if self.buffers.get(class).is_some_and(PacketBuffer::is_empty) {
-            let parts = (frame.head, frame.body);
             match self.rings().deliver(parts, &packet, &mut progress, hw) {
                 Ok(()) => {
                     return Verdict::Delivered {
@@ -283,16 +283,11 @@ impl Receive {
             }
         }
         let fc = packet.fc;
-        let waiting = Waiting {
-            frame: [frame.head, frame.body].concat().into(),
-            packet,
-            progress,
-        };
         let capacity = capacity(class, hw.regs);
         let Some(buffer) = self.buffers.get_mut(class) else {
             return Verdict::Dropped(DropReason::PacketBuffer);
         };
-        if buffer.push(waiting, capacity) {
+        if buffer.push(parts, packet, progress, capacity) {
             return Verdict::Buffered;
         }
         hw.regs.count(Reg::MPC, class, 1);
@@ -422,12 +417,11 @@ impl Receive {
         };
         let mut left = budget;
         for (class, buffer) in self.buffers.iter_mut().enumerate() {
-            while let Some(waiting) = buffer.front() {
+            while let Some((waiting, parts)) = buffer.front() {
                 if left == 0 {
                     return true;
                 }
                 left -= 1;
-                let parts = (&waiting.frame[..], &[][..]);
                 let progress = &mut waiting.progress;
                 if rings.deliver(parts, &waiting.packet, progress, hw) == Err(Stop::Wait) {
                     break;
