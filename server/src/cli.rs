@@ -33,6 +33,10 @@ WIRES
   pair:NAME A cable to another port of this server, which has the same wire.
   null      A far end that takes every frame and sends none.
   loopback  A plug that sends every frame back.
+  generate:RATE,SIZE
+            A far end that sends numbered UDP datagrams to everybody and throws away what comes. RATE is max, line
+            (10 Gbit/s), or a number with pps, kpps or Mpps; SIZE is in bytes without FCS, 60 to 9710:
+            generate:2Mpps,60
 
 SEVERAL PORTS
   The flags above describe port 0; each --port adds one, with a socket, a client and a thread of its own. Ports 0 and 1
@@ -78,8 +82,8 @@ pub struct Arguments {
     #[arg(long, value_name = "MAC")]
     pub mac: Option<MacAddress>,
 
-    /// What is at the other end of the cable: host, tap:NAME, pair:NAME, null or loopback. Default:
-    /// host.
+    /// What is at the other end of the cable: host, tap:NAME, pair:NAME, null, loopback or generate:RATE,SIZE.
+    /// Default: host.
     #[arg(long, value_name = "WIRE")]
     pub wire: Option<wire::Kind>,
 

@@ -4,9 +4,10 @@ use std::{fmt, io, str::FromStr};
 
 use guest_memory::tap::TapError;
 
-use crate::{Backend, Cables, Host, HostConfig, Loopback, Null, Tap};
+use crate::{Backend, Cables, Generate, Host, HostConfig, Loopback, Null, Stream, Tap};
 
-/// A wire by name, as a person writes it: `host`, `tap:NAME`, `pair:NAME`, `null` or `loopback`.
+/// A wire by name, as a person writes it: `host`, `tap:NAME`, `pair:NAME`, `null`, `loopback` or
+/// `generate:RATE,SIZE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// [`Host`].
@@ -19,6 +20,8 @@ pub enum Kind {
     Null,
     /// [`Loopback`].
     Loopback,
+    /// [`Generate`].
+    Generate(Stream),
 }
 
 impl Kind {
@@ -33,6 +36,7 @@ impl Kind {
             Self::Pair(name) => Box::new(cables.end(name)?),
             Self::Null => Box::new(Null::new()),
             Self::Loopback => Box::new(Loopback::new()),
+            Self::Generate(stream) => Box::new(Generate::new(*stream)),
         })
     }
 }
@@ -45,6 +49,7 @@ impl fmt::Display for Kind {
             Self::Pair(name) => write!(f, "pair:{name}"),
             Self::Null => f.write_str("null"),
             Self::Loopback => f.write_str("loopback"),
+            Self::Generate(stream) => write!(f, "generate:{stream}"),
         }
     }
 }
@@ -53,7 +58,9 @@ impl fmt::Display for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// No such wire.
-    #[error("unknown wire {0:?}: use host, tap:NAME, pair:NAME, null or loopback")]
+    #[error(
+        "unknown wire {0:?}: use host, tap:NAME, pair:NAME, null, loopback or generate:RATE,SIZE"
+    )]
     Unknown(String),
     /// A tap without a name.
     #[error("the tap has no name: write tap:NAME, for example tap:tap0")]
@@ -61,6 +68,12 @@ pub enum ParseError {
     /// A cable without a name.
     #[error("the cable has no name: write pair:NAME, the same for the two ports that it joins")]
     NoCableName,
+    /// Not `RATE,SIZE`.
+    #[error(
+        "{0:?} is no stream: write generate:RATE,SIZE with RATE max, line or a number with pps, kpps or Mpps, and SIZE \
+         60 to 9710, for example generate:2Mpps,60"
+    )]
+    Stream(String),
 }
 
 /// Why a wire could not be opened.
@@ -91,6 +104,7 @@ impl FromStr for Kind {
             other => match other.split_once(':') {
                 Some(("tap", name)) => Ok(Self::Tap(name.to_owned())),
                 Some(("pair", name)) => Ok(Self::Pair(name.to_owned())),
+                Some(("generate", stream)) => Ok(Self::Generate(stream.parse()?)),
                 _ => Err(ParseError::Unknown(other.to_owned())),
             },
         }
@@ -107,7 +121,7 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "unknown wire \"hots\": use host, tap:NAME, pair:NAME, null or loopback"
+            "unknown wire \"hots\": use host, tap:NAME, pair:NAME, null, loopback or generate:RATE,SIZE"
         );
     }
 

@@ -6,7 +6,8 @@
 //! - [`Tap`]: a Linux tap device;
 //! - [`Pair`]: a cable to another port of this process;
 //! - [`Loopback`]: what is sent comes back;
-//! - [`Null`]: what is sent is gone.
+//! - [`Null`]: what is sent is gone;
+//! - [`Generate`]: frames at a rate.
 //!
 //! [`Kind`] is the name under which a person asks for one. [`Tapped`] wraps any of them for capture, injection and
 //! link changes; [`file`](mod@file) reads and writes captures.
@@ -20,6 +21,7 @@
 
 mod backend;
 pub mod file;
+mod generate;
 mod host;
 mod kind;
 mod loopback;
@@ -31,6 +33,7 @@ mod tap;
 mod tapped;
 
 pub use backend::{Backend, Counters};
+pub use generate::{GENERATED_LEN, Generate, Rate, SEQUENCE, Stream};
 pub use host::{Host, HostConfig};
 pub use kind::{Kind, OpenError, ParseError};
 pub use loopback::Loopback;
