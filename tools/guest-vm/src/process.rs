@@ -281,6 +281,20 @@ impl Process {
         // The kernel reports ticks of 1/100 s to user space on x86-64.
         Ok(Duration::from_millis(ticks * 10))
     }
+
+    /// Bytes of memory that the process has for itself, code included; shared memory is not.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn own_memory(&self) -> io::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let kilobytes = |name: &str| -> Option<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        let pages = ["RssAnon:", "RssFile:"];
+        Ok(pages.into_iter().filter_map(kilobytes).sum::<u64>() * 1024)
+    }
 }
 
 impl Drop for Process {

@@ -90,6 +90,14 @@ impl NicServer {
         self.process.cpu_time()
     }
 
+    /// Bytes of memory that it has for itself: not those of its clients, which it only maps.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn own_memory(&self) -> io::Result<u64> {
+        self.process.own_memory()
+    }
+
     /// Sends it a signal.
     pub fn signal(&mut self, signal: Signal) {
         self.process.signal(signal);

@@ -59,8 +59,16 @@ impl DmaMemory {
     #[must_use]
     pub fn get(&self, offset: usize, len: usize) -> Vec<u8> {
         let mut to = vec![0; len];
-        self.slice(offset, len).copy_to(&mut to);
+        self.copy(offset, &mut to);
         to
+    }
+
+    /// Copies the bytes from `offset` on to `to`.
+    ///
+    /// # Panics
+    /// As [`DmaMemory::put`].
+    pub fn copy(&self, offset: usize, to: &mut [u8]) {
+        self.slice(offset, to.len()).copy_to(to);
     }
 
     /// Publishes a little-endian quadword: everything put before is seen by a card that sees it.

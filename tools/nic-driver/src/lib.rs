@@ -23,6 +23,6 @@ pub use device::Device;
 pub use dma::DmaMemory;
 pub use driver::{Config, Driver, Rss};
 pub use error::DriverError;
-pub use rx::{Received, RxRing};
+pub use rx::{Filled, Received, RxRing};
 pub use statistics::Statistics;
 pub use tx::{IpSec, L4, Packet, TxRing};

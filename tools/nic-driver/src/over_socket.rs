@@ -54,6 +54,21 @@ struct Vector {
     fired: u64,
 }
 
+impl Vector {
+    /// Reads the eventfd; returns whether the vector has fired since.
+    fn collect(&mut self) -> Result<bool, DeviceError> {
+        let mut count = [0; 8];
+        match rustix::io::read(&self.eventfd, &mut count) {
+            Ok(_) => {
+                self.fired = self.fired.saturating_add(u64::from_ne_bytes(count));
+                Ok(true)
+            }
+            Err(rustix::io::Errno::AGAIN) => Ok(false),
+            Err(error) => Err(DeviceError::new("reading an eventfd", error)),
+        }
+    }
+}
+
 impl OverSocket {
     /// Connects to the server at `path` and takes over all of the card's MSI-X vectors.
     ///
@@ -106,15 +121,7 @@ impl OverSocket {
     fn collect(&mut self) -> Result<bool, DeviceError> {
         let mut any = false;
         for vector in &mut self.vectors {
-            let mut count = [0; 8];
-            match rustix::io::read(&vector.eventfd, &mut count) {
-                Ok(_) => {
-                    vector.fired = vector.fired.saturating_add(u64::from_ne_bytes(count));
-                    any = true;
-                }
-                Err(rustix::io::Errno::AGAIN) => {}
-                Err(error) => return Err(DeviceError::new("reading an eventfd", error)),
-            }
+            any |= vector.collect()?;
         }
         Ok(any)
     }
@@ -208,9 +215,11 @@ impl Device for OverSocket {
     }
 
     fn fired(&mut self, vector: u8) -> Result<u64, DeviceError> {
-        self.collect()?;
-        let vector = self.vectors.get_mut(usize::from(vector));
-        Ok(vector.map_or(0, |vector| std::mem::take(&mut vector.fired)))
+        let Some(vector) = self.vectors.get_mut(usize::from(vector)) else {
+            return Ok(0);
+        };
+        vector.collect()?;
+        Ok(std::mem::take(&mut vector.fired))
     }
 }
 

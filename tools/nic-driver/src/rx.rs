@@ -53,6 +53,52 @@ pub struct RxRing {
     begun: BTreeMap<usize, Begun>,
     /// Descriptors of complete packets that have not gone back to the card.
     finished: Vec<bool>,
+    /// Descriptors that have gone back by [`RxRing::burst`] and that the card has not been told of.
+    owed: usize,
+}
+
+/// A buffer that the card has filled.
+#[derive(Clone, Copy, Debug)]
+pub struct Filled<'a> {
+    memory: &'a DmaMemory,
+    offset: usize,
+    len: usize,
+    status: Status,
+}
+
+impl Filled<'_> {
+    /// Bytes in the buffer.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Status and errors of its descriptor. Without [`Status::EOP`] the packet goes on in the next buffer.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The little-endian quadword at `place`, a multiple of 8.
+    ///
+    /// # Panics
+    /// If it lies beyond the ring's memory.
+    #[must_use]
+    pub fn load(&self, place: usize) -> u64 {
+        self.memory.load(self.offset + place)
+    }
+
+    /// Copies the bytes to the beginning of `to`, as far as there is room.
+    pub fn copy_to(&self, to: &mut [u8]) {
+        let len = self.len.min(to.len());
+        self.memory.copy(self.offset, &mut to[..len]);
+    }
 }
 
 /// The beginning of a packet.
@@ -94,6 +140,7 @@ impl RxRing {
             oldest: 0,
             begun: BTreeMap::new(),
             finished: vec![false; len],
+            owed: 0,
         }
     }
 
@@ -128,6 +175,7 @@ impl RxRing {
         self.oldest = 0;
         self.begun.clear();
         self.finished.fill(false);
+        self.owed = 0;
         self.ring_doorbell(device)
     }
 
@@ -165,6 +213,46 @@ impl RxRing {
             };
             self.begun.insert(goes_on, packet);
         }
+    }
+
+    /// Shows the buffers that the card has filled, at most `limit` of them and in the order of the ring, and gives them
+    /// back: for whoever has no need of a copy. The doorbell is rung once an eighth of the ring has gone back.
+    ///
+    /// Not for large receives, nor together with [`RxRing::receive`] while a packet has begun: the card may then still
+    /// write to a buffer that it has completed.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn burst(
+        &mut self,
+        device: &mut dyn Device,
+        limit: usize,
+        mut look: impl FnMut(&Filled<'_>),
+    ) -> Result<usize, DriverError> {
+        let mut count = 0;
+        while count < limit {
+            let index = self.next;
+            let high = self.memory.load(index * descriptor::SIZE + 8);
+            if high & u64::from(Status::DD.bits()) == 0 {
+                break;
+            }
+            look(&Filled {
+                memory: &self.memory,
+                offset: self.buffer_offset(index),
+                len: ((high >> 32 & 0xFFFF) as usize).min(self.buffer_len),
+                status: Status::from_bits_retain((high & 0xFFFF_FFFF) as u32),
+            });
+            self.post(index);
+            self.next = if index + 1 == self.len { 0 } else { index + 1 };
+            count += 1;
+        }
+        self.oldest = self.next;
+        self.owed += count;
+        if self.owed >= self.len / 8 {
+            self.owed = 0;
+            self.ring_doorbell(device)?;
+        }
+        Ok(count)
     }
 
     /// Whether a descriptor is of a packet that has begun and is not complete.

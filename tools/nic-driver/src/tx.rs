@@ -222,12 +222,53 @@ impl TxRing {
         }
     }
 
+    /// Puts up to `limit` plain frames into the ring, as far as there is room, and rings the doorbell once. `fill` writes
+    /// each into its buffer and says how long it is. The card reports every 32nd and the last of them only, so
+    /// [`TxRing::reclaim`] counts reports, not frames. Returns how many frames there were.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn burst(
+        &mut self,
+        device: &mut dyn Device,
+        limit: usize,
+        mut fill: impl FnMut(&DmaMemory, usize) -> u16,
+    ) -> Result<usize, DriverError> {
+        const REPORT_EVERY: usize = 32;
+        let count = limit.min(self.free());
+        if count == 0 {
+            return Ok(0);
+        }
+        for nth in 1..=count {
+            let offset = self.buffer_offset(self.tail);
+            let len = fill(&self.memory, offset);
+            let report = nth.is_multiple_of(REPORT_EVERY) || nth == count;
+            if report {
+                self.pending.push_back(self.tail);
+            }
+            let control = DataControl::new()
+                .with_ifcs(true)
+                .with_eop(true)
+                .with_rs(report)
+                .with_dtalen(len)
+                .with_paylen(len.into());
+            let address = self.memory.iova(offset);
+            self.write(Data { address, control }.into());
+        }
+        self.ring_doorbell(device)?;
+        Ok(count)
+    }
+
     /// Writes any descriptor at the tail and moves the tail on, without telling the card.
     pub fn write(&mut self, descriptor: Descriptor) {
         let offset = self.tail * descriptor::SIZE;
         self.memory.store(offset, descriptor.low.get());
         self.memory.store(offset + 8, descriptor.high.get());
-        self.tail = (self.tail + 1) % self.len;
+        self.tail = if self.tail + 1 == self.len {
+            0
+        } else {
+            self.tail + 1
+        };
     }
 
     /// Tells the card where the tail is.
@@ -254,7 +295,9 @@ impl TxRing {
         packets
     }
 
-    fn free(&self) -> usize {
+    /// Descriptors that can be written.
+    #[must_use]
+    pub fn free(&self) -> usize {
         (self.clean + self.len - self.tail - 1) % self.len
     }
 }

@@ -14,6 +14,8 @@ pub struct Binaries {
     pub server: PathBuf,
     /// `ixgbectl`.
     pub ixgbectl: PathBuf,
+    /// `nic-bench`.
+    pub nic_bench: PathBuf,
 }
 
 /// Builds the programs in release mode.
@@ -26,6 +28,8 @@ pub fn build() -> Result<Binaries> {
             "vfio-user-ixgbe",
             "--package",
             "ixgbectl",
+            "--package",
+            "nic-bench",
         ])
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
@@ -51,6 +55,7 @@ pub fn build() -> Result<Binaries> {
     Ok(Binaries {
         server: executable("vfio-user-ixgbe")?,
         ixgbectl: executable("ixgbectl")?,
+        nic_bench: executable("nic-bench")?,
     })
 }
 

@@ -59,6 +59,24 @@ enum Command {
 enum BenchCommand {
     /// TCP, round trips and packet rates of a Linux guest, for our NIC and QEMU's own in turns
     Guest(BenchGuestArguments),
+    /// Packet rates, latency and costs of our NIC alone, driven by a process in user space
+    Wire(BenchWireArguments),
+}
+
+#[derive(Debug, Args)]
+struct BenchWireArguments {
+    /// The figures, by commas: rx_60, tx_60, duplex_60, rx_1514, tso_64k, latency_posted, register_read, idle_cpu,
+    /// port_memory (default: all)
+    #[arg(long, value_delimiter = ',')]
+    figure: Vec<String>,
+
+    /// How often each is measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+
+    /// How long one measurement lasts, in milliseconds
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    milliseconds: u64,
 }
 
 #[derive(Debug, Args)]
@@ -158,9 +176,14 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             coverage::write(&binaries::workspace())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Bench(BenchCommand::Wire(arguments)) => bench::wire::run(&bench::wire::Options {
+            figures: arguments.figure,
+            runs: arguments.runs,
+            time: Duration::from_millis(arguments.milliseconds),
+        }),
         Command::Bench(BenchCommand::Guest(arguments)) => {
             privileges::enter_user_namespace();
-            bench::guest(&bench::GuestOptions {
+            bench::guest::run(&bench::guest::Options {
                 kernel: arguments.kernel,
                 qemu: arguments.qemu.as_deref().map(Qemu::at).transpose()?,
                 nics: arguments.nic,

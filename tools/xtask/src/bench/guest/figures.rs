@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use guest_vm::{CablePeer, Program};
 
 use super::sender::{self, to_f64};
-use super::summary::Sample;
+use crate::bench::report::Sample;
 use crate::cable::Cable;
 use crate::nic::Nic;
 use crate::rig::{INTERFACE, Rig};
@@ -124,7 +124,7 @@ impl Bench<'_> {
         .with_context(|| format!("{} of {}", figure.name(), self.nic.name()))?;
         let sample = |figure: String, unit, value| Sample {
             figure,
-            subject: self.nic,
+            subject: self.nic.name(),
             unit,
             value,
         };

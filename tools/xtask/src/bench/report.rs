@@ -1,29 +1,32 @@
 //! Samples and what is told of them.
 
+use std::fs;
+
+use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::nic::Nic;
+use crate::binaries;
 
 /// One measured value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// What was measured.
     pub figure: String,
-    /// On which NIC.
-    pub subject: Nic,
+    /// Of whom: a NIC, or what it is compared with.
+    pub subject: &'static str,
     /// Unit of the value.
     pub unit: &'static str,
     /// The value.
     pub value: f64,
 }
 
-/// All samples of one figure and one NIC.
+/// All samples of one figure and one subject.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
+struct Summary {
     /// What was measured.
     pub figure: String,
-    /// On which NIC.
-    pub subject: Nic,
+    /// Of whom: a NIC, or what it is compared with.
+    pub subject: &'static str,
     /// Unit of the values.
     pub unit: &'static str,
     /// The middle value; of an even number, the mean of the two in the middle.
@@ -36,8 +39,8 @@ pub struct Summary {
     pub runs: usize,
 }
 
-/// Summaries in the order in which their figures and NICs came first.
-pub fn summarise(samples: &[Sample]) -> Vec<Summary> {
+/// Summaries in the order in which their figures and subjects came first.
+fn summarise(samples: &[Sample]) -> Vec<Summary> {
     let mut summaries: Vec<Summary> = Vec::new();
     for sample in samples {
         let known = summaries
@@ -68,36 +71,34 @@ fn summary_of(sample: &Sample, mut values: Vec<f64>) -> Summary {
     }
 }
 
-/// A table with a row for each figure and a column for each NIC; the columns after the first also tell by how much the
+/// A table with a row for each figure and a column for each subject; the columns after the first also tell by how much the
 /// first is ahead: 1.50 is half as much again.
-pub fn table(summaries: &[Summary]) -> String {
-    let mut nics: Vec<Nic> = Vec::new();
+fn table(summaries: &[Summary]) -> String {
+    let mut subjects: Vec<&str> = Vec::new();
     let mut rows: Vec<(&str, &str)> = Vec::new();
     for summary in summaries {
-        if !nics.contains(&summary.subject) {
-            nics.push(summary.subject);
+        if !subjects.contains(&summary.subject) {
+            subjects.push(summary.subject);
         }
         if !rows.iter().any(|(figure, _)| *figure == summary.figure) {
             rows.push((&summary.figure, summary.unit));
         }
     }
-    nics.sort();
-    let find = |figure: &str, nic: Nic| {
+    let find = |figure: &str, subject: &str| {
         summaries
             .iter()
-            .find(|s| s.figure == figure && s.subject == nic)
+            .find(|s| s.figure == figure && s.subject == subject)
     };
     let mut lines = vec![format!("{:<16} {:<10}", "figure", "unit")];
-    for nic in &nics {
-        let ours = nic == nics.first().unwrap_or(nic);
-        push_cell(&mut lines, nic.name(), ours);
+    for (index, subject) in subjects.iter().enumerate() {
+        push_cell(&mut lines, subject, index == 0);
     }
     let mut text = lines.concat();
     for (figure, unit) in rows {
         let mut cells = vec![format!("\n{figure:<16} {unit:<10}")];
-        let first = nics.first().and_then(|nic| find(figure, *nic));
-        for (index, nic) in nics.iter().enumerate() {
-            let Some(summary) = find(figure, *nic) else {
+        let first = subjects.first().and_then(|subject| find(figure, subject));
+        for (index, subject) in subjects.iter().enumerate() {
+            let Some(summary) = find(figure, subject) else {
                 push_cell(&mut cells, "-", index == 0);
                 continue;
             };
@@ -121,6 +122,30 @@ pub fn table(summaries: &[Summary]) -> String {
     text
 }
 
+/// Prints the table and writes `bench/NAME.json` in the target folder.
+pub fn write(samples: &[Sample], name: &str) -> Result<()> {
+    let summaries = summarise(samples);
+    println!("{}", table(&summaries));
+    let path = binaries::target_folder()?.join(format!("bench/{name}.json"));
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    fs::write(&path, serde_json::to_string_pretty(&summaries)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!(
+        "\nmedian (least-greatest), then how many times as much the first column has; {}",
+        path.display()
+    );
+    Ok(())
+}
+
+/// The host's load of the last minute: other work makes the figures worthless.
+pub fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("unknown").to_owned()
+}
+
 fn push_cell(cells: &mut Vec<String>, text: &str, first: bool) {
     let width = if first { 20 } else { 26 };
     cells.push(format!(" {text:>width$}"));
@@ -139,7 +164,7 @@ fn short(value: f64) -> String {
 mod tests {
     use super::*;
 
-    fn sample(subject: Nic, value: f64) -> Sample {
+    fn sample(subject: &'static str, value: f64) -> Sample {
         Sample {
             figure: "tcp_rr".to_owned(),
             subject,
@@ -150,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_summary_has_median_and_range() {
-        let samples = [3.0, 1.0, 2.0].map(|value| sample(Nic::Ixgbe, value));
+        let samples = [3.0, 1.0, 2.0].map(|value| sample("ixgbe", value));
 
         let summaries = summarise(&samples);
 
@@ -165,14 +190,14 @@ mod tests {
 
     #[test]
     fn the_median_of_two_is_between_them() {
-        let summaries = summarise(&[sample(Nic::Igb, 1.0), sample(Nic::Igb, 2.0)]);
+        let summaries = summarise(&[sample("igb", 1.0), sample("igb", 2.0)]);
 
         assert_eq!(summaries[0].median, 1.5);
     }
 
     #[test]
     fn the_table_tells_how_far_ours_is_ahead_of_each_other() {
-        let summaries = summarise(&[sample(Nic::Igb, 200.0), sample(Nic::Ixgbe, 300.0)]);
+        let summaries = summarise(&[sample("ixgbe", 300.0), sample("igb", 200.0)]);
 
         let table = table(&summaries);
 
