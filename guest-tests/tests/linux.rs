@@ -22,6 +22,7 @@ mod linux {
     pub mod nvm;
     pub mod pci;
     pub mod pktgen;
+    pub mod ports;
     pub mod receiving;
     pub mod registers;
     pub mod sending;
@@ -41,8 +42,8 @@ use libtest_mimic::{Arguments, Trial};
 use linux::{
     addresses, classification, dcb, diagnosis, endurance, fcoe, life, link,
     machine::{self, Machine},
-    macvlan, module, nvm, pci, pktgen, receiving, registers, sending, settings, suspend, tap, time,
-    xdp,
+    macvlan, module, nvm, pci, pktgen, ports, receiving, registers, sending, settings, suspend,
+    tap, time, xdp,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -116,10 +117,15 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("registers", registers::TESTS),
     ];
     tests.extend(after.into_iter().flat_map(shared));
+    let ports = match kernel {
+        Kernel::Debian12 => &[],
+        Kernel::Debian13 | Kernel::Backports => ports::TESTS,
+    };
     for (chapter, list) in [
         ("tap", tap::TESTS),
         ("time", time::WITH_TWO_NICS),
         ("suspend", suspend::TESTS),
+        ("ports", ports),
     ] {
         for (name, run) in list {
             let run = *run;
