@@ -13,7 +13,9 @@ mod linux {
     pub mod dcb;
     pub mod diagnosis;
     pub mod endurance;
+    pub mod esp_peer;
     pub mod fcoe;
+    pub mod ipsec;
     pub mod life;
     pub mod link;
     pub mod machine;
@@ -40,7 +42,7 @@ use guest_tests::{Run, runner, scenarios};
 use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
-    addresses, classification, dcb, diagnosis, endurance, fcoe, life, link,
+    addresses, classification, dcb, diagnosis, endurance, fcoe, ipsec, life, link,
     machine::{self, Machine},
     macvlan, module, nvm, pci, pktgen, ports, receiving, registers, sending, settings, suspend,
     tap, time, xdp,
@@ -104,6 +106,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("receiving", receiving::TESTS),
         ("sending", sending::TESTS),
         ("pktgen", pktgen::TESTS),
+        ("ipsec", ipsec::TESTS),
         ("diagnosis", diagnosis::TESTS),
         ("endurance", endurance::TESTS),
         ("link", link::TESTS),

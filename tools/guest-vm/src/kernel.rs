@@ -99,6 +99,16 @@ pub(crate) const MODULES: &[&str] = &[
     "pktgen",
     "sch_mqprio",
     "uio_pci_generic",
+    // IPsec: two modules of the network, and algorithms, which it asks for by other names.
+    "esp4_offload",
+    "xfrm_user",
+    "ctr",
+    "drbg",
+    "gcm",
+    "ghash_generic",
+    "jitterentropy_rng",
+    "seqiv",
+    "sha512_generic",
     // vfio_pci does not name it, but loads it when a container is opened.
     "vfio_iommu_type1",
     "vfio_pci",

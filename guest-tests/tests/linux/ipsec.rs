@@ -1,0 +1,320 @@
+//! ESP that Linux leaves to the card, against a host that does it in software (7.12).
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    net::Ipv4Addr,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail, ensure};
+use etherparse::{Icmpv4Header, Icmpv4Type, IpNumber, Ipv4Header, PacketBuilder};
+use guest_tests::{
+    World,
+    cable::Cable,
+    frames::PEER,
+    ipsec::{Association, Kind},
+    linux_world::INTERFACE,
+    world::Setup,
+};
+
+use super::{
+    esp_peer::{ECHO, EspPeer},
+    machine::{LIMIT, Machine, Test},
+};
+
+pub const TESTS: &[Test] = tests![
+    pings_and_datagrams_go_through_esp_of_the_card,
+    what_is_broken_repeated_or_unprotected_is_not_delivered,
+    tcp_in_esp_is_cut_into_segments_by_the_card,
+    the_driver_refuses_what_the_card_cannot_do,
+];
+
+const GUEST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+const FROM_GUEST: Association = Association {
+    kind: Kind::Esp,
+    spi: 0x8259_9001,
+    key: *b"the guest's key!",
+    salt: *b"salt",
+};
+const TO_GUEST: Association = Association {
+    kind: Kind::Esp,
+    spi: 0x8259_9002,
+    key: *b"the peer's key!!",
+    salt: *b"SALT",
+};
+/// What the kernel would load by itself if it had a place to call for it; what `drbg` tests itself with comes before it.
+const MODULES: &str = "xfrm_user esp4 esp4_offload ctr gcm ghash_generic jitterentropy_rng \
+                       sha512_generic drbg seqiv";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The command that adds a state with this algorithm and this key.
+fn add_state(from: Ipv4Addr, to: Ipv4Addr, spi: u32, algorithm: &str, dir: &str) -> String {
+    let window = if dir == "in" { 32 } else { 0 };
+    format!(
+        "ip xfrm state add src {from} dst {to} proto esp spi {spi:#x} reqid 1 mode transport \
+         replay-window {window} aead {algorithm} offload dev {INTERFACE} dir {dir}"
+    )
+}
+
+/// Algorithm, key and length of the check value, as [`add_state`] wants them.
+fn algorithm(association: &Association) -> String {
+    let key = hex(&[&association.key[..], &association.salt].concat());
+    format!("'rfc4106(gcm(aes))' 0x{key} 128")
+}
+
+/// Runs a test in which guest and peer may only speak ESP with each other.
+fn protected(
+    machine: &mut Machine,
+    run: impl FnOnce(&mut Machine, &mut EspPeer) -> Result<()>,
+) -> Result<()> {
+    let world = machine.world()?;
+    world.set_up(&Setup::default())?;
+    let mut peer = EspPeer::new(FAR, world.mac()?, [FROM_GUEST, TO_GUEST])?;
+    let far_mac = PEER.map(|byte| format!("{byte:02x}")).join(":");
+    let policy = |from, to, dir| {
+        format!(
+            "ip xfrm policy add src {from} dst {to} dir {dir} \
+             tmpl src {from} dst {to} proto esp reqid 1 mode transport"
+        )
+    };
+    let script = [
+        "set -e".to_owned(),
+        format!("modprobe -a {MODULES}"),
+        // Before 6.11 that a card has decrypted a packet is known to GRO alone.
+        format!("ethtool -K {INTERFACE} gro on"),
+        add_state(GUEST, FAR, FROM_GUEST.spi, &algorithm(&FROM_GUEST), "out"),
+        add_state(FAR, GUEST, TO_GUEST.spi, &algorithm(&TO_GUEST), "in"),
+        policy(GUEST, FAR, "out"),
+        policy(FAR, GUEST, "in"),
+        format!("ip address add {GUEST}/24 dev {INTERFACE}"),
+        format!("ip neigh replace {FAR} lladdr {far_mac} nud permanent dev {INTERFACE}"),
+    ];
+    let result = machine
+        .sh(&script.join("\n"))
+        .and_then(|_| run(machine, &mut peer));
+    let removed = machine.sh(&format!(
+        "ip address flush dev {INTERFACE}; ip neigh flush dev {INTERFACE} nud permanent
+         ip xfrm policy flush; ip xfrm state flush; [ -z \"$(ip xfrm state)\" ]"
+    ));
+    result?;
+    removed?;
+    Ok(())
+}
+
+/// Runs a command in the guest while the peer answers.
+fn while_the_peer_answers(
+    machine: &mut Machine,
+    peer: &mut EspPeer,
+    command: &str,
+) -> Result<String> {
+    let (guest, cable) = machine.world()?.guest_and_cable();
+    let done = AtomicBool::new(false);
+    let (output, answered) = thread::scope(|scope| {
+        let answering = scope.spawn(|| -> Result<()> {
+            // What is still under way when the command ends is answered too.
+            while !done.load(Ordering::Relaxed)
+                || !peer.turn(cable, Duration::from_millis(200))?.is_empty()
+            {
+                peer.turn(cable, Duration::from_millis(2))?;
+            }
+            Ok(())
+        });
+        let output = guest.run(command, LIMIT);
+        done.store(true, Ordering::Relaxed);
+        (output, answering.join())
+    });
+    let Ok(answered) = answered else {
+        bail!("the peer panicked");
+    };
+    answered?;
+    let output = output?;
+    ensure!(
+        output.status == 0,
+        "`{command}`: status {}:\n{}{}",
+        output.status,
+        output.stdout,
+        output.stderr
+    );
+    Ok(output.stdout)
+}
+
+/// Waits until the driver has counted this many packets of IPsec each way, sent and received.
+fn counted(machine: &mut Machine, packets: [u32; 2]) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let world = machine.world()?;
+        let counts = [world.grown("tx_ipsec")?, world.grown("rx_ipsec")?];
+        if counts == packets.map(u64::from) {
+            return Ok(());
+        }
+        ensure!(
+            begun.elapsed() < LIMIT,
+            "the driver has counted {counts:?} instead of {packets:?}"
+        );
+        machine.sh("usleep 50000")?;
+    }
+}
+
+fn pings_and_datagrams_go_through_esp_of_the_card(machine: &mut Machine) -> Result<()> {
+    protected(machine, |machine, peer| {
+        let states = machine.sh("ip xfrm state")?;
+        for dir in ["out", "in"] {
+            let offload = format!("crypto offload parameters: dev {INTERFACE} dir {dir}");
+            ensure!(states.contains(&offload), "{states}");
+        }
+
+        while_the_peer_answers(
+            machine,
+            peer,
+            &format!(
+                "set -e
+                 for len in 56 57 58 59 1300; do ping -c 1 -W 10 -s $len {FAR}; done
+                 seq 1000 1199 | tr -d '\\n' >/tmp/datagram
+                 bash -c 'exec 3<>/dev/udp/{FAR}/{ECHO}; cat /tmp/datagram >&3
+                          timeout 10 head -c 800 <&3 >/tmp/answer'
+                 cmp /tmp/datagram /tmp/answer"
+            ),
+        )?;
+
+        ensure!((peer.received, peer.sent) == (6, 6), "not all went by ESP");
+        counted(machine, [6, 6])
+    })
+}
+
+fn what_is_broken_repeated_or_unprotected_is_not_delivered(machine: &mut Machine) -> Result<()> {
+    protected(machine, |machine, peer| {
+        let request = |number| -> Result<Vec<u8>> {
+            let mut packet = Vec::new();
+            PacketBuilder::ipv4(FAR.octets(), GUEST.octets(), 64)
+                .icmpv4_echo_request(0x8259, number)
+                .write(&mut packet, b"is anybody there?")?;
+            Ok(packet)
+        };
+        let first = peer.seal(&request(1)?)?;
+        let mut broken = peer.seal(&request(2)?)?;
+        if let Some(last) = broken.last_mut() {
+            *last ^= 1;
+        }
+        let unprotected = peer.frame(&request(3)?);
+        let last = peer.seal(&request(4)?)?;
+        let errors = xfrm_errors(machine)?;
+        let cable = machine.world()?.cable();
+        cable.put(&[first.clone(), broken, first, unprotected, last])?;
+
+        let mut answered = Vec::new();
+        let begun = Instant::now();
+        while answered.last() != Some(&4) {
+            for packet in peer.turn(cable, Duration::from_millis(100))? {
+                answered.extend(echo_reply(&packet)?);
+            }
+            ensure!(begun.elapsed() < LIMIT, "answered: {answered:?}");
+        }
+
+        ensure!(answered == [1, 4], "answered: {answered:?}");
+        // The broken one gets no further than to the driver. The repeated one is authentic: the kernel refuses it.
+        counted(machine, [2, 3])?;
+        let now = xfrm_errors(machine)?;
+        for (name, grown) in [
+            ("XfrmInStateSeqError", 1),
+            ("XfrmInTmplMismatch", 1),
+            ("XfrmInStateProtoError", 0),
+        ] {
+            let count = |of: &BTreeMap<String, u64>| of.get(name).copied().unwrap_or(0);
+            let counted = count(&now) - count(&errors);
+            ensure!(counted == grown, "{name}: {counted}");
+        }
+        Ok(())
+    })
+}
+
+/// What the kernel has counted of IPsec that went wrong.
+fn xfrm_errors(machine: &mut Machine) -> Result<BTreeMap<String, u64>> {
+    let text = machine.sh("cat /proc/net/xfrm_stat")?;
+    let lines = text.lines().filter_map(|line| {
+        let (name, count) = line.split_once(char::is_whitespace)?;
+        Some((name.to_owned(), count.trim().parse().ok()?))
+    });
+    Ok(lines.collect())
+}
+
+/// The number of an answer to a ping.
+fn echo_reply(packet: &[u8]) -> Result<Option<u16>> {
+    let (ip, rest) = Ipv4Header::from_slice(packet)?;
+    if ip.protocol != IpNumber::ICMP {
+        return Ok(None);
+    }
+    let (icmp, _) = Icmpv4Header::from_slice(rest)?;
+    Ok(match icmp.icmp_type {
+        Icmpv4Type::EchoReply(echo) => Some(echo.seq),
+        _ => None,
+    })
+}
+
+fn tcp_in_esp_is_cut_into_segments_by_the_card(machine: &mut Machine) -> Result<()> {
+    protected(machine, |machine, peer| {
+        while_the_peer_answers(
+            machine,
+            peer,
+            &format!(
+                "set -e
+                 head -c 400000 /dev/urandom >/tmp/data
+                 timeout 25 nc {FAR} {ECHO} </tmp/data >/tmp/echo
+                 cmp /tmp/data /tmp/echo; rm /tmp/data /tmp/echo"
+            ),
+        )?;
+
+        let sent = machine.world()?.grown("tx_ipsec")?;
+        ensure!(
+            sent < u64::from(peer.received),
+            "{sent} packets of the driver became {} on the cable",
+            peer.received
+        );
+        counted(machine, [u32::try_from(sent)?, peer.sent])
+    })
+}
+
+fn the_driver_refuses_what_the_card_cannot_do(machine: &mut Machine) -> Result<()> {
+    machine.world()?.set_up(&Setup::default())?;
+    machine.sh(&format!("modprobe -a {MODULES}"))?;
+    let key = |len: usize| "5a".repeat(len);
+    for (algorithm, complaint) in [
+        (
+            format!("'rfc4106(gcm(aes))' 0x{} 128", key(36)),
+            "only supports keys up to 128 bits with a 32 bit salt",
+        ),
+        (
+            format!("'rfc4106(gcm(aes))' 0x{} 96", key(20)),
+            "requires 128 bit authentication",
+        ),
+        (
+            format!("'rfc4543(gcm(aes))' 0x{} 128", key(20)),
+            "please use rfc4106(gcm(aes))",
+        ),
+    ] {
+        for dir in ["in", "out"] {
+            machine.mark("an offload that is refused")?;
+            let add = add_state(GUEST, FAR, FROM_GUEST.spi, &algorithm, dir);
+            let output = machine.world()?.guest().run(&add, LIMIT)?;
+            let warnings = machine.warnings()?;
+            machine.mark("it was refused")?;
+            ensure!(output.status != 0, "`{add}` succeeds");
+            ensure!(
+                warnings.iter().any(|line| line.contains(complaint)),
+                "`{add}`: {warnings:?}"
+            );
+        }
+    }
+    let states = machine.sh("ip xfrm state")?;
+    ensure!(states.is_empty(), "{states}");
+    Ok(())
+}
