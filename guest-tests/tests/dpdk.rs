@@ -19,6 +19,7 @@ mod dpdk {
     pub mod machine;
     pub mod offloads;
     pub mod pools;
+    pub mod registers;
     pub mod testpmd;
 }
 
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dpdk::{
     address_filters, classification, dcb, forwarding, link, machine::Machine, offloads, pools,
+    registers,
 };
 use guest_tests::runner;
 use guest_vm::{TestExtent, TestSetting};
@@ -65,6 +67,7 @@ fn all() -> impl Iterator<Item = Test> {
         pools::TESTS,
         dcb::TESTS,
         link::TESTS,
+        registers::TESTS,
     ]
     .into_iter()
     .flatten()

@@ -85,6 +85,11 @@ impl Machine {
         Ok((testpmd, cable))
     }
 
+    /// The server that has the NIC.
+    pub fn server(&mut self) -> Result<&Server> {
+        Ok(&self.booted()?.server)
+    }
+
     fn booted(&mut self) -> Result<&mut Booted> {
         if let Some(reason) = &self.broken {
             anyhow::bail!("the guest did not come up before: {reason}");
