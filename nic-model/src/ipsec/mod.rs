@@ -16,7 +16,7 @@
 //!
 //! # What is not implemented
 //! - `LinkSec` (7.8), the other half of the security block: its registers are only stored.
-//! - Segmentation of packets in tunnel mode, which the card does not do either.
+//! - Segmentation of packets in tunnel mode, for which no driver asks.
 //! - The switch between pools comes after the security block here: a pool gets another pool's packets protected.
 
 mod cipher;
