@@ -7,6 +7,7 @@
 
 mod buffer;
 mod checksum;
+mod delivery;
 mod fc;
 pub(crate) mod header;
 mod mac;
@@ -24,18 +25,18 @@ use ixgbe_spec::{
     descriptor::rx::{Fragment, Info, PacketType, RssType, Status},
     register::{
         Reg,
-        bits::{ctrl_ext, eicr, fccfg, imirvp, qde, rfctl, rxcsum, rxctrl, rxdstatctrl, vlnctrl},
+        bits::{ctrl_ext, eicr, fccfg, imirvp, qde, rfctl, rxcsum, rxctrl, vlnctrl},
     },
 };
 
 use buffer::PacketBuffer;
+use delivery::Rings;
 use header::{Headers, Settings, Tag, WINDOW};
-use mac::{Control, FCS_LEN, Health};
-use payload::Payload;
+use mac::{Control, Health};
 use replication::{Counters, Origin};
-use ring::{Progress, Queue, Stop, Supply};
+use ring::{Progress, Queue, Stop};
 pub(crate) use rsc::Aging;
-use rsc::{Arrival, Coalesced, Coalescing, Segment};
+use rsc::{Coalescing, Segment};
 use write_back::Outcome;
 
 use crate::{
@@ -576,130 +577,4 @@ fn outcome(
         outcome.status |= valid;
     }
     outcome
-}
-
-/// Where admitted frames go.
-struct Rings<'a> {
-    queues: &'a mut [Queue],
-    coalescing: &'a mut Coalescing,
-    fcoe: &'a mut Fcoe,
-}
-
-impl Rings<'_> {
-    /// Puts a frame into its queue's ring, or the rest of it, and counts and reports it when it is there.
-    fn deliver(
-        &mut self,
-        parts: (&[u8], &[u8]),
-        packet: &Packet,
-        progress: &mut Progress,
-        hw: &mut Hw<'_>,
-    ) -> Result<(), Stop> {
-        match &packet.fc {
-            None => self.post(parts, packet, progress, hw),
-            Some(arrival) => self.deliver_fc(parts, packet, arrival, progress, hw),
-        }
-    }
-
-    /// Puts what the ring gets of a frame into it.
-    #[inline]
-    fn post(
-        &mut self,
-        (head, body): (&[u8], &[u8]),
-        packet: &Packet,
-        progress: &mut Progress,
-        hw: &mut Hw<'_>,
-    ) -> Result<(), Stop> {
-        let index = usize::from(packet.queue);
-        let Some(queue) = self.queues.get_mut(index) else {
-            return Err(Stop::Drop(DropReason::Queue));
-        };
-        let begins = queue.begin(progress, hw.regs);
-        let tag = packet.tag.filter(|_| progress.strip_vlan);
-        let fcs = progress.keep_fcs.then(|| fcs_of(head, body, packet.fcs));
-        let fcs = fcs.as_ref().map_or(&[][..], |fcs| &fcs[..]);
-        let payload = Payload::new(head, body, tag, fcs);
-        let statistics = queue.statistics(hw.regs);
-        let len = head.len() + body.len() + fcs.len();
-        if let Some(segment) = &packet.segment
-            && begins
-            && self.coalesce(&payload, segment, packet, progress, hw)? == Coalesced::Yes
-        {
-            count_delivered(statistics, len, packet.counters, hw.regs);
-            hw.bus.retire();
-            return Ok(());
-        }
-        let Some(queue) = self.queues.get_mut(index) else {
-            return Err(Stop::Drop(DropReason::Queue));
-        };
-        let result = queue.deliver(&payload, &packet.outcome, progress, hw);
-        match result {
-            Ok(supply) => {
-                count_delivered(statistics, len, packet.counters, hw.regs);
-                if supply == Supply::Low || packet.outcome.status.contains(Status::LLINT) {
-                    hw.irq.rx_queue_low_latency(hw.regs, index);
-                } else {
-                    hw.irq.rx_queue(hw.regs, index);
-                }
-                hw.bus.retire();
-            }
-            Err(Stop::Drop(_)) => hw.bus.retire(),
-            Err(Stop::Wait) => {}
-        }
-        result.map(|_| ())
-    }
-
-    /// Offers a packet to coalescing (7.11).
-    fn coalesce(
-        &mut self,
-        payload: &Payload<'_>,
-        segment: &Segment,
-        packet: &Packet,
-        progress: &Progress,
-        hw: &mut Hw<'_>,
-    ) -> Result<Coalesced, Stop> {
-        let index = usize::from(packet.queue);
-        let Some(queue) = self.queues.get(index) else {
-            return Ok(Coalesced::No);
-        };
-        if hw.regs.get(Reg::RFCTL, 0) & rfctl::RSC_DIS != 0 {
-            return Ok(Coalesced::No);
-        }
-        let arrival = Arrival {
-            segment,
-            outcome: &packet.outcome,
-            payload,
-            head: queue.head(payload.len(), &packet.outcome, progress),
-        };
-        let result = self.coalescing.take(self.queues, index, &arrival, hw);
-        if matches!(result, Err(Stop::Drop(_))) {
-            hw.bus.retire();
-        }
-        result
-    }
-}
-
-/// Counts a packet that is in its ring.
-#[inline]
-fn count_delivered(statistics: usize, len: usize, counters: Counters, regs: &mut RegisterFile) {
-    let len = len as u64;
-    regs.count(Reg::QPRC, statistics, 1);
-    regs.count36(Reg::QBRC_L, Reg::QBRC_H, statistics, len);
-    let counted = regs.get(Reg::RXDSTATCTRL, 0) & rxdstatctrl::QSEL;
-    if counted & rxdstatctrl::ALL != 0 || counted as usize == statistics {
-        regs.count(counters.packets, 0, 1);
-        regs.count36(counters.bytes_low, counters.bytes_high, 0, len);
-    }
-}
-
-/// The FCS with which a frame arrived.
-fn fcs_of(head: &[u8], body: &[u8], fcs: Fcs) -> [u8; FCS_LEN] {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(head);
-    crc.update(body);
-    let crc = crc.finalize();
-    match fcs {
-        Fcs::Good => crc,
-        Fcs::Bad => !crc,
-    }
-    .to_le_bytes()
 }
