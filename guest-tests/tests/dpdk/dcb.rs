@@ -12,6 +12,7 @@ use guest_tests::{
 use super::{
     Test,
     machine::{KernelDriver, Machine},
+    pools::{ALL_QUEUES, FIVE_CORES},
     testpmd::PATIENCE,
 };
 
@@ -19,12 +20,6 @@ pub const TESTS: &[Test] = tests![
     a_frame_goes_to_the_first_queue_of_its_class,
     a_limited_queue_sends_no_faster_than_its_rate,
 ];
-
-/// One thread for each traffic class, or testpmd refuses; the guest has two processors.
-const FIVE_CORES: &str = "--lcores 0@0,1@1,2@1,3@1,4@1";
-/// With traffic classes the PMD wants all queues, at first those that it has without; each needs buffers.
-const ALL_QUEUES: &str =
-    "--nb-cores=4 --rxq=128 --txq=64 --rxd=64 --txd=64 --total-num-mbufs=16000";
 
 /// Priority flow control: silence for priority 3, no more of it for priority 6.
 fn pfc() -> Vec<u8> {

@@ -18,9 +18,9 @@ use super::{
 pub const TESTS: &[Test] = tests![in_the_vlan_of_its_pool_a_frame_goes_to_the_queue_of_its_class];
 
 /// One thread for each traffic class, or testpmd refuses; the guest has two processors.
-const FIVE_CORES: &str = "--lcores 0@0,1@1,2@1,3@1,4@1";
-/// With pools the PMD wants all queues; each needs buffers.
-const ALL_QUEUES: &str =
+pub const FIVE_CORES: &str = "--lcores 0@0,1@1,2@1,3@1,4@1";
+/// With pools or traffic classes the PMD wants all queues, at first those that it has without; each needs buffers.
+pub const ALL_QUEUES: &str =
     "--nb-cores=4 --rxq=128 --txq=64 --rxd=64 --txd=64 --total-num-mbufs=16000";
 
 fn in_the_vlan_of_its_pool_a_frame_goes_to_the_queue_of_its_class(

@@ -1,14 +1,10 @@
 //! What a person looks at when a NIC is in question: the register dump, the online self test, wake-up settings.
 
 use anyhow::{Context, Result, ensure};
-use guest_tests::{
-    World,
-    frames::{BROADCAST, numbered, same},
-    linux_world::INTERFACE,
-    world::Setup,
-};
+use guest_tests::{World, linux_world::INTERFACE, world::Setup};
 
 use super::{
+    endurance::traffic,
     life::field,
     machine::{Machine, Test},
 };
@@ -18,15 +14,6 @@ pub const TESTS: &[Test] = tests![
     the_online_test_passes_between_frames,
     no_wake_up_is_offered_for_a_board_without_it,
 ];
-
-fn traffic(machine: &mut Machine) -> Result<()> {
-    let world = machine.world()?;
-    let frames: Vec<_> = (0..20)
-        .map(|number| numbered(BROADCAST, number, 60 + 70 * number))
-        .collect();
-    same(&world.arrive(&frames)?, &frames)?;
-    same(&world.send(&frames)?, &frames)
-}
 
 fn dump(machine: &mut Machine) -> Result<String> {
     machine.sh(&format!("ethtool -d {INTERFACE}"))

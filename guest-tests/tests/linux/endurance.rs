@@ -20,7 +20,7 @@ pub const TESTS: &[Test] = tests![
 ];
 
 /// Lets some frames arrive and leave, and holds each against what it was.
-fn traffic(machine: &mut Machine) -> Result<()> {
+pub fn traffic(machine: &mut Machine) -> Result<()> {
     let world = machine.world()?;
     let frames: Vec<_> = (0..20)
         .map(|number| numbered(BROADCAST, number, 60 + 70 * number))
