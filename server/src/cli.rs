@@ -36,7 +36,7 @@ WIRES
   generate:RATE,SIZE
             A far end that sends numbered UDP datagrams to everybody and throws away what comes. RATE is max, line
             (10 Gbit/s), or a number with pps, kpps or Mpps; SIZE is in bytes without FCS, 60 to 9710:
-            generate:2Mpps,60
+            generate:2Mpps,60. At max it takes a core for as long as the server runs.
 
 SEVERAL PORTS
   The flags above describe port 0; each --port adds one, with a socket, a client and a thread of its own. Ports 0 and 1

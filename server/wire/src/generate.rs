@@ -57,6 +57,12 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// The frame with number 0.
+    #[must_use]
+    pub fn frame(self) -> Vec<u8> {
+        template(self.size)
+    }
+
     /// Frames a second; `None` for as many as the port takes.
     fn frames_per_second(self) -> Option<u64> {
         match self.rate {
@@ -135,7 +141,7 @@ impl Generate {
     pub fn new(stream: Stream) -> Self {
         Self {
             stream,
-            frame: template(stream.size),
+            frame: stream.frame(),
             next: 0,
             due: 0,
             since: None,

@@ -15,8 +15,8 @@
 //! Every wire hands out frames of at least 60 bytes, as a cable does; a frame that its origin left shorter is padded
 //! with zeros.
 //!
-//! Not there yet: AF_PACKET, AF_XDP, stream sockets, a cable between ports of two processes, replay of a capture at its own pace,
-//! faults (loss, delay, FCS errors).
+//! Not there yet: AF_PACKET, AF_XDP, stream sockets, a cable between ports of two processes, replay of a capture at its
+//! own pace, faults (loss, delay) but for the damage that an injected frame can have.
 #![forbid(unsafe_code)]
 
 mod backend;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use nic_driver::{Config, DmaMemory, DriverError, Filled, L4, Packet};
-use wire::SEQUENCE;
+use wire::{Rate, SEQUENCE, Stream};
 
 use crate::{
     Measured, Traffic,
@@ -193,9 +193,13 @@ fn large_segment() -> Vec<u8> {
     segment
 }
 
-/// Checks the frames of a generator byte for byte: numbers without a gap, the same bytes around them.
+/// Checks the frames of a generator byte for byte.
 fn check_generated(card: &mut Card, len: u16) -> Result<()> {
-    let mut checker = Checker::new(len);
+    let stream = Stream {
+        rate: Rate::Max,
+        size: len,
+    };
+    let mut checker = Checker::new(stream.frame());
     checker.run(|look| {
         let (ring, device) = card.rx(0);
         ring.burst(device, BURST, look)
@@ -207,7 +211,7 @@ pub fn check(traffic: &Traffic) -> Result<()> {
     let mut card = card::bring_up(&traffic.socket, &config(traffic))?;
     let mut frame = frame(traffic.len);
     let mut next = 0;
-    let mut checker = Checker::new(traffic.len);
+    let mut checker = Checker::new(frame.clone());
     checker.run(|look| {
         give(&mut card, traffic.ring / 4, &mut frame, &mut next)?;
         let (ring, device) = card.rx(0);
@@ -215,23 +219,22 @@ pub fn check(traffic: &Traffic) -> Result<()> {
     })
 }
 
-/// Looks at numbered frames.
+/// Looks at numbered frames: their numbers have no gap, and the bytes around them are what they should be.
 struct Checker {
-    len: usize,
+    /// The frame with number 0.
+    expected: Vec<u8>,
     seen: u64,
-    /// The first frame, but for its number; what the others are compared with.
-    first: Vec<u8>,
     /// Number of the next frame.
     next: u64,
     wrong: Option<String>,
 }
 
 impl Checker {
-    fn new(len: u16) -> Self {
+    fn new(mut expected: Vec<u8>) -> Self {
+        expected[SEQUENCE].fill(0);
         Self {
-            len: len.into(),
+            expected,
             seen: 0,
-            first: Vec::new(),
             next: 0,
             wrong: None,
         }
@@ -242,7 +245,7 @@ impl Checker {
         &mut self,
         mut step: impl FnMut(&mut dyn FnMut(&Filled<'_>)) -> Result<usize, DriverError>,
     ) -> Result<()> {
-        let mut frame = vec![0; self.len];
+        let mut frame = vec![0; self.expected.len()];
         let mut last = Instant::now();
         while self.seen < CHECKED {
             let before = self.seen;
@@ -262,7 +265,7 @@ impl Checker {
         if self.wrong.is_some() {
             return;
         }
-        if filled.len() != self.len {
+        if filled.len() != self.expected.len() {
             self.wrong = Some(format!("it has {} bytes", filled.len()));
             return;
         }
@@ -271,12 +274,10 @@ impl Checker {
         number.copy_from_slice(&frame[SEQUENCE]);
         let number = u64::from_be_bytes(number);
         frame[SEQUENCE].fill(0);
-        if self.seen == 0 {
-            self.first = frame.to_vec();
-        } else if number != self.next {
+        if self.seen > 0 && number != self.next {
             self.wrong = Some(format!("number {number}, not {}", self.next));
-        } else if frame != self.first {
-            self.wrong = Some("other bytes than the first".to_owned());
+        } else if frame != self.expected {
+            self.wrong = Some(format!("{frame:02x?} instead of {:02x?}", self.expected));
         }
         self.next = number.wrapping_add(1);
         self.seen += 1;
