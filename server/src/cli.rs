@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use nic_model::Module;
 
-use crate::{mac_address::MacAddress, port_arguments::PortArguments};
+use crate::{mac_address::MacAddress, polling::Polling, port_arguments::PortArguments};
 
 const AFTER_HELP: &str = "\
 EXAMPLE
@@ -57,7 +57,7 @@ CONFIGURATION FILE
     module = \"lr\"
     log = \"info\"
     control = \"/run/nic/nic.sock.control\"
-    busy-poll = 200
+    poll-us = 200
 
     [[port]]
     socket = \"/run/nic/nic1.sock\"
@@ -111,11 +111,11 @@ pub struct Arguments {
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
 
-    /// Longest time in microseconds, 0 to 1000, that the server polls before it sleeps, after traffic has shown
-    /// that polling pays off. An idle NIC always sleeps. More may shorten round trips where cores are free; 0 never
-    /// polls. Default: 200, as KVM polls for a halted processor.
-    #[arg(long, value_name = "MICROSECONDS")]
-    pub busy_poll: Option<u16>,
+    /// How long a port's thread polls before it sleeps. 0: never. A number of microseconds, up to 1000000: for a time
+    /// that adapts to the traffic, at most that long; an idle NIC sleeps, and whoever else needs the core gets it.
+    /// always: never sleeps, for a core that nobody else needs. Default: 200, as KVM polls for a halted processor.
+    #[arg(long, value_name = "MICROSECONDS|always")]
+    pub poll_us: Option<Polling>,
 }
 
 /// A [`clap::Error`] as one line: cause and next step.

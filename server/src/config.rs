@@ -5,17 +5,16 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
-    time::Duration,
 };
 
 use nic_model::Module;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-use crate::{cli::Arguments, mac_address::MacAddress, port_arguments::PortArguments};
+use crate::{
+    cli::Arguments, mac_address::MacAddress, polling::Polling, port_arguments::PortArguments,
+};
 
-/// Longest polling time that can be asked for, in microseconds.
-const BUSY_POLL_LIMIT: u16 = 1000;
 /// Most ports of a server.
 const PORTS_LIMIT: usize = 64;
 
@@ -28,8 +27,8 @@ pub struct Config {
     pub log: String,
     /// Socket that `ixgbectl` connects to.
     pub control: PathBuf,
-    /// Longest time that a worker polls before it sleeps; zero for never.
-    pub busy_poll: Duration,
+    /// How the workers poll before they sleep.
+    pub polling: Polling,
 }
 
 /// What one port is to be, checked.
@@ -72,12 +71,6 @@ pub enum ConfigError {
         "no socket to listen on; give --socket PATH, or socket = \"PATH\" in the file of --config"
     )]
     NoSocket,
-    /// The polling time is longer than `BUSY_POLL_LIMIT`.
-    #[error("busy-poll {given} is too long; give 0 to {BUSY_POLL_LIMIT} microseconds")]
-    BusyPoll {
-        /// What was asked for.
-        given: u16,
-    },
     /// Client and control socket would be the same file.
     #[error("--control is the same path as --socket ({}); give another one", path.display())]
     SameSocket {
@@ -119,7 +112,7 @@ struct File {
     module: Option<Module>,
     log: Option<String>,
     control: Option<PathBuf>,
-    busy_poll: Option<u16>,
+    poll_us: Option<Polling>,
     #[serde(default)]
     port: Vec<PortArguments>,
 }
@@ -163,17 +156,13 @@ impl Config {
             .or(file.control)
             .unwrap_or_else(|| control::default_path(&first.socket));
         let ports = ports(given, &control)?;
-        let busy_poll = arguments.busy_poll.or(file.busy_poll).unwrap_or(200);
-        if busy_poll > BUSY_POLL_LIMIT {
-            return Err(ConfigError::BusyPoll { given: busy_poll });
-        }
         Ok(Self {
             ports,
             log: arguments
                 .log
                 .or(file.log)
                 .unwrap_or_else(|| "info".to_owned()),
-            busy_poll: Duration::from_micros(busy_poll.into()),
+            polling: arguments.poll_us.or(file.poll_us).unwrap_or_default(),
             control,
         })
     }
@@ -252,7 +241,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{io::Write, time::Duration};
 
     use clap::Parser;
 
@@ -281,9 +270,8 @@ mod tests {
 
     #[test]
     fn a_flag_overrides_the_file_and_the_file_overrides_the_default() {
-        let file = file(
-            "wire = \"null\"\nmac = \"02:00:00:00:00:01\"\nbusy-poll = 7\nmodule = \"1g-t\"\n",
-        );
+        let file =
+            file("wire = \"null\"\nmac = \"02:00:00:00:00:01\"\npoll-us = 7\nmodule = \"1g-t\"\n");
         let path = file.path().to_str().unwrap();
 
         let config = Config::load(arguments(&[
@@ -298,7 +286,7 @@ mod tests {
 
         assert_eq!(config.ports[0].wire, wire::Kind::Null);
         assert_eq!(config.ports[0].mac.to_string(), "02:00:00:00:00:ab");
-        assert_eq!(config.busy_poll, Duration::from_micros(7));
+        assert_eq!(config.polling, Polling::UpTo(Duration::from_micros(7)));
         assert_eq!(config.ports[0].module, Module::BaseT);
     }
 
@@ -410,6 +398,33 @@ mod tests {
         let line = error.to_string();
         assert!(line.starts_with(&format!("{path}:2: ")), "{line}");
         assert!(line.contains("multicast"), "{line}");
+    }
+
+    #[test]
+    fn polling_is_always_by_flag_or_file_and_200_us_without() {
+        let always = file("poll-us = \"always\"\n");
+        let path = always.path().to_str().unwrap();
+        let polling = |rest: &[&str]| {
+            let given = [&["--socket", "/tmp/a"], rest].concat();
+            Config::load(arguments(&given)).unwrap().polling
+        };
+
+        assert_eq!(polling(&["--poll-us", "always"]), Polling::Always);
+        assert_eq!(polling(&["--config", path]), Polling::Always);
+        assert_eq!(polling(&[]), Polling::UpTo(Duration::from_micros(200)));
+    }
+
+    #[test]
+    fn a_polling_time_that_is_none_is_an_error_that_names_the_line() {
+        let file = file("socket = \"/tmp/a\"\npoll-us = -5\n");
+        let path = file.path().to_str().unwrap();
+
+        let line = Config::load(arguments(&["--config", path]))
+            .unwrap_err()
+            .to_string();
+
+        assert!(line.starts_with(&format!("{path}:2: ")), "{line}");
+        assert!(line.contains("always"), "{line}");
     }
 
     #[test]

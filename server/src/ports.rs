@@ -7,7 +7,6 @@ use std::{
     os::fd::AsFd,
     sync::{Arc, mpsc},
     thread,
-    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -25,6 +24,7 @@ use wire::{Backend, Cables};
 
 use crate::{
     config::{Config, PortConfig},
+    polling::Polling,
     worker::Worker,
 };
 
@@ -39,8 +39,8 @@ pub struct Prepared {
     pub listener: Listener,
     /// Where control requests wait.
     pub inbox: control::Inbox,
-    /// Longest time that the worker polls before it sleeps.
-    pub busy_poll: Duration,
+    /// How the worker polls before it sleeps.
+    pub polling: Polling,
     /// Readable when the worker is to end.
     pub stop: Arc<EventFd>,
 }
@@ -146,7 +146,7 @@ fn prepare(
             wire,
             listener,
             inbox,
-            busy_poll: config.busy_poll,
+            polling: config.polling,
             stop: Arc::clone(stop),
         });
     Ok((control, prepared.collect()))

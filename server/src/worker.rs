@@ -86,7 +86,7 @@ impl Worker {
             wire,
             listener,
             inbox,
-            busy_poll,
+            polling,
             stop,
         } = prepared;
         let events = Events::new().context("cannot create the epoll set or its timer")?;
@@ -103,7 +103,7 @@ impl Worker {
             .context(watch)?;
         Ok(Self {
             clock: Clock::start(),
-            polling: PollBudget::new(busy_poll),
+            polling: PollBudget::new(polling),
             _stop: registry.watch(stop, Source::Stop).context(watch)?,
             listener: registry.watch(listener, Source::Listener).context(watch)?,
             client: None,
