@@ -30,6 +30,13 @@ WIRES
             discard and chargen. Needs no privilege.
   tap:NAME  The Linux tap device NAME, which exists and belongs to this user:
             ip tuntap add NAME mode tap user $USER vnet_hdr; ip link set NAME up
+  stream:unix:PATH, stream:tcp:HOST:PORT
+            A peer that speaks as QEMU's -netdev stream does: QEMU itself, passt, or another vfio-user-ixgbe. This side
+            connects, again and again until the peer is there; with ,server behind it, it listens:
+            stream:tcp:0.0.0.0:5555,server. The NIC has a link while there is a connection.
+  dgram:udp:HOST:PORT,HOST:PORT, dgram:unix:LOCAL,REMOTE
+            The same with a datagram for each frame, as QEMU's -netdev dgram does; the own address first. Nothing tells
+            whether the peer is there, so the NIC always has a link.
   pair:NAME A cable to another port of this server, which has the same wire.
   null      A far end that takes every frame and sends none.
   loopback  A plug that sends every frame back.

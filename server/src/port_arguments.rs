@@ -131,6 +131,15 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_listens_may_stand_before_another_setting() {
+        let port: PortArguments = "wire=stream:unix:/tmp/w,server,socket=/tmp/a"
+            .parse()
+            .unwrap();
+
+        assert_eq!(port.wire.unwrap().to_string(), "stream:unix:/tmp/w,server");
+    }
+
+    #[test]
     fn what_describes_no_port_is_told_with_what_to_write() {
         let error = |text: &str| text.parse::<PortArguments>().unwrap_err();
 

@@ -55,12 +55,16 @@ pub struct Counters {
     pub rx_bytes: u64,
     /// Frames for the port that were lost before it saw them: no room, or not well formed.
     pub rx_dropped: u64,
+    /// Peers that have connected, one after the other, on a wire that has such.
+    pub connections: u64,
+    /// Peers that were left because what they sent was no frame, or ended within one.
+    pub framing_errors: u64,
 }
 
 impl Counters {
     /// Name and value of each counter, in a fixed order.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 6] {
+    pub fn named(&self) -> [(&'static str, u64); 8] {
         let Self {
             tx_frames,
             tx_bytes,
@@ -68,6 +72,8 @@ impl Counters {
             rx_frames,
             rx_bytes,
             rx_dropped,
+            connections,
+            framing_errors,
         } = *self;
         [
             ("tx_frames", tx_frames),
@@ -76,6 +82,8 @@ impl Counters {
             ("rx_frames", rx_frames),
             ("rx_bytes", rx_bytes),
             ("rx_dropped", rx_dropped),
+            ("connections", connections),
+            ("framing_errors", framing_errors),
         ]
     }
 
@@ -91,6 +99,18 @@ impl Counters {
     pub(crate) fn count_rx(&mut self, len: usize) {
         self.rx_frames = self.rx_frames.wrapping_add(1);
         self.rx_bytes = self.rx_bytes.wrapping_add(len as u64);
+    }
+
+    pub(crate) fn count_rx_dropped(&mut self) {
+        self.rx_dropped = self.rx_dropped.wrapping_add(1);
+    }
+
+    pub(crate) fn count_connection(&mut self) {
+        self.connections = self.connections.wrapping_add(1);
+    }
+
+    pub(crate) fn count_framing_error(&mut self) {
+        self.framing_errors = self.framing_errors.wrapping_add(1);
     }
 }
 

@@ -4,9 +4,13 @@ use std::{fmt, io, str::FromStr};
 
 use guest_memory::tap::TapError;
 
-use crate::{Backend, Cables, Generate, Host, HostConfig, Loopback, Null, Stream, Tap};
+use crate::{
+    Backend, Cables, DatagramAddress, DatagramSocket, Generate, Host, HostConfig, Loopback, Null,
+    SocketError, Stream, StreamAddress, StreamSocket, Tap,
+};
 
-/// A wire by name, as a person writes it: `host`, `tap:NAME`, `pair:NAME`, `null`, `loopback` or
+/// A wire by name, as a person writes it: `host`, `tap:NAME`, `stream:unix:PATH`,
+/// `stream:tcp:HOST:PORT`, `dgram:udp:HOST:PORT,HOST:PORT`, `dgram:unix:LOCAL,REMOTE`, `pair:NAME`, `null`, `loopback` or
 /// `generate:RATE,SIZE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -14,6 +18,10 @@ pub enum Kind {
     Host,
     /// [`Tap`] of this name.
     Tap(String),
+    /// [`StreamSocket`].
+    StreamSocket(StreamAddress),
+    /// [`DatagramSocket`].
+    DatagramSocket(DatagramAddress),
     /// An end of the cable of this name between two ports: [`Pair`](crate::Pair).
     Pair(String),
     /// [`Null`].
@@ -33,6 +41,8 @@ impl Kind {
         Ok(match self {
             Self::Host => Box::new(Host::new(HostConfig::default())),
             Self::Tap(name) => Box::new(Tap::open(name)?),
+            Self::StreamSocket(address) => Box::new(StreamSocket::open(address)?),
+            Self::DatagramSocket(address) => Box::new(DatagramSocket::open(address)?),
             Self::Pair(name) => Box::new(cables.end(name)?),
             Self::Null => Box::new(Null::new()),
             Self::Loopback => Box::new(Loopback::new()),
@@ -46,6 +56,8 @@ impl fmt::Display for Kind {
         match self {
             Self::Host => f.write_str("host"),
             Self::Tap(name) => write!(f, "tap:{name}"),
+            Self::StreamSocket(address) => write!(f, "stream:{address}"),
+            Self::DatagramSocket(address) => write!(f, "dgram:{address}"),
             Self::Pair(name) => write!(f, "pair:{name}"),
             Self::Null => f.write_str("null"),
             Self::Loopback => f.write_str("loopback"),
@@ -59,7 +71,8 @@ impl fmt::Display for Kind {
 pub enum ParseError {
     /// No such wire.
     #[error(
-        "unknown wire {0:?}: use host, tap:NAME, pair:NAME, null, loopback or generate:RATE,SIZE"
+        "unknown wire {0:?}: use host, tap:NAME, stream:unix:PATH, stream:tcp:HOST:PORT, dgram:udp:HOST:PORT,HOST:PORT, \
+         dgram:unix:LOCAL,REMOTE, pair:NAME, null, loopback or generate:RATE,SIZE"
     )]
     Unknown(String),
     /// A tap without a name.
@@ -74,6 +87,18 @@ pub enum ParseError {
          60 to 9710, for example generate:2Mpps,60"
     )]
     Stream(String),
+    /// Not the address of a stream socket.
+    #[error(
+        "{0:?} is no stream socket: write stream:unix:PATH or stream:tcp:HOST:PORT to connect, and the same with ,server \
+         behind it to listen there, for example stream:tcp:0.0.0.0:5555,server"
+    )]
+    StreamSocket(String),
+    /// Not two addresses of datagram sockets.
+    #[error(
+        "{0:?} is no datagram socket: write dgram:udp:HOST:PORT,HOST:PORT or dgram:unix:LOCAL,REMOTE with the own address \
+         first, for example dgram:udp:0.0.0.0:5555,192.0.2.1:5555"
+    )]
+    DatagramSocket(String),
 }
 
 /// Why a wire could not be opened.
@@ -83,6 +108,9 @@ pub enum OpenError {
     /// A tap device.
     #[error(transparent)]
     Tap(#[from] TapError),
+    /// A stream or datagram socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// A third port on a cable.
     #[error("the cable pair:{0} has two ends, and both are taken; choose another name")]
     CableInUse(String),
@@ -100,10 +128,14 @@ impl FromStr for Kind {
             "tap" | "tap:" => Err(ParseError::NoTapName),
             "null" => Ok(Self::Null),
             "loopback" => Ok(Self::Loopback),
+            "stream" => Err(ParseError::StreamSocket(String::new())),
+            "dgram" => Err(ParseError::DatagramSocket(String::new())),
             "pair" | "pair:" => Err(ParseError::NoCableName),
             other => match other.split_once(':') {
                 Some(("tap", name)) => Ok(Self::Tap(name.to_owned())),
                 Some(("pair", name)) => Ok(Self::Pair(name.to_owned())),
+                Some(("stream", address)) => Ok(Self::StreamSocket(address.parse()?)),
+                Some(("dgram", addresses)) => Ok(Self::DatagramSocket(addresses.parse()?)),
                 Some(("generate", stream)) => Ok(Self::Generate(stream.parse()?)),
                 _ => Err(ParseError::Unknown(other.to_owned())),
             },
@@ -121,7 +153,8 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "unknown wire \"hots\": use host, tap:NAME, pair:NAME, null, loopback or generate:RATE,SIZE"
+            "unknown wire \"hots\": use host, tap:NAME, stream:unix:PATH, stream:tcp:HOST:PORT, \
+             dgram:udp:HOST:PORT,HOST:PORT, dgram:unix:LOCAL,REMOTE, pair:NAME, null, loopback or generate:RATE,SIZE"
         );
     }
 

@@ -4,6 +4,7 @@
 //!
 //! - [`Host`]: a small host with DHCP, ping, echo, discard and chargen, inside this process;
 //! - [`Tap`]: a Linux tap device;
+//! - [`StreamSocket`] and [`DatagramSocket`]: another process, by QEMU's framing;
 //! - [`Pair`]: a cable to another port of this process;
 //! - [`Loopback`]: what is sent comes back;
 //! - [`Null`]: what is sent is gone;
@@ -15,7 +16,7 @@
 //! Every wire hands out frames of at least 60 bytes, as a cable does; a frame that its origin left shorter is padded
 //! with zeros.
 //!
-//! Not there yet: AF_PACKET, AF_XDP, stream sockets, a cable between ports of two processes, replay of a capture at its
+//! Not there yet: AF_PACKET, AF_XDP, a cable between ports of two processes, replay of a capture at its
 //! own pace, faults (loss, delay) but for the damage that an injected frame can have.
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,7 @@ mod null;
 mod pair;
 mod queue;
 mod segment;
+mod socket;
 mod tap;
 mod tapped;
 
@@ -40,6 +42,10 @@ pub use loopback::Loopback;
 pub use nic_model::wire::Fcs;
 pub use null::Null;
 pub use pair::{Cables, Pair};
+pub use socket::{
+    DatagramAddress, DatagramSocket, InetAddress, Place, Role, SocketError, StreamAddress,
+    StreamSocket,
+};
 pub use tap::Tap;
 pub use tapped::{
     Capture, CaptureSink, Damage, Direction, INJECTED_LEN, InjectError, Passing, Plug, Short,
