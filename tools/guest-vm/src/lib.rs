@@ -38,6 +38,7 @@ mod server;
 mod test_setting;
 mod tshark;
 mod userland;
+mod valgrind;
 
 pub use crate::archive::{FetchedPackage, Versions};
 pub use crate::cable_peer::CablePeer;
@@ -57,3 +58,4 @@ pub use crate::server::NicServer;
 pub use crate::test_setting::{TestExtent, TestSetting};
 pub use crate::tshark::tshark;
 pub use crate::userland::Userland;
+pub use crate::valgrind::valgrind;

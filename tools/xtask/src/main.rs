@@ -61,6 +61,16 @@ enum BenchCommand {
     Guest(BenchGuestArguments),
     /// Packet rates, latency and costs of our NIC alone, driven by a process in user space
     Wire(BenchWireArguments),
+    /// Instructions of the card for a packet, compared with those on record in
+    /// tools/nic-bench/benches/instructions.json
+    Instructions(BenchInstructionsArguments),
+}
+
+#[derive(Debug, Args)]
+struct BenchInstructionsArguments {
+    /// Put the counts on record instead of comparing them
+    #[arg(long)]
+    record: bool,
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +185,13 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Coverage => {
             coverage::write(&binaries::workspace())?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench(BenchCommand::Instructions(arguments)) => {
+            bench::instructions::run(if arguments.record {
+                bench::instructions::Then::Record
+            } else {
+                bench::instructions::Then::Compare
+            })
         }
         Command::Bench(BenchCommand::Wire(arguments)) => bench::wire::run(&bench::wire::Options {
             figures: arguments.figure,

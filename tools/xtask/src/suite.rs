@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use guest_vm::{Cache, Kernel, Lab, Qemu, TestExtent, TestSetting};
 
+use crate::bench::instructions::Tools;
 use crate::binaries;
 
 /// Kernels that the tests boot.
@@ -56,12 +57,24 @@ pub fn run(extent: TestExtent, qemu: Option<&Path>) -> Result<ExitCode> {
     };
     count.add(cargo_test(&variables)?);
     if extent == TestExtent::Full && prepared {
-        let mut demo = Command::new(env::current_exe().context("cannot find this executable")?);
+        let mut demo = xtask()?;
         count.add(check(
             "demo",
             demo.arg("demo")
                 .envs(variables.iter().map(|(name, value)| (name, value))),
         )?);
+    }
+    if extent == TestExtent::Full {
+        match Tools::prepare(&Cache::open()?) {
+            Ok(_) => count.add(check(
+                "instructions of a packet",
+                xtask()?.args(["bench", "instructions"]),
+            )?),
+            Err(error) => {
+                println!("the instructions of a packet cannot be counted: {error:#}");
+                count.ignored += 1;
+            }
+        }
     }
     if count.ignored > 0 {
         let verdict = if in_ci() {
@@ -78,6 +91,13 @@ pub fn run(extent: TestExtent, qemu: Option<&Path>) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// This program.
+fn xtask() -> Result<Command> {
+    Ok(Command::new(
+        env::current_exe().context("cannot find this executable")?,
+    ))
 }
 
 /// Checks before the tests: name, and arguments of cargo.
