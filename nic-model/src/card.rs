@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
     firmware::Semaphores,
-    nvm::Chip,
+    nvm::{Chip, NvmImage},
     port::{LanId, PortConfig},
 };
 
@@ -43,12 +43,20 @@ pub(crate) struct Shared {
 }
 
 impl Card {
-    /// A card with these ports, as the factory delivers it.
+    /// A card with these ports, whose NVM holds what the first of them that says so wants, else what the factory
+    /// writes.
     pub(crate) fn new(ports: &[&PortConfig]) -> Self {
+        let image = ports.iter().find_map(|port| port.nvm.clone());
+        let image = image.unwrap_or_else(|| NvmImage::factory(ports));
         Self(Arc::new(Mutex::new(Shared {
-            chip: Chip::new(ports),
+            chip: Chip::new(image),
             semaphores: Semaphores::default(),
         })))
+    }
+
+    /// The MAC address of one of its ports, if the NVM has one.
+    pub(crate) fn mac(&self, lan_id: LanId) -> Option<[u8; 6]> {
+        self.lock().chip.mac(lan_id)
     }
 
     /// The shared parts, for the time of one register access.

@@ -51,6 +51,7 @@ pub mod wire;
 pub use bus::Bus;
 pub use hardware_error::{HardwareError, UnknownError};
 pub use link::{Module, UnknownModule};
+pub use nvm::{NvmChip, NvmImage, NvmSizeError};
 pub use pci::{BusError, ErrorMessage};
 pub use port::{Bar, Context, LanId, Port, PortConfig};
 pub use time::Time;

@@ -53,7 +53,8 @@ SEVERAL PORTS
     -device '{\"driver\":\"vfio-user-pci\",\"addr\":\"5.0\",\"multifunction\":true,\"socket\":{...\"/tmp/nic0\"}}'
     -device '{\"driver\":\"vfio-user-pci\",\"addr\":\"5.1\",\"socket\":{...\"/tmp/nic1\"}}'
 
-  One control socket serves all of them: ixgbectl --port 1 link down.
+  One control socket serves all of them: ixgbectl --port 1 link down. The two ports of a card have one NVM: it is
+  enough to give --nvm for one of them.
 
 CONFIGURATION FILE
   TOML. The keys are the names of the flags; a flag on the command line wins.
@@ -62,6 +63,7 @@ CONFIGURATION FILE
     mac = \"02:00:00:12:34:56\"
     wire = \"tap:tap0\"
     module = \"lr\"
+    nvm = \"/var/lib/nic.nvm\"
     log = \"info\"
     control = \"/run/nic/nic.sock.control\"
     poll-us = 200
@@ -100,8 +102,14 @@ pub struct Arguments {
     #[arg(long, value_name = "KIND")]
     pub module: Option<Module>,
 
-    /// A further port: socket=PATH, and as needed wire=WIRE, mac=MAC, module=KIND, with commas between them and
-    /// meanings and defaults as above. May be repeated.
+    /// File that keeps the card's NVM, so that what a guest writes (`ethtool -E`) is there in the next server, too. It is
+    /// made if it is not there. A real card's is good as well: `ethtool -e ethX raw on > FILE`. An address in it wins over
+    /// --mac. Default: none, the NVM is new with each server.
+    #[arg(long, value_name = "FILE")]
+    pub nvm: Option<PathBuf>,
+
+    /// A further port: socket=PATH, and as needed wire=WIRE, mac=MAC, module=KIND, nvm=FILE, with commas between them
+    /// and meanings and defaults as above. May be repeated.
     #[arg(long, value_name = "socket=PATH,...")]
     pub port: Vec<PortArguments>,
 

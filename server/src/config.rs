@@ -42,6 +42,8 @@ pub struct PortConfig {
     pub wire: wire::Kind,
     /// Module in the cage at the start.
     pub module: Module,
+    /// File that keeps the NVM of the port's card; the card's other port names the same one or none.
+    pub nvm: Option<PathBuf>,
 }
 
 /// Why there is no [`Config`].
@@ -89,6 +91,20 @@ pub enum ConfigError {
         /// How many were asked for.
         given: usize,
     },
+    /// The two ports of a card would have an NVM each.
+    #[error(
+        "ports {first} and {} are one card's and have one NVM; give --nvm for one of them", first + 1
+    )]
+    TwoNvms {
+        /// The card's first port.
+        first: usize,
+    },
+    /// Two cards would have the same NVM.
+    #[error("two cards have the NVM file {}; give each card one of its own", path.display())]
+    SharedNvm {
+        /// The path.
+        path: PathBuf,
+    },
     /// A cable that does not join two ports.
     #[error("{ends} of this server's ports have the wire pair:{name}; give it to two ports")]
     Cable {
@@ -110,6 +126,7 @@ struct File {
     wire: Option<wire::Kind>,
     #[serde(default, deserialize_with = "parsed")]
     module: Option<Module>,
+    nvm: Option<PathBuf>,
     log: Option<String>,
     control: Option<PathBuf>,
     poll_us: Option<Polling>,
@@ -132,10 +149,11 @@ impl Config {
         } else {
             arguments.port
         };
-        let (mac, wire, module) = (
+        let (mac, wire, module, nvm) = (
             arguments.mac.or(file.mac),
             arguments.wire.or(file.wire),
             arguments.module.or(file.module),
+            arguments.nvm.or(file.nvm),
         );
         let mut given = Vec::new();
         match arguments.socket.or(file.socket) {
@@ -144,9 +162,10 @@ impl Config {
                 mac,
                 wire,
                 module,
+                nvm,
             }),
             // Every port may be described as a further one.
-            None if mac.is_none() && wire.is_none() && module.is_none() => {}
+            None if mac.is_none() && wire.is_none() && module.is_none() && nvm.is_none() => {}
             None => return Err(ConfigError::NoSocket),
         }
         given.extend(further);
@@ -182,6 +201,7 @@ fn ports(given: Vec<PortArguments>, control: &Path) -> Result<Vec<PortConfig>, C
             mac,
             wire,
             module,
+            nvm,
         } = port;
         if socket == control {
             return Err(ConfigError::SameSocket { path: socket });
@@ -203,12 +223,36 @@ fn ports(given: Vec<PortArguments>, control: &Path) -> Result<Vec<PortConfig>, C
             mac,
             wire,
             module: module.unwrap_or_default(),
+            nvm,
         });
     }
+    one_nvm_each(&ports)?;
     match cables.into_iter().find(|(_, ends)| *ends != 2) {
         Some((name, ends)) => Err(ConfigError::Cable { name, ends }),
         None => Ok(ports),
     }
+}
+
+/// Checks that each card has an NVM file of its own, if any.
+fn one_nvm_each(ports: &[PortConfig]) -> Result<(), ConfigError> {
+    let mut taken: Vec<&Path> = Vec::new();
+    for (card, ports) in ports.chunks(2).enumerate() {
+        let mut paths: Vec<&Path> = ports
+            .iter()
+            .filter_map(|port| port.nvm.as_deref())
+            .collect();
+        paths.dedup();
+        match paths.as_slice() {
+            [] => {}
+            [path] if taken.contains(path) => {
+                let path = (*path).to_owned();
+                return Err(ConfigError::SharedNvm { path });
+            }
+            [path] => taken.push(path),
+            _ => return Err(ConfigError::TwoNvms { first: 2 * card }),
+        }
+    }
+    Ok(())
 }
 
 impl File {
@@ -270,8 +314,9 @@ mod tests {
 
     #[test]
     fn a_flag_overrides_the_file_and_the_file_overrides_the_default() {
-        let file =
-            file("wire = \"null\"\nmac = \"02:00:00:00:00:01\"\npoll-us = 7\nmodule = \"1g-t\"\n");
+        let file = file(
+            "wire = \"null\"\nmac = \"02:00:00:00:00:01\"\npoll-us = 7\nmodule = \"1g-t\"\nnvm = \"/tmp/b\"\n",
+        );
         let path = file.path().to_str().unwrap();
 
         let config = Config::load(arguments(&[
@@ -288,6 +333,7 @@ mod tests {
         assert_eq!(config.ports[0].mac.to_string(), "02:00:00:00:00:ab");
         assert_eq!(config.polling, Polling::UpTo(Duration::from_micros(7)));
         assert_eq!(config.ports[0].module, Module::BaseT);
+        assert_eq!(config.ports[0].nvm, Some(PathBuf::from("/tmp/b")));
     }
 
     #[test]
@@ -373,6 +419,26 @@ mod tests {
         );
         assert!(shared.contains("/tmp/a"), "{shared}");
         assert!(control.contains("--control"), "{control}");
+    }
+
+    #[test]
+    fn a_card_has_one_nvm_and_an_nvm_one_card() {
+        let load = |ports: &[&str]| {
+            let ports = ports.iter().flat_map(|port| ["--port", port]);
+            let flags: Vec<&str> = ["--socket", "/tmp/a", "--nvm", "/tmp/nvm"]
+                .into_iter()
+                .chain(ports)
+                .collect();
+            Config::load(arguments(&flags))
+        };
+
+        let same = load(&["socket=/tmp/b,nvm=/tmp/nvm"]).unwrap();
+        let two = load(&["socket=/tmp/b,nvm=/tmp/nvm2"]).unwrap_err();
+        let shared = load(&["socket=/tmp/b", "socket=/tmp/c,nvm=/tmp/nvm"]).unwrap_err();
+
+        assert_eq!(same.ports[0].nvm, same.ports[1].nvm);
+        assert!(two.to_string().contains("ports 0 and 1"), "{two}");
+        assert!(shared.to_string().contains("/tmp/nvm"), "{shared}");
     }
 
     #[test]

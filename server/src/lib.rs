@@ -14,6 +14,7 @@ pub mod events;
 pub mod irq;
 pub mod mac_address;
 pub mod message_dma;
+pub mod nvm_file;
 pub mod polling;
 pub mod port_arguments;
 pub mod ports;

@@ -23,6 +23,8 @@ pub struct PortArguments {
     /// Module in the cage at the start, if it is not the default one.
     #[serde(default, deserialize_with = "parsed")]
     pub module: Option<Module>,
+    /// File that keeps the NVM of the port's card.
+    pub nvm: Option<PathBuf>,
 }
 
 /// Why a text describes no port.
@@ -31,7 +33,7 @@ pub struct PortArguments {
 pub enum PortError {
     /// Not a setting.
     #[error(
-        "'{0}' is no setting of a port; write socket=PATH,wire=WIRE,mac=MAC,module=KIND, all but the socket optional"
+        "'{0}' is no setting of a port; write socket=PATH,wire=WIRE,mac=MAC,module=KIND,nvm=FILE, all but the socket optional"
     )]
     Setting(String),
     /// A setting stands there twice.
@@ -50,7 +52,7 @@ pub enum PortError {
     },
 }
 
-const SETTINGS: [&str; 4] = ["socket", "wire", "mac", "module"];
+const SETTINGS: [&str; 5] = ["socket", "wire", "mac", "module", "nvm"];
 
 /// Splits a piece into setting and value, if it begins with the name of a setting.
 fn setting(piece: &str) -> Option<(&'static str, &str)> {
@@ -90,6 +92,7 @@ impl FromStr for PortArguments {
             mac: value_of("mac", value("mac"))?,
             wire: value_of("wire", value("wire"))?,
             module: value_of("module", value("module"))?,
+            nvm: value("nvm").map(PathBuf::from),
         })
     }
 }
@@ -113,13 +116,15 @@ mod tests {
 
     #[test]
     fn settings_stand_in_any_order() {
-        let port: PortArguments = "mac=02:00:00:00:00:01,wire=pair:a,socket=/tmp/b,module=lr"
-            .parse()
-            .unwrap();
+        let port: PortArguments =
+            "nvm=/tmp/c,mac=02:00:00:00:00:01,wire=pair:a,socket=/tmp/b,module=lr"
+                .parse()
+                .unwrap();
 
         assert_eq!(port.socket, PathBuf::from("/tmp/b"));
         assert_eq!(port.wire, Some(wire::Kind::Pair("a".to_owned())));
         assert_eq!(port.module, Some(Module::Lr));
+        assert_eq!(port.nvm, Some(PathBuf::from("/tmp/c")));
         assert_eq!(port.mac.unwrap().octets(), [2, 0, 0, 0, 0, 1]);
     }
 

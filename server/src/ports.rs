@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use nic_model::Port;
+use nic_model::{LanId, Port};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -24,6 +24,7 @@ use wire::{Backend, Cables};
 
 use crate::{
     config::{Config, PortConfig},
+    nvm_file::{self, ChangeNotice, NvmKeeper},
     polling::Polling,
     worker::Worker,
 };
@@ -43,6 +44,8 @@ pub struct Prepared {
     pub polling: Polling,
     /// Readable when the worker is to end.
     pub stop: Arc<EventFd>,
+    /// Whom to tell when the port has written its NVM, if that is kept.
+    pub nvm: Option<ChangeNotice>,
 }
 
 /// Serves all ports until a signal comes, or the last of them has ended.
@@ -51,7 +54,7 @@ pub struct Prepared {
 /// What cannot be opened, why, and what to do; or why the last port has ended.
 pub fn serve(config: &Config, signals: &SignalFd) -> anyhow::Result<()> {
     let stop = event().context("cannot make an eventfd")?;
-    let (control, ports) = prepare(config, &stop)?;
+    let (control, ports, keepers) = prepare(config, &stop)?;
     let bell = event().context("cannot make an eventfd")?;
     let (ended, end) = mpsc::channel();
     let several = ports.len() > 1;
@@ -106,6 +109,8 @@ pub fn serve(config: &Config, signals: &SignalFd) -> anyhow::Result<()> {
         let _ = thread.join();
     }
     drop(control);
+    // Nobody writes any more: what was written last gets into the files.
+    drop(keepers);
     Ok(())
 }
 
@@ -114,11 +119,19 @@ pub fn serve(config: &Config, signals: &SignalFd) -> anyhow::Result<()> {
 fn prepare(
     config: &Config,
     stop: &Arc<EventFd>,
-) -> anyhow::Result<(control::Server, Vec<Prepared>)> {
+) -> anyhow::Result<(control::Server, Vec<Prepared>, Vec<NvmKeeper>)> {
     let mut cables = Cables::new();
     let mut wires = Vec::new();
     for port in &config.ports {
         wires.push(port.wire.open(&mut cables)?);
+    }
+    let mut cards = Vec::new();
+    let mut keepers = Vec::new();
+    for ports in config.ports.chunks(2) {
+        let (ports, keeper) = card(ports)?;
+        let notice = keeper.as_ref().map(NvmKeeper::notice);
+        cards.extend(ports.into_iter().map(|port| (port, notice.clone())));
+        keepers.extend(keeper);
     }
     let mut handles = Vec::new();
     let mut inboxes = Vec::new();
@@ -136,38 +149,55 @@ fn prepare(
     let reserved = Listener::reserve(first)?;
     let control = control::Server::start(&config.control, handles)?;
     let listeners = std::iter::once(reserved.listen()?).chain(further);
-    let prepared = cards(&config.ports)
+    let prepared = cards
         .into_iter()
         .zip(wires)
         .zip(listeners)
         .zip(inboxes)
-        .map(|(((port, wire), listener), inbox)| Prepared {
+        .map(|((((port, nvm), wire), listener), inbox)| Prepared {
             port,
             wire,
             listener,
             inbox,
             polling: config.polling,
             stop: Arc::clone(stop),
+            nvm,
         });
-    Ok((control, prepared.collect()))
+    Ok((control, prepared.collect(), keepers))
 }
 
-/// The ports after power-on: two and two are one card's, the last of an odd number is alone on its.
-fn cards(ports: &[PortConfig]) -> Vec<Port> {
+/// The ports of a card after power-on: two, or the last of an odd number, which is alone on its card. If its NVM is to be
+/// kept, the file is there from now on.
+fn card(ports: &[PortConfig]) -> anyhow::Result<(Vec<Port>, Option<NvmKeeper>)> {
+    let path = ports.iter().find_map(|port| port.nvm.as_ref());
+    let image = path.map(|path| nvm_file::read(path)).transpose()?.flatten();
+    if let (Some(path), Some(image)) = (path, &image) {
+        for (lan_id, port) in [LanId::Port0, LanId::Port1].into_iter().zip(ports) {
+            nvm_file::compare_address(path, image, lan_id, port.mac.octets());
+        }
+    }
+    let is_new = image.is_none();
     let model = |port: &PortConfig| nic_model::PortConfig {
         module: port.module,
+        nvm: image.clone(),
         ..nic_model::PortConfig::new(port.mac.octets())
     };
-    ports
-        .chunks(2)
-        .flat_map(|card| match card {
-            [first, second] => Port::pair(model(first), model(second)).into(),
-            card => card
-                .iter()
-                .map(|port| Port::new(model(port)))
-                .collect::<Vec<_>>(),
-        })
-        .collect()
+    let ports: Vec<Port> = match ports {
+        [first, second] => Port::pair(model(first), model(second)).into(),
+        alone => alone.iter().map(|port| Port::new(model(port))).collect(),
+    };
+    let keeper = match (path, ports.first()) {
+        (Some(path), Some(port)) => {
+            let chip = port.nvm();
+            if is_new {
+                nvm_file::write(path, &chip.image())?;
+            }
+            let keeper = NvmKeeper::start(path.clone(), chip);
+            Some(keeper.context("cannot start a thread")?)
+        }
+        _ => None,
+    };
+    Ok((ports, keeper))
 }
 
 fn event() -> nix::Result<Arc<EventFd>> {

@@ -29,6 +29,7 @@ use crate::{
     counters,
     device::Card,
     events::{Events, Ready, Registry, Source, Watched},
+    nvm_file::ChangeNotice,
     polling::PollBudget,
     ports::Prepared,
 };
@@ -60,6 +61,8 @@ pub struct Worker {
     /// When to try to take a client again, after that has failed.
     accept_again: Option<Time>,
     counters: WorkerCounters,
+    /// Whom to tell when the port has written its NVM.
+    nvm: Option<ChangeNotice>,
 }
 
 /// What the worker did.
@@ -88,6 +91,7 @@ impl Worker {
             inbox,
             polling,
             stop,
+            nvm,
         } = prepared;
         let events = Events::new().context("cannot create the epoll set or its timer")?;
         let registry = events.registry();
@@ -119,6 +123,7 @@ impl Worker {
             lit: true,
             accept_again: None,
             counters: WorkerCounters::default(),
+            nvm,
             events,
             registry,
         })
@@ -209,6 +214,11 @@ impl Worker {
         }
         self.serve_control(now);
         self.serve_client(ready, now)?;
+        if self.port.take_nvm_written()
+            && let Some(notice) = &self.nvm
+        {
+            notice.changed();
+        }
         self.wire.advance(now);
         self.follow_carrier(now);
         if !self.bus.is_congested() {

@@ -1,7 +1,11 @@
 //! Words of the NVM that software reads (chapter 6).
 
-/// Words of the NVM, as EEC.SIZE says.
+/// Words of the NVM that the card comes with, as EEC.SIZE says.
 pub const WORDS: usize = 8192;
+/// Words of the smallest NVM: drivers find what they need in it.
+pub const MIN_WORDS: usize = 2048;
+/// Words of the largest NVM: EERD has 14 bits for the address.
+pub const MAX_WORDS: usize = 1 << 14;
 
 /// First of the pointers (0x03 to 0x0E) to sections that the checksum covers.
 pub const FIRST_SECTION_POINTER: usize = 0x03;

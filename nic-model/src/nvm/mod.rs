@@ -1,77 +1,69 @@
-//! The NVM: its words, the register that reads them, and the pins of its chip (6, 8.2.3.2).
+//! The NVM: its words, the registers that read and write them, and the pins of its chip (6, 8.2.3.2).
 //!
-//! Software writes it by the pins alone: the 82599 has no register for that, and EEWR of later chips only holds what is
-//! written. What is written lasts as long as the server.
+//! Software of this card writes it by the pins of EEC. EEWR, by which drivers write the NVM of later cards, does the same
+//! here. What is written counts at once for who reads, and for the card itself from the next reset on.
 //!
-//! The two ports of a card share the chip; each has its own registers before it.
+//! The two ports of a card share the chip; each has its own registers before it. The chip's contents come with the card
+//! ([`NvmImage`]), and can be kept: [`NvmChip`] reads them, and [`Port::take_nvm_written`](crate::Port::take_nvm_written)
+//! tells when to.
 //!
 //! The card has no flash: its pins are granted and nobody answers. The registers by which firmware reaches the two
 //! (EEMNGCTL, FLMNGCTL and their data) are not software's.
 
+mod eeprom;
+mod factory;
 mod image;
-mod spi;
+mod serial;
 #[cfg(test)]
 mod tests;
 mod vpd;
 
 use ixgbe_spec::{
-    nvm::{CORE_SECTION_POINTER, VPD_POINTER, WORDS},
+    nvm::{VPD_POINTER, WORDS},
     register::{
         Reg,
         bits::{eec, eerd, fla},
     },
 };
 
-use crate::{
-    card::Card,
-    port::{LanId, PortConfig},
-    regs::RegisterFile,
-};
-use spi::Spi;
+use crate::{card::Card, port::LanId, regs::RegisterFile};
+use eeprom::Eeprom;
+use serial::Pins;
+
+pub use image::{NvmImage, NvmSizeError};
 
 /// The NVM chip of a card, which its ports share: what one writes the other reads, and one at a time has the pins.
 #[derive(Debug)]
 pub(crate) struct Chip {
-    words: Vec<u16>,
-    spi: Spi,
+    image: NvmImage,
+    eeprom: Eeprom,
     /// Who has the pins (EEC.GNT).
     granted: Option<LanId>,
 }
 
 impl Chip {
-    /// A chip as the factory delivers it for a card with these ports.
-    pub(crate) fn new(ports: &[&PortConfig]) -> Self {
+    /// A chip that holds `image`.
+    pub(crate) fn new(image: NvmImage) -> Self {
         Self {
-            words: image::factory(ports),
-            spi: Spi::default(),
+            image,
+            eeprom: Eeprom::default(),
             granted: None,
         }
     }
 
-    /// A port's MAC address, if the NVM has one.
-    fn mac(&self, lan_id: LanId) -> Option<[u8; 6]> {
-        let pointer = self.word(CORE_SECTION_POINTER + lan_id.index())?;
-        let word = |n| self.word(usize::from(pointer) + n).map(u16::to_le_bytes);
-        let ([a, b], [c, d], [e, f]) = (word(1)?, word(2)?, word(3)?);
-        Some([a, b, c, d, e, f])
+    /// A port's MAC address, if the chip has one.
+    pub(crate) fn mac(&self, lan_id: LanId) -> Option<[u8; 6]> {
+        self.image.mac(lan_id)
     }
 
     /// The dword at a byte of the vital product data; 0 if there is none, or past the chip's end.
     pub(crate) fn vital_product_data(&self, byte: u16) -> u32 {
-        let area = match self.word(VPD_POINTER) {
-            None | Some(0 | 0xFFFF) => return 0,
-            Some(pointer) => 2 * usize::from(pointer),
+        let Some(area) = self.image.pointer(VPD_POINTER) else {
+            return 0;
         };
-        let byte = |n: usize| {
-            let address = area + usize::from(byte) + n;
-            let word = self.word(address / 2).unwrap_or(0).to_le_bytes();
-            word[address % 2]
-        };
-        u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)])
-    }
-
-    fn word(&self, address: usize) -> Option<u16> {
-        self.words.get(address).copied()
+        let bytes = [0, 1, 2, 3].map(|n| 2 * area + usize::from(byte) + n);
+        let end = 2 * self.image.len();
+        u32::from_le_bytes(bytes.map(|at| if at < end { self.image.byte(at) } else { 0 }))
     }
 
     /// Grants the pins to a port, unless the other one has them. Returns whether it has them then.
@@ -83,8 +75,20 @@ impl Chip {
     fn release(&mut self, by: LanId) {
         if self.granted == Some(by) {
             self.granted = None;
-            self.spi = Spi::default();
+            self.eeprom = Eeprom::default();
         }
+    }
+}
+
+/// A handle to the NVM chip of a card, for who keeps its contents; it may be used in another thread than the ports.
+#[derive(Clone, Debug)]
+pub struct NvmChip(Card);
+
+impl NvmChip {
+    /// What the chip holds now.
+    #[must_use]
+    pub fn image(&self) -> NvmImage {
+        self.0.lock().chip.image.clone()
     }
 }
 
@@ -93,23 +97,47 @@ impl Chip {
 pub(crate) struct Nvm {
     card: Card,
     lan_id: LanId,
+    /// This port has written the chip since that was asked for.
+    written: bool,
 }
 
 impl Nvm {
     /// The registers of the port `lan_id` of `card`.
     pub(crate) fn new(card: Card, lan_id: LanId) -> Self {
-        Self { card, lan_id }
+        Self {
+            card,
+            lan_id,
+            written: false,
+        }
     }
 
-    /// Gives the pins back. The words stay.
-    pub(crate) fn reset(&mut self) {
-        let Self { card, lan_id } = self;
-        card.lock().chip.release(*lan_id);
+    /// Gives the pins back, and tells the chip's size (EEC.SIZE). The words stay.
+    pub(crate) fn reset(&mut self, regs: &mut RegisterFile) {
+        let Self {
+            card,
+            lan_id,
+            written: _,
+        } = self;
+        let chip = &mut card.lock().chip;
+        chip.release(*lan_id);
+        let size = (chip.image.len() >> eec::SIZE_UNIT).trailing_zeros();
+        let value = regs.get(Reg::EEC, 0) & !(eec::SIZE_MASK << eec::SIZE_SHIFT);
+        regs.set(Reg::EEC, 0, value | size << eec::SIZE_SHIFT);
     }
 
     /// The port's MAC address, if the NVM has one.
     pub(crate) fn mac(&self) -> Option<[u8; 6]> {
-        self.card.lock().chip.mac(self.lan_id)
+        self.card.mac(self.lan_id)
+    }
+
+    /// A handle to the chip.
+    pub(crate) fn chip(&self) -> NvmChip {
+        NvmChip(self.card.clone())
+    }
+
+    /// Whether this port has written the chip since this was asked for.
+    pub(crate) fn take_written(&mut self) -> bool {
+        std::mem::take(&mut self.written)
     }
 
     /// Reads a register of the NVM chapter. Who asked for the pins while the other port had them, and asks again, gets
@@ -126,13 +154,21 @@ impl Nvm {
         match reg {
             Reg::EERD if value & eerd::START != 0 => {
                 let address = value >> eerd::ADDR_SHIFT & eerd::ADDR_MASK;
-                let word = self.card.lock().chip.word(address as usize);
+                let word = self.card.lock().chip.image.word(address as usize);
                 let word = word.unwrap_or(0xFFFF);
                 regs.set(
                     Reg::EERD,
                     0,
                     u32::from(word) << eerd::DATA_SHIFT | address << eerd::ADDR_SHIFT | eerd::DONE,
                 );
+            }
+            Reg::EEWR if value & eerd::START != 0 => {
+                let address = value >> eerd::ADDR_SHIFT & eerd::ADDR_MASK;
+                let [_, _, low, high] = value.to_le_bytes();
+                let word = u16::from_le_bytes([low, high]);
+                self.card.lock().chip.image.set_word(address as usize, word);
+                self.written = true;
+                regs.set(Reg::EEWR, 0, value & !eerd::START | eerd::DONE);
             }
             Reg::EEC => self.pins(regs),
             Reg::FLA => {
@@ -147,18 +183,24 @@ impl Nvm {
     fn pins(&mut self, regs: &mut RegisterFile) {
         let value = regs.get(Reg::EEC, 0) & !(eec::GNT | eec::DO);
         let chip = &mut self.card.lock().chip;
+        let pins = Pins {
+            selected: value & eec::CS == 0,
+            clock: value & eec::SK != 0,
+            data_in: value & eec::DI != 0,
+        };
         let answer = if value & eec::REQ == 0 {
             chip.release(self.lan_id);
             0
         } else if !chip.request(self.lan_id) {
             0
-        } else if chip.spi.pins(value, &mut chip.words) {
+        } else if chip.eeprom.pins(pins, &mut chip.image) {
             eec::GNT | eec::DO
         } else {
             eec::GNT
         };
+        self.written |= chip.eeprom.take_written();
         regs.set(Reg::EEC, 0, value | answer);
     }
 }
 
-const _: () = assert!(WORDS == 1 << (7 + 6), "EEC.SIZE is 7");
+const _: () = assert!(WORDS == 1 << (7 + eec::SIZE_UNIT), "EEC.SIZE is 7");

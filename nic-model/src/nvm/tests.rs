@@ -2,7 +2,10 @@
 
 use ixgbe_spec::register::Reg;
 
-use crate::{LanId, Port, PortConfig, port::tests::world::World};
+use crate::{
+    LanId, NvmImage, Port, PortConfig,
+    port::tests::world::{MAC, World},
+};
 
 /// A word, by EERD.
 fn word(world: &mut World, address: u32) -> u16 {
@@ -329,6 +332,100 @@ fn a_port_that_is_reset_by_the_bus_gives_the_pins_back() {
     pins.0.call(Port::reset);
 
     assert_eq!(second.get(Reg::EEC) & GNT, GNT);
+}
+
+#[test]
+fn eewr_writes_a_word_and_says_when_it_is_done() {
+    let mut world = World::cold();
+    let before = world.get(Reg::EEWR);
+    world.set(Reg::EEWR, 0x1234 << 16 | 0x1000 << 2 | 1);
+
+    assert_eq!(before & 0x3, 0x2, "drivers wait for this before they write");
+    assert_eq!(world.get(Reg::EEWR) & 0x3, 0x2);
+    assert_eq!(word(&mut world, 0x1000), 0x1234);
+    world.set(Reg::EEWR, 0x5678 << 16 | 0x1000 << 2);
+    assert_eq!(
+        word(&mut world, 0x1000),
+        0x1234,
+        "nothing starts without START"
+    );
+    world.set(Reg::EEWR, 0x5678 << 16 | 0x3FFF << 2 | 1);
+    assert_eq!(word(&mut world, 0x3FFF), 0xFFFF, "past the chip");
+}
+
+/// A card whose NVM is `image`.
+fn with_nvm(image: NvmImage) -> World {
+    let mut world = World::cold();
+    world.port = Port::new(PortConfig {
+        nvm: Some(image),
+        ..PortConfig::new([2, 2, 2, 2, 2, 2])
+    });
+    world
+}
+
+#[test]
+fn a_card_is_what_its_nvm_says() {
+    let factory = NvmImage::factory(&[&PortConfig::new(MAC)]);
+    let mut bytes = factory.to_bytes();
+    bytes.extend([0xFF; 16_384]);
+    let large = NvmImage::try_from(bytes.as_slice()).unwrap();
+
+    let mut world = with_nvm(large);
+
+    assert_eq!(world.read(0x05400), 0xAA21_1B00);
+    assert_eq!(
+        world.config_read(0x144),
+        [0xCC, 0xBB, 0xAA, 0xFF, 0xFF, 0x21, 0x1B, 0x00]
+    );
+    assert_eq!(1 << ((world.get(Reg::EEC) >> 11 & 0xF) + 6), 16_384);
+    assert_eq!(sum(&mut world), 0xBABA);
+}
+
+#[test]
+fn an_nvm_without_an_address_leaves_the_port_its_own() {
+    let mut world = with_nvm(NvmImage::try_from([0xFF; 4096].as_slice()).unwrap());
+
+    assert_eq!(world.read(0x05400), 0x0202_0202);
+    assert_eq!(1 << ((world.get(Reg::EEC) >> 11 & 0xF) + 6), 2048);
+    assert_eq!(word(&mut world, 2048), 0xFFFF);
+}
+
+#[test]
+fn what_was_written_can_be_kept_and_is_there_in_the_next_card() {
+    let mut pins = Pins::acquire();
+    let untouched = pins.0.port.take_nvm_written();
+    pins.standby();
+    pins.put(0x06, 8);
+    pins.write(0x1000, &[0x1234]);
+    let by_pins = pins.0.port.take_nvm_written();
+    pins.read(0x1000);
+    let by_reading = pins.0.port.take_nvm_written();
+    pins.0.set(Reg::EEWR, 0x5678 << 16 | 0x1001 << 2 | 1);
+    let by_eewr = pins.0.port.take_nvm_written();
+
+    let mut next = with_nvm(pins.0.port.nvm().image());
+
+    assert_eq!(
+        (untouched, by_pins, by_reading, by_eewr),
+        (false, true, false, true)
+    );
+    assert_eq!(word(&mut next, 0x1000), 0x1234);
+    assert_eq!(word(&mut next, 0x1001), 0x5678);
+    assert_eq!(next.read(0x05404), 0x8000_CCBB);
+}
+
+#[test]
+fn the_port_that_wrote_says_so_and_either_shows_the_whole_chip() {
+    let [mut first, mut second] = World::pair();
+
+    first.set(Reg::EEWR, 0x1234 << 16 | 0x1000 << 2 | 1);
+
+    assert!(!second.port.take_nvm_written());
+    assert!(first.port.take_nvm_written());
+    assert_eq!(
+        second.port.nvm().image().to_bytes()[0x2000..0x2002],
+        [0x34, 0x12]
+    );
 }
 
 #[test]

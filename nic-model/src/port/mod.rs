@@ -24,7 +24,7 @@ use crate::{
     interrupt::Interrupts,
     ipsec::IpSec,
     link::{Link, Module, flow_control::FlowControl},
-    nvm::Nvm,
+    nvm::{Nvm, NvmChip, NvmImage},
     pci::{ConfigEffect, Function},
     regs::RegisterFile,
     rx::{self, DropReason, Receive, Verdict},
@@ -86,13 +86,16 @@ impl LanId {
 /// How a port is built.
 #[derive(Clone, Debug)]
 pub struct PortConfig {
-    /// Permanent MAC address, in the NVM and in RAL0/RAH0 after reset; the PCIe serial number of the card is made of
-    /// that of its first port.
+    /// Permanent MAC address, in the NVM and in RAL0/RAH0 after reset, unless [`PortConfig::nvm`] has one; the PCIe
+    /// serial number of the card is made of that of its first port.
     pub mac: [u8; 6],
     /// Which port of the card this is.
     pub lan_id: LanId,
     /// What is in the cage at power-on.
     pub module: Module,
+    /// What the card's NVM holds, if it is not what the factory writes. The two ports of a card have one NVM: that of
+    /// the first of them that has some.
+    pub nvm: Option<NvmImage>,
 }
 
 impl PortConfig {
@@ -103,6 +106,7 @@ impl PortConfig {
             mac,
             lan_id: LanId::Port0,
             module: Module::Sr,
+            nvm: None,
         }
     }
 }
@@ -141,7 +145,7 @@ impl Port {
         let place = Place {
             lan_id: config.lan_id,
             functions: Functions::One,
-            serial: config.mac,
+            serial: card.mac(config.lan_id).unwrap_or(config.mac),
         };
         Self::on_card(&config, card, place)
     }
@@ -151,7 +155,6 @@ impl Port {
     /// Each may be moved to a thread of its own. [`PortConfig::lan_id`] does not matter here.
     #[must_use]
     pub fn pair(first: PortConfig, second: PortConfig) -> [Self; 2] {
-        let serial = first.mac;
         let first = PortConfig {
             lan_id: LanId::Port0,
             ..first
@@ -161,6 +164,7 @@ impl Port {
             ..second
         };
         let card = Card::new(&[&first, &second]);
+        let serial = card.mac(LanId::Port0).unwrap_or(first.mac);
         [first, second].map(|config| {
             let place = Place {
                 lan_id: config.lan_id,
@@ -255,6 +259,18 @@ impl Port {
         let now = context.now;
         self.with_link(|link, regs, irq| link.set_module(module, now, regs, irq));
         self.deliver(context);
+    }
+
+    /// The NVM chip of the port's card.
+    #[must_use]
+    pub fn nvm(&self) -> NvmChip {
+        self.nvm.chip()
+    }
+
+    /// Whether this port has written the NVM since this was asked for. Who keeps the NVM's contents asks after accesses
+    /// to registers.
+    pub fn take_nvm_written(&mut self) -> bool {
+        self.nvm.take_written()
     }
 
     /// What is in the cage.

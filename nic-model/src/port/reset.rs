@@ -79,12 +79,12 @@ impl Port {
                 regs.set(Reg::CTRL_EXT, 0, value);
             }
             Reset::Power => {
-                nvm.reset();
+                nvm.reset(regs);
                 firmware.reset();
                 ipsec.reset();
             }
             Reset::Bus => {
-                nvm.reset();
+                nvm.reset(regs);
                 firmware.reset();
                 ipsec.reset();
                 pci.reset(place, bus);

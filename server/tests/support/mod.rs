@@ -57,6 +57,17 @@ impl Server {
 
     /// As [`Server::start_with`], with its socket in `folder`.
     pub fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
+        let server = Self::spawn(folder, arguments);
+        server.wait_for_log("waiting for a client");
+        server
+    }
+
+    /// As [`Server::start_with`], before its first line.
+    pub fn start_logging(arguments: &[&str]) -> Self {
+        Self::spawn(tempfile::tempdir().unwrap(), arguments)
+    }
+
+    fn spawn(folder: TempDir, arguments: &[&str]) -> Self {
         let mut child = program()
             .arg("--socket")
             .arg(folder.path().join("nic.sock"))
@@ -73,9 +84,7 @@ impl Server {
                 .map_while(Result::ok)
                 .try_for_each(|line| sender.send(line))
         });
-        let server = Self { child, folder, log };
-        server.wait_for_log("waiting for a client");
-        server
+        Self { child, folder, log }
     }
 
     /// Waits for a line of the log that contains `text`.

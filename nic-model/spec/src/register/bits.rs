@@ -88,6 +88,12 @@ pub mod eec {
     pub const REQ: u32 = 1 << 6;
     /// Software has the pins.
     pub const GNT: u32 = 1 << 7;
+    /// Place of the size: of n, 2^(n + [`SIZE_UNIT`]) words.
+    pub const SIZE_SHIFT: u32 = 11;
+    /// The size, after the shift.
+    pub const SIZE_MASK: u32 = 0xF;
+    /// Logarithm of the words of a chip whose size is 0.
+    pub const SIZE_UNIT: u32 = 6;
 }
 
 /// Flash Access (8.2.3.2).
@@ -100,11 +106,11 @@ pub mod fla {
     pub const GNT: u32 = 1 << 5;
 }
 
-/// EEPROM Read (8.2.3.2).
+/// EEPROM Read (8.2.3.2), and EEPROM Write, which is laid out in the same way.
 pub mod eerd {
-    /// Starts a read.
+    /// Starts a read, or a write.
     pub const START: u32 = 1 << 0;
-    /// The data is there.
+    /// The data is there, or written.
     pub const DONE: u32 = 1 << 1;
     /// Place of the word address.
     pub const ADDR_SHIFT: u32 = 2;

@@ -32,7 +32,6 @@ impl Reg {
         }
         Some(match self {
             Self::LEDCTL => Enough("there is no LED to see"),
-            Self::EEWR => Enough("of the successor; the NVM is written by the pins of EEC"),
             Self::FLOP => Enough("it erases a flash, which the card does not have"),
             Self::GRC => Enough("wake-up without a driver, in power states that no client gives"),
             Self::VPDDIAG => {

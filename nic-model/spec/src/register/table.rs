@@ -153,8 +153,8 @@ registers! {
     EEC Nvm ReadWrite Works at [0x10010] reset 0x0000_3F10 write 0x0000_0077;
     /// EEPROM Read: start (0), done (1), word address (15:2), data (31:16).
     EERD Nvm Effect Works at [0x10014];
-    /// EEPROM Write; of later chips, kept as storage.
-    EEWR Nvm ReadWrite Stored at [0x10018];
+    /// EEPROM Write: start (0), done (1), word address (15:2), data (31:16).
+    EEWR Nvm Effect Works at [0x10018] reset 0x0000_0002;
     /// Flash Access: SPI pins (3:0), request and grant (4, 5). There is no chip: its output stays high.
     FLA Nvm ReadWrite Works at [0x1001C] reset 0x0000_0008 write 0x0000_0017;
     /// Manageability EEPROM Control: configuration done of port 0 (18) and 1 (19).
