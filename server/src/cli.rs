@@ -30,6 +30,10 @@ WIRES
             discard and chargen. Needs no privilege.
   tap:NAME  The Linux tap device NAME, which exists and belongs to this user:
             ip tuntap add NAME mode tap user $USER vnet_hdr; ip link set NAME up
+  af_packet:IFACE
+            A network interface of this machine, of a card or one end of a veth pair, by a packet socket: the NIC sends
+            and receives there beside the kernel, whatever the address. Takes CAP_NET_RAW. The link follows the
+            interface, which may go and come back.
   stream:unix:PATH, stream:tcp:HOST:PORT
             A peer that speaks as QEMU's -netdev stream does: QEMU itself, passt, or another vfio-user-ixgbe. This side
             connects, again and again until the peer is there; with ,server behind it, it listens:
@@ -91,8 +95,8 @@ pub struct Arguments {
     #[arg(long, value_name = "MAC")]
     pub mac: Option<MacAddress>,
 
-    /// What is at the other end of the cable: host, tap:NAME, pair:NAME, null, loopback or generate:RATE,SIZE.
-    /// Default: host.
+    /// What is at the other end of the cable: host, tap:NAME, af_packet:IFACE, pair:NAME, null, loopback or
+    /// generate:RATE,SIZE; --help tells all. Default: host.
     #[arg(long, value_name = "WIRE")]
     pub wire: Option<wire::Kind>,
 

@@ -9,7 +9,8 @@
 //!   ([`slices`](IovaTable::slices)) and ordered publication ([`store_release_u64`](IovaTable::store_release_u64));
 //! - [`write_vectored`] and [`read_vectored`]: one system call straight out of, or into, client pages;
 //! - [`SharedMemory`]: the client's side, memory that a driver process lends to a device;
-//! - [`tap`]: Linux tap devices, whose set-up is a handful of `ioctl`s.
+//! - [`tap`]: Linux tap devices, whose set-up is a handful of `ioctl`s;
+//! - [`packet`]: packet sockets on a network interface, and the ring that one shares with the kernel.
 //!
 //! # What the client can do, and what happens
 //!
@@ -36,7 +37,9 @@
 mod access;
 mod error;
 mod files;
+mod interface;
 mod mapping;
+pub mod packet;
 mod range;
 mod registry;
 mod shared;

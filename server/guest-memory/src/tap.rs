@@ -11,12 +11,14 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 use nix::libc::{
-    self, IFF_NO_PI, IFF_TAP, IFF_VNET_HDR, IFNAMSIZ, TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4,
-    TUN_F_TSO6, TUNSETCARRIER, TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNSETVNETLE, c_char,
-    c_int, c_short, c_ulong, ifreq,
+    self, IFF_NO_PI, IFF_TAP, IFF_VNET_HDR, TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4, TUN_F_TSO6,
+    TUNSETCARRIER, TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNSETVNETLE, c_int, c_short,
+    c_ulong,
 };
 use nix::net::if_::if_nametoindex;
 use thiserror::Error;
+
+use crate::interface::{self, RawName};
 
 /// Length of the header in front of each packet: that of virtio 1, with `num_buffers`.
 pub const VNET_HEADER_LEN: usize = 12;
@@ -111,7 +113,7 @@ pub fn open(name: &str, offload: Offload) -> Result<OwnedFd, TapError> {
             source,
         }
     };
-    let ifr_name = interface_name(name).ok_or_else(|| TapError::BadName { name: owned() })?;
+    let ifr_name = interface::raw_name(name).ok_or_else(|| TapError::BadName { name: owned() })?;
     // Attaching to a name that does not exist makes a device, if privilege allows.
     if_nametoindex(name).map_err(|_| TapError::Missing { name: owned() })?;
     let fd = OpenOptions::new()
@@ -143,28 +145,9 @@ pub fn set_carrier(tap: &OwnedFd, carrier: bool) -> Result<(), Errno> {
     set_int(tap, TUNSETCARRIER, c_int::from(carrier))
 }
 
-/// The name as the kernel takes it, or nothing if it cannot be one.
-fn interface_name(name: &str) -> Option<[c_char; IFNAMSIZ]> {
-    let fits = (1..IFNAMSIZ).contains(&name.len());
-    let clean = name
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && !b"/:%".contains(&byte));
-    if !(fits && clean) {
-        return None;
-    }
-    let mut out = [0; IFNAMSIZ];
-    for (to, from) in out.iter_mut().zip(name.bytes()) {
-        // Graphic ASCII is the same number, signed or not.
-        *to = c_char::from_ne_bytes([from]);
-    }
-    Some(out)
-}
-
-fn attach(fd: &OwnedFd, ifr_name: [c_char; IFNAMSIZ]) -> Result<(), Errno> {
+fn attach(fd: &OwnedFd, ifr_name: RawName) -> Result<(), Errno> {
     let flags = c_short::try_from(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: `ifreq` is made of integers, of unions of them and of a pointer, which may all be zero.
-    // Test: `a_tap_carries_a_frame_with_its_header_both_ways`.
-    let mut request: ifreq = unsafe { std::mem::zeroed() };
+    let mut request = interface::empty_request();
     request.ifr_name = ifr_name;
     request.ifr_ifru.ifru_flags = flags;
     // SAFETY:

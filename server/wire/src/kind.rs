@@ -2,14 +2,14 @@
 
 use std::{fmt, io, str::FromStr};
 
-use guest_memory::tap::TapError;
+use guest_memory::{packet::PacketError, tap::TapError};
 
 use crate::{
-    Backend, Cables, DatagramAddress, DatagramSocket, Generate, Host, HostConfig, Loopback, Null,
-    SocketError, Stream, StreamAddress, StreamSocket, Tap,
+    AfPacket, Backend, Cables, DatagramAddress, DatagramSocket, Generate, Host, HostConfig,
+    Loopback, Null, SocketError, Stream, StreamAddress, StreamSocket, Tap,
 };
 
-/// A wire by name, as a person writes it: `host`, `tap:NAME`, `stream:unix:PATH`,
+/// A wire by name, as a person writes it: `host`, `tap:NAME`, `af_packet:IFACE`, `stream:unix:PATH`,
 /// `stream:tcp:HOST:PORT`, `dgram:udp:HOST:PORT,HOST:PORT`, `dgram:unix:LOCAL,REMOTE`, `pair:NAME`, `null`, `loopback` or
 /// `generate:RATE,SIZE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Kind {
     StreamSocket(StreamAddress),
     /// [`DatagramSocket`].
     DatagramSocket(DatagramAddress),
+    /// [`AfPacket`] on the interface of this name.
+    AfPacket(String),
     /// An end of the cable of this name between two ports: [`Pair`](crate::Pair).
     Pair(String),
     /// [`Null`].
@@ -43,6 +45,7 @@ impl Kind {
             Self::Tap(name) => Box::new(Tap::open(name)?),
             Self::StreamSocket(address) => Box::new(StreamSocket::open(address)?),
             Self::DatagramSocket(address) => Box::new(DatagramSocket::open(address)?),
+            Self::AfPacket(name) => Box::new(AfPacket::open(name)?),
             Self::Pair(name) => Box::new(cables.end(name)?),
             Self::Null => Box::new(Null::new()),
             Self::Loopback => Box::new(Loopback::new()),
@@ -58,6 +61,7 @@ impl fmt::Display for Kind {
             Self::Tap(name) => write!(f, "tap:{name}"),
             Self::StreamSocket(address) => write!(f, "stream:{address}"),
             Self::DatagramSocket(address) => write!(f, "dgram:{address}"),
+            Self::AfPacket(name) => write!(f, "af_packet:{name}"),
             Self::Pair(name) => write!(f, "pair:{name}"),
             Self::Null => f.write_str("null"),
             Self::Loopback => f.write_str("loopback"),
@@ -71,13 +75,16 @@ impl fmt::Display for Kind {
 pub enum ParseError {
     /// No such wire.
     #[error(
-        "unknown wire {0:?}: use host, tap:NAME, stream:unix:PATH, stream:tcp:HOST:PORT, dgram:udp:HOST:PORT,HOST:PORT, \
+        "unknown wire {0:?}: use host, tap:NAME, af_packet:IFACE, stream:unix:PATH, stream:tcp:HOST:PORT, dgram:udp:HOST:PORT,HOST:PORT, \
          dgram:unix:LOCAL,REMOTE, pair:NAME, null, loopback or generate:RATE,SIZE"
     )]
     Unknown(String),
     /// A tap without a name.
     #[error("the tap has no name: write tap:NAME, for example tap:tap0")]
     NoTapName,
+    /// A packet socket without an interface.
+    #[error("the interface has no name: write af_packet:IFACE, for example af_packet:eth0")]
+    NoInterface,
     /// A cable without a name.
     #[error("the cable has no name: write pair:NAME, the same for the two ports that it joins")]
     NoCableName,
@@ -111,6 +118,12 @@ pub enum OpenError {
     /// A stream or datagram socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// A packet socket.
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+    /// The system tells nothing of its interfaces.
+    #[error("cannot watch the network interfaces of this machine")]
+    Watch(#[source] io::Error),
     /// A third port on a cable.
     #[error("the cable pair:{0} has two ends, and both are taken; choose another name")]
     CableInUse(String),
@@ -126,6 +139,7 @@ impl FromStr for Kind {
         match text {
             "host" => Ok(Self::Host),
             "tap" | "tap:" => Err(ParseError::NoTapName),
+            "af_packet" | "af_packet:" => Err(ParseError::NoInterface),
             "null" => Ok(Self::Null),
             "loopback" => Ok(Self::Loopback),
             "stream" => Err(ParseError::StreamSocket(String::new())),
@@ -133,6 +147,7 @@ impl FromStr for Kind {
             "pair" | "pair:" => Err(ParseError::NoCableName),
             other => match other.split_once(':') {
                 Some(("tap", name)) => Ok(Self::Tap(name.to_owned())),
+                Some(("af_packet", name)) => Ok(Self::AfPacket(name.to_owned())),
                 Some(("pair", name)) => Ok(Self::Pair(name.to_owned())),
                 Some(("stream", address)) => Ok(Self::StreamSocket(address.parse()?)),
                 Some(("dgram", addresses)) => Ok(Self::DatagramSocket(addresses.parse()?)),
@@ -153,7 +168,7 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "unknown wire \"hots\": use host, tap:NAME, stream:unix:PATH, stream:tcp:HOST:PORT, \
+            "unknown wire \"hots\": use host, tap:NAME, af_packet:IFACE, stream:unix:PATH, stream:tcp:HOST:PORT, \
              dgram:udp:HOST:PORT,HOST:PORT, dgram:unix:LOCAL,REMOTE, pair:NAME, null, loopback or generate:RATE,SIZE"
         );
     }
@@ -164,6 +179,15 @@ mod tests {
 
         assert_eq!(kind, Kind::Tap("tap0".to_owned()));
         assert_eq!(kind.to_string(), "tap:tap0");
+    }
+
+    #[test]
+    fn an_interface_is_named_behind_af_packet() {
+        let kind: Kind = "af_packet:eth0".parse().unwrap();
+
+        assert_eq!(kind, Kind::AfPacket("eth0".to_owned()));
+        assert_eq!(kind.to_string(), "af_packet:eth0");
+        assert_eq!("af_packet:".parse::<Kind>(), Err(ParseError::NoInterface));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - [`Host`]: a small host with DHCP, ping, echo, discard and chargen, inside this process;
 //! - [`Tap`]: a Linux tap device;
 //! - [`StreamSocket`] and [`DatagramSocket`]: another process, by QEMU's framing;
+//! - [`AfPacket`]: a network interface of this machine, by a packet socket;
 //! - [`Pair`]: a cable to another port of this process;
 //! - [`Loopback`]: what is sent comes back;
 //! - [`Null`]: what is sent is gone;
@@ -16,10 +17,11 @@
 //! Every wire hands out frames of at least 60 bytes, as a cable does; a frame that its origin left shorter is padded
 //! with zeros.
 //!
-//! Not there yet: AF_PACKET, AF_XDP, a cable between ports of two processes, replay of a capture at its
+//! Not there yet: AF_XDP, a cable between ports of two processes, replay of a capture at its
 //! own pace, faults (loss, delay) but for the damage that an injected frame can have.
 #![forbid(unsafe_code)]
 
+mod af_packet;
 mod backend;
 pub mod file;
 mod generate;
@@ -33,7 +35,9 @@ mod segment;
 mod socket;
 mod tap;
 mod tapped;
+mod vnet;
 
+pub use af_packet::AfPacket;
 pub use backend::{Backend, Counters};
 pub use generate::{GENERATED_LEN, Generate, Rate, SEQUENCE, Stream};
 pub use host::{Host, HostConfig};

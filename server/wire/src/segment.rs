@@ -1,4 +1,4 @@
-//! Large TCP frames as kernels and the port hand them over, cut into frames as they lie on a cable.
+//! Large TCP and UDP frames as kernels and the port hand them over, cut into frames as they lie on a cable.
 
 use std::ops::Range;
 
@@ -7,8 +7,10 @@ use nic_model::{
         Layout, Segmenter, Sum, TcpFlagMasks, Transport,
         segmentation::{SegmentationError, template_from_large_frame},
     },
-    wire::IpVersion,
+    wire::{Fcs, IpVersion, L4Checksum, RxFrame},
 };
+
+use crate::host::MIN_FRAME;
 
 /// Ethertypes of IPv4, IPv6 and of VLAN tags.
 const IPV4: u16 = 0x0800;
@@ -23,15 +25,15 @@ pub(crate) enum LargeFrameError {
     /// No IP behind the Ethernet header and its tags.
     #[error("the large frame is no IP packet")]
     NotIp,
-    /// The TCP header lies outside.
-    #[error("the TCP header of the large frame ends outside of it")]
-    TcpHeader,
+    /// The TCP or UDP header lies outside.
+    #[error("the TCP or UDP header of the large frame ends outside of it")]
+    L4Header,
     /// The rest.
     #[error(transparent)]
     Segmentation(#[from] SegmentationError),
 }
 
-/// A large TCP frame that is being cut: whoever has its bytes asks for one segment after the other.
+/// A large TCP or UDP frame that is being cut: whoever has its bytes asks for one segment after the other.
 #[derive(Debug)]
 pub(crate) struct LargeFrame {
     template: Vec<u8>,
@@ -46,21 +48,41 @@ impl LargeFrame {
     /// Takes the headers of `frame`: an IP length and a pseudo-header sum of the whole, TCP at `l4_start`, segments of
     /// `mss` bytes wanted.
     pub(crate) fn new(frame: &[u8], l4_start: usize, mss: usize) -> Result<Self, LargeFrameError> {
-        let (ip, ip_start) = ip_start(frame).ok_or(LargeFrameError::NotIp)?;
         let data_offset = l4_start
             .checked_add(12)
             .and_then(|at| frame.get(at))
-            .ok_or(LargeFrameError::TcpHeader)?;
+            .ok_or(LargeFrameError::L4Header)?;
         let header_len = l4_start + usize::from(data_offset >> 4) * 4;
+        Self::with_headers(frame, l4_start, header_len, Transport::Tcp, mss)
+    }
+
+    /// Takes the headers of `frame`, as above, with UDP at `l4_start`, datagrams of `size` bytes wanted.
+    pub(crate) fn of_datagrams(
+        frame: &[u8],
+        l4_start: usize,
+        size: usize,
+    ) -> Result<Self, LargeFrameError> {
+        let header_len = l4_start.saturating_add(Transport::Udp.min_header_len());
+        Self::with_headers(frame, l4_start, header_len, Transport::Udp, size)
+    }
+
+    fn with_headers(
+        frame: &[u8],
+        l4_start: usize,
+        header_len: usize,
+        transport: Transport,
+        mss: usize,
+    ) -> Result<Self, LargeFrameError> {
+        let (ip, ip_start) = ip_start(frame).ok_or(LargeFrameError::NotIp)?;
         let layout = Layout {
             ip,
             ip_start,
             l4_start,
-            transport: Transport::Tcp,
+            transport,
         };
         let mut template = frame
             .get(..header_len)
-            .ok_or(LargeFrameError::TcpHeader)?
+            .ok_or(LargeFrameError::L4Header)?
             .to_vec();
         let payload_len = frame.len() - header_len;
         let masks = TcpFlagMasks::default();
@@ -73,6 +95,29 @@ impl LargeFrame {
             mss,
             next: 0,
             count,
+        })
+    }
+
+    /// The next segment of `bytes`, from which this was made, as the port receives it, its headers in `header`; `None`
+    /// when all were given.
+    pub(crate) fn next_frame<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        header: &'a mut Vec<u8>,
+    ) -> Option<RxFrame<'a>> {
+        let piece = self.next_segment(bytes, header)?;
+        let mut body = bytes.get(piece)?;
+        // The last segment may be shorter than an Ethernet frame.
+        if header.len() + body.len() < MIN_FRAME {
+            header.extend_from_slice(body);
+            header.resize(MIN_FRAME, 0);
+            body = &[];
+        }
+        Some(RxFrame {
+            head: header,
+            body,
+            fcs: Fcs::Good,
+            l4_checksum: L4Checksum::Valid,
         })
     }
 
@@ -146,6 +191,20 @@ pub(crate) fn complete_checksum(frame: &mut [u8], start: usize, offset: usize) -
     })
 }
 
+/// Completes the CRC of the SCTP packet at `start`; false if that lies outside.
+pub(crate) fn complete_sctp_checksum(frame: &mut [u8], start: usize) -> bool {
+    let Some(packet) = frame.get_mut(start..) else {
+        return false;
+    };
+    let Some(field) = packet.get_mut(8..12) else {
+        return false;
+    };
+    field.fill(0);
+    let crc = crc32c::crc32c(packet).to_le_bytes();
+    packet[8..12].copy_from_slice(&crc);
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
@@ -214,11 +273,11 @@ mod tests {
 
         assert_eq!(
             LargeFrame::new(&frame, 50, 10).unwrap_err(),
-            LargeFrameError::TcpHeader
+            LargeFrameError::L4Header
         );
         assert_eq!(
             LargeFrame::new(&frame, 60_000, 10).unwrap_err(),
-            LargeFrameError::TcpHeader
+            LargeFrameError::L4Header
         );
     }
 
@@ -306,5 +365,17 @@ mod tests {
             }
             complete_checksum(&mut frame, start, mss);
         }
+    }
+
+    #[test]
+    fn the_crc_of_an_sctp_packet_is_completed() {
+        // The CRC of 32 bytes of zeros is 8A9136AA (RFC 3720, B.4), and SCTP sends its lowest byte first.
+        let mut frame = [0; 34 + 32];
+        frame[42..46].fill(0x55);
+
+        assert!(complete_sctp_checksum(&mut frame, 34));
+
+        assert_eq!(frame[42..46], [0xaa, 0x36, 0x91, 0x8a]);
+        assert!(!complete_sctp_checksum(&mut frame, 56));
     }
 }

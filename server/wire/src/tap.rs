@@ -6,24 +6,19 @@ use std::{
     time::Duration,
 };
 
-use guest_memory::{
-    tap::{self, TapError, VNET_HEADER_LEN},
-    write_vectored,
-};
+use guest_memory::tap::{self, TapError, VNET_HEADER_LEN};
 use nic_model::{
     Time, Wire,
-    bus::Span,
-    wire::{Capabilities, Fcs, Flow, IpVersion, L4Checksum, Offload, RxFrame, TxFrame, WireBusy},
+    wire::{Capabilities, Fcs, Flow, L4Checksum, RxFrame, TxFrame, WireBusy},
 };
 use nix::{errno::Errno, ifaddrs::getifaddrs, net::if_::InterfaceFlags};
-use smallvec::SmallVec;
-use vm_memory::VolatileSlice;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, U16, Unaligned, byteorder::LE};
 
 use crate::{
     Backend, Counters,
     host::MIN_FRAME,
-    segment::{LargeFrame, complete_checksum},
+    segment::LargeFrame,
+    vnet::{self, Arrival, VnetHeader},
 };
 
 /// Room for the largest packet that a kernel hands over: 64 KiB of IP behind Ethernet and VLAN headers. A byte more
@@ -33,36 +28,15 @@ const BUFFER: usize = VNET_HEADER_LEN + 65_536 + 32;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// When a frame that the kernel had no room for is offered again.
 const RETRY: Duration = Duration::from_micros(100);
-/// Most pieces of a frame that go out in one system call beside the headers (`UIO_MAXIOV` is 1024).
-const MAX_PIECES: usize = 1023;
-/// Place of the checksum in a TCP header.
-const TCP_CHECKSUM: u16 = 16;
-
-/// What stands before each packet on a tap: `virtio_net_hdr` of virtio 1 (5.1.6).
+/// What stands before each packet on a tap: the header of virtio 1, which has one field more.
 #[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct VnetHeader {
-    flags: u8,
-    gso_type: u8,
-    hdr_len: U16<LE>,
-    gso_size: U16<LE>,
-    csum_start: U16<LE>,
-    csum_offset: U16<LE>,
+struct TapHeader {
+    vnet: VnetHeader,
     num_buffers: U16<LE>,
 }
 
-const _: () = assert!(size_of::<VnetHeader>() == VNET_HEADER_LEN);
-
-/// `flags`: the checksum is to be completed.
-const NEEDS_CSUM: u8 = 1;
-/// `flags`: the checksum was found right.
-const DATA_VALID: u8 = 2;
-/// `gso_type`.
-const GSO_NONE: u8 = 0;
-const GSO_TCPV4: u8 = 1;
-const GSO_TCPV6: u8 = 4;
-/// Beside a `gso_type`: the first segment alone has CWR.
-const GSO_ECN: u8 = 0x80;
+const _: () = assert!(size_of::<TapHeader>() == VNET_HEADER_LEN);
 
 /// Joins a tap device; the kernel's network stack is on the other end.
 ///
@@ -156,66 +130,39 @@ impl Tap {
 
     /// What the first `len` bytes of the buffer are; `None` for nothing that the port could receive.
     fn parse(&mut self, len: usize) -> Option<Frame> {
-        let (header, _) = VnetHeader::read_from_prefix(self.buffer.get(..len)?).ok()?;
+        let (header, _) = TapHeader::read_from_prefix(self.buffer.get(..len)?).ok()?;
         if len == self.buffer.len() {
             return None;
         }
-        let start = usize::from(header.csum_start.get());
-        let needs_checksum = header.flags & NEEDS_CSUM != 0;
-        match header.gso_type & !GSO_ECN {
-            GSO_NONE => {
-                let frame = &mut self.buffer[VNET_HEADER_LEN..len];
-                if needs_checksum
-                    && !complete_checksum(frame, start, header.csum_offset.get().into())
-                {
-                    return None;
-                }
-                let known = needs_checksum || header.flags & DATA_VALID != 0;
+        match header
+            .vnet
+            .arrival(&mut self.buffer[VNET_HEADER_LEN..len], 0)?
+        {
+            Arrival::Whole(l4_checksum) => {
                 let padded = len.max(VNET_HEADER_LEN + MIN_FRAME);
                 self.buffer[len..padded].fill(0);
                 Some(Frame::Whole {
                     end: padded,
-                    l4_checksum: if known {
-                        L4Checksum::Valid
-                    } else {
-                        L4Checksum::Unknown
-                    },
+                    l4_checksum,
                 })
             }
-            GSO_TCPV4 | GSO_TCPV6 if needs_checksum => {
-                let frame = &self.buffer[VNET_HEADER_LEN..len];
-                let frame = LargeFrame::new(frame, start, header.gso_size.get().into()).ok()?;
+            Arrival::Large(frame) => {
                 self.large = Some(LargeInBuffer { frame, end: len });
                 Some(Frame::Large)
             }
-            _ => None,
         }
     }
 
     /// Writes one packet.
-    fn write(&mut self, vnet: VnetHeader, frame: &TxFrame<'_>) -> io::Result<()> {
+    fn write(&mut self, frame: &TxFrame<'_>) -> io::Result<()> {
         let Some(fd) = &self.fd else {
             return Err(ErrorKind::NotConnected.into());
         };
-        self.scratch.clear();
-        self.scratch.extend_from_slice(vnet.as_bytes());
-        self.scratch.extend_from_slice(frame.head);
-        let mut pieces = SmallVec::<[VolatileSlice<'_>; 16]>::new();
-        for span in frame.payload {
-            if let Span::Mapped(slice) = span {
-                pieces.push(*slice);
-            }
-        }
-        // What came by message, or in more pieces than a system call takes, is copied.
-        if pieces.len() < frame.payload.len() || pieces.len() > MAX_PIECES {
-            pieces.clear();
-            for span in frame.payload {
-                let at = self.scratch.len();
-                self.scratch.resize(at + span.len(), 0);
-                span.copy_to(0, &mut self.scratch[at..]);
-            }
-        }
-        write_vectored(fd, &self.scratch, &pieces).map(drop)
+        let header = TapHeader {
+            vnet: VnetHeader::of(frame),
+            ..TapHeader::default()
+        };
+        vnet::write(fd, header.as_bytes(), frame, &mut self.scratch)
     }
 }
 
@@ -236,45 +183,6 @@ fn is_up(name: &str) -> bool {
     })
 }
 
-/// The header for a frame with this work left.
-fn vnet_header(frame: &TxFrame<'_>) -> VnetHeader {
-    match frame.offload {
-        Offload::None => VnetHeader::default(),
-        Offload::Checksum { start, offset } => VnetHeader {
-            flags: NEEDS_CSUM,
-            csum_start: start.into(),
-            csum_offset: offset.into(),
-            ..VnetHeader::default()
-        },
-        Offload::Segment {
-            ip,
-            start,
-            header_len,
-            mss,
-        } => {
-            // CWR is bit 7 of the second byte of flags (RFC 3168).
-            let flags = frame.head.get(usize::from(start).saturating_add(13));
-            let ecn = match flags {
-                Some(flags) if flags & 0x80 != 0 => GSO_ECN,
-                _ => 0,
-            };
-            let gso_type = match ip {
-                IpVersion::V4 => GSO_TCPV4,
-                IpVersion::V6 => GSO_TCPV6,
-            };
-            VnetHeader {
-                flags: NEEDS_CSUM,
-                gso_type: gso_type | ecn,
-                hdr_len: header_len.into(),
-                gso_size: mss.into(),
-                csum_start: start.into(),
-                csum_offset: TCP_CHECKSUM.into(),
-                ..VnetHeader::default()
-            }
-        }
-    }
-}
-
 impl Wire for Tap {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -285,7 +193,7 @@ impl Wire for Tap {
     }
 
     fn transmit(&mut self, frame: &TxFrame<'_>) -> Result<(), WireBusy> {
-        match self.write(vnet_header(frame), frame) {
+        match self.write(frame) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.again = Some(self.now + RETRY);
                 return Err(WireBusy);
@@ -303,25 +211,13 @@ impl Wire for Tap {
         while received < budget {
             let flow = if let Some(large) = &mut self.large {
                 let bytes = &self.buffer[VNET_HEADER_LEN..large.end];
-                let Some(piece) = large.frame.next_segment(bytes, &mut self.header) else {
+                let Some(segment) = large.frame.next_frame(bytes, &mut self.header) else {
                     self.large = None;
                     continue;
                 };
-                let mut body = &bytes[piece];
-                // The last segment may be shorter than an Ethernet frame.
-                if self.header.len() + body.len() < MIN_FRAME {
-                    self.header.extend_from_slice(body);
-                    self.header.resize(MIN_FRAME, 0);
-                    body = &[];
-                }
-                self.counters.count_rx(self.header.len() + body.len());
+                self.counters.count_rx(segment.len());
+                let flow = sink(&segment);
                 let done = large.frame.is_done();
-                let flow = sink(&RxFrame {
-                    head: &self.header,
-                    body,
-                    fcs: Fcs::Good,
-                    l4_checksum: L4Checksum::Valid,
-                });
                 if done {
                     self.large = None;
                 }

@@ -18,7 +18,7 @@ use smoltcp::{
     time::Instant,
     wire::{EthernetAddress, IpCidr},
 };
-use wire::{Backend, Tap};
+use wire::Backend;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -36,15 +36,15 @@ pub struct Stack {
 }
 
 struct Port {
-    tap: Tap,
+    wire: Box<dyn Backend>,
     received: VecDeque<Vec<u8>>,
 }
 
 impl Stack {
-    /// 10.9.8.2 on `tap`.
-    pub fn new(tap: Tap) -> Self {
+    /// 10.9.8.2 on `wire`.
+    pub fn new(wire: impl Backend + 'static) -> Self {
         let mut port = Port {
-            tap,
+            wire: Box::new(wire),
             received: VecDeque::new(),
         };
         let config = Config::new(EthernetAddress([2, 0, 0, 0, 0, 2]).into());
@@ -68,10 +68,10 @@ impl Stack {
     fn turn(&mut self) {
         let now = self.start.elapsed();
         self.port
-            .tap
+            .wire
             .advance(Time::from_nanos(now.as_nanos().try_into().unwrap()));
         let Self {
-            port: Port { tap, received },
+            port: Port { wire, received },
             longest,
             in_two_pieces,
             valid,
@@ -79,7 +79,7 @@ impl Stack {
         } = self;
         // One frame a call: the rest of a large one must not be lost.
         while received.len() < 64
-            && tap.receive(100, &mut |frame| {
+            && wire.receive(100, &mut |frame| {
                 *longest = (*longest).max(frame.len());
                 *in_two_pieces += usize::from(!frame.body.is_empty());
                 *valid += usize::from(frame.l4_checksum == L4Checksum::Valid);
@@ -113,9 +113,9 @@ impl Stack {
                 return;
             }
             assert!(Clock::now() < deadline, "the connection is stuck");
-            if self.port.received.is_empty() && !self.port.tap.has_frames() {
+            if self.port.received.is_empty() && !self.port.wire.has_frames() {
                 let mut fds = [PollFd::new(
-                    self.port.tap.poll_fd().unwrap(),
+                    self.port.wire.poll_fd().unwrap(),
                     PollFlags::POLLIN,
                 )];
                 poll(&mut fds, PollTimeout::from(1_u8)).unwrap();
@@ -176,11 +176,11 @@ impl phy::Device for Port {
 
     fn receive(&mut self, _: Instant) -> Option<(RxToken, TxToken<'_>)> {
         let frame = self.received.pop_front()?;
-        Some((RxToken(frame), TxToken(&mut self.tap)))
+        Some((RxToken(frame), TxToken(&mut self.wire)))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<TxToken<'_>> {
-        Some(TxToken(&mut self.tap))
+        Some(TxToken(&mut self.wire))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -199,7 +199,7 @@ impl phy::RxToken for RxToken {
     }
 }
 
-struct TxToken<'a>(&'a mut Tap);
+struct TxToken<'a>(&'a mut Box<dyn Backend>);
 
 impl phy::TxToken for TxToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
