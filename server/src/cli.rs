@@ -49,6 +49,15 @@ WIRES
             (10 Gbit/s), or a number with pps, kpps or Mpps; SIZE is in bytes without FCS, 60 to 9710:
             generate:2Mpps,60. At max it takes a core for as long as the server runs.
 
+  Behind any wire stands what is put on its cable, the first next to the wire, the last next to the NIC:
+  tap:tap0+latency=50us+rate=10G.
+  +rate=RATE
+            A line of this speed, in each direction: line (10 Gbit/s, as the card's) or a number with k, M or G bits a
+            second. A frame takes the time of its bytes and of 24 more (preamble, FCS, gap); what the NIC sends faster
+            waits in the NIC. Without it a wire is as fast as this computer.
+  +latency=TIME
+            Each frame arrives that much later, in each direction: a number with ns, us, ms or s, at most 10s.
+
 SEVERAL PORTS
   The flags above describe port 0; each --port adds one, with a socket, a client and a thread of its own. Ports 0 and 1
   are LAN 0 and LAN 1 of one card, ports 2 and 3 of the next. A guest sees a card as it is on one device:
@@ -96,7 +105,7 @@ pub struct Arguments {
     pub mac: Option<MacAddress>,
 
     /// What is at the other end of the cable: host, tap:NAME, af_packet:IFACE, pair:NAME, null, loopback or
-    /// generate:RATE,SIZE; --help tells all. Default: host.
+    /// generate:RATE,SIZE, with what is put on the cable behind it (+rate=10G, +latency=50us); --help tells all. Default: host.
     #[arg(long, value_name = "WIRE")]
     pub wire: Option<wire::Kind>,
 

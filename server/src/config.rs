@@ -215,8 +215,8 @@ fn ports(given: Vec<PortArguments>, control: &Path) -> Result<Vec<PortConfig>, C
             mac
         });
         let wire = wire.unwrap_or(wire::Kind::Host);
-        if let wire::Kind::Pair(name) = &wire {
-            *cables.entry(name.clone()).or_default() += 1;
+        if let Some(name) = wire.cable() {
+            *cables.entry(name.to_owned()).or_default() += 1;
         }
         ports.push(PortConfig {
             socket,

@@ -5,13 +5,13 @@ use std::{fmt, io, str::FromStr};
 use guest_memory::{packet::PacketError, tap::TapError};
 
 use crate::{
-    AfPacket, Backend, Cables, DatagramAddress, DatagramSocket, Generate, Host, HostConfig,
-    Loopback, Null, SocketError, Stream, StreamAddress, StreamSocket, Tap,
+    AfPacket, Backend, Cables, DatagramAddress, DatagramSocket, Decoration, Generate, Host,
+    HostConfig, Loopback, Null, SocketError, Stream, StreamAddress, StreamSocket, Tap, decoration,
 };
 
 /// A wire by name, as a person writes it: `host`, `tap:NAME`, `af_packet:IFACE`, `stream:unix:PATH`,
 /// `stream:tcp:HOST:PORT`, `dgram:udp:HOST:PORT,HOST:PORT`, `dgram:unix:LOCAL,REMOTE`, `pair:NAME`, `null`, `loopback` or
-/// `generate:RATE,SIZE`.
+/// `generate:RATE,SIZE`, each with any number of [`Decoration`]s behind it: `tap:tap0+latency=50us+rate=10G`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// [`Host`].
@@ -32,9 +32,21 @@ pub enum Kind {
     Loopback,
     /// [`Generate`].
     Generate(Stream),
+    /// A wire with something on its cable.
+    Decorated(Box<Self>, Vec<Decoration>),
 }
 
 impl Kind {
+    /// The name of the cable between two ports of which this is an end.
+    #[must_use]
+    pub fn cable(&self) -> Option<&str> {
+        match self {
+            Self::Pair(name) => Some(name),
+            Self::Decorated(wire, _) => wire.cable(),
+            _ => None,
+        }
+    }
+
     /// Opens the wire; `cables` are those between the ports of this process.
     ///
     /// # Errors
@@ -50,6 +62,12 @@ impl Kind {
             Self::Null => Box::new(Null::new()),
             Self::Loopback => Box::new(Loopback::new()),
             Self::Generate(stream) => Box::new(Generate::new(*stream)),
+            Self::Decorated(wire, decorations) => {
+                let wire = wire.open(cables)?;
+                decorations
+                    .iter()
+                    .try_fold(wire, |wire, decoration| decoration.put_on(wire))?
+            }
         })
     }
 }
@@ -66,6 +84,12 @@ impl fmt::Display for Kind {
             Self::Null => f.write_str("null"),
             Self::Loopback => f.write_str("loopback"),
             Self::Generate(stream) => write!(f, "generate:{stream}"),
+            Self::Decorated(wire, decorations) => {
+                write!(f, "{wire}")?;
+                decorations
+                    .iter()
+                    .try_for_each(|decoration| write!(f, "+{decoration}"))
+            }
         }
     }
 }
@@ -106,6 +130,21 @@ pub enum ParseError {
          first, for example dgram:udp:0.0.0.0:5555,192.0.2.1:5555"
     )]
     DatagramSocket(String),
+    /// Nothing that can be put on a cable.
+    #[error("+{0} is nothing that can be put on a cable: use +rate=10G or +latency=50us")]
+    Decoration(String),
+    /// Not a speed of a line.
+    #[error(
+        "{0:?} is no speed of a line: write rate=RATE with RATE line (10G) or a number with k, M or G bits a second, from \
+         1k to 1000G, for example rate=2.5G"
+    )]
+    LineRate(String),
+    /// Not a latency.
+    #[error(
+        "{0:?} is no latency: write latency=TIME with a number with ns, us, ms or s, at most 10s, for example \
+         latency=50us"
+    )]
+    Latency(String),
 }
 
 /// Why a wire could not be opened.
@@ -136,6 +175,27 @@ impl FromStr for Kind {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
+        let (wire, decorations) = decoration::split(text);
+        if decorations.is_empty() {
+            return Self::bare(wire).map_err(|error| match wire.split_once('+') {
+                Some((wire, rest)) if Self::bare(wire).is_ok() => {
+                    ParseError::Decoration(rest.to_owned())
+                }
+                _ => error,
+            });
+        }
+        let wire = Box::new(Self::bare(wire)?);
+        let decorations = decorations.into_iter().map(str::parse);
+        Ok(Self::Decorated(
+            wire,
+            decorations.collect::<Result<_, _>>()?,
+        ))
+    }
+}
+
+impl Kind {
+    /// A wire with nothing on its cable.
+    fn bare(text: &str) -> Result<Self, ParseError> {
         match text {
             "host" => Ok(Self::Host),
             "tap" | "tap:" => Err(ParseError::NoTapName),
@@ -188,6 +248,48 @@ mod tests {
         assert_eq!(kind, Kind::AfPacket("eth0".to_owned()));
         assert_eq!(kind.to_string(), "af_packet:eth0");
         assert_eq!("af_packet:".parse::<Kind>(), Err(ParseError::NoInterface));
+    }
+
+    #[test]
+    fn what_stands_on_the_cable_is_read_and_written_in_its_order() {
+        let text = "tap:tap0+rate=2500M+latency=50us+rate=10G";
+
+        let kind: Kind = text.parse().unwrap();
+
+        let Kind::Decorated(wire, decorations) = &kind else {
+            panic!("{kind:?}")
+        };
+        assert_eq!(**wire, Kind::Tap("tap0".to_owned()));
+        assert_eq!(decorations.len(), 3);
+        assert_eq!(kind.to_string(), text);
+    }
+
+    #[test]
+    fn a_plus_that_begins_no_decoration_belongs_to_the_name() {
+        let kind: Kind = "tap:a+b".parse().unwrap();
+
+        assert_eq!(kind, Kind::Tap("a+b".to_owned()));
+    }
+
+    #[test]
+    fn what_cannot_be_put_on_a_cable_is_refused_with_what_can() {
+        let error = |text: &str| text.parse::<Kind>().unwrap_err().to_string();
+
+        let unknown =
+            "+speed=10G is nothing that can be put on a cable: use +rate=10G or +latency=50us";
+        assert_eq!(error("tap:tap0+speed=10G"), unknown);
+        assert_eq!(error("host+wet"), unknown.replace("speed=10G", "wet"));
+        assert!(error("null+rate").contains("rate=2.5G"));
+        assert!(error("null+rate=10X").contains("\"10X\""));
+        assert!(error("null+latency=5+rate=1G").contains("latency=50us"));
+        assert!(error("hots+rate=1G").contains("unknown wire \"hots\""));
+    }
+
+    #[test]
+    fn a_decorated_cable_between_two_ports_has_its_name() {
+        let kind: Kind = "pair:a+rate=1G".parse().unwrap();
+
+        assert_eq!(kind.cable(), Some("a"));
     }
 
     #[test]

@@ -14,19 +14,25 @@
 //! [`Kind`] is the name under which a person asks for one. [`Tapped`] wraps any of them for capture, injection and
 //! link changes; [`file`](mod@file) reads and writes captures.
 //!
+//! A [`Decoration`] is put on the cable of any of them: a line of a given speed, a latency. A wire without one has
+//! nothing in its way.
+//!
 //! Every wire hands out frames of at least 60 bytes, as a cable does; a frame that its origin left shorter is padded
 //! with zeros.
 //!
-//! Not there yet: AF_XDP, a cable between ports of two processes, replay of a capture at its
-//! own pace, faults (loss, delay) but for the damage that an injected frame can have.
+//! Not there yet: AF_XDP, a cable between ports of two processes, replay of a capture at its own pace, faults (loss) but
+//! for the damage that an injected frame can have.
 #![forbid(unsafe_code)]
 
 mod af_packet;
 mod backend;
+mod batch;
+mod decoration;
 pub mod file;
 mod generate;
 mod host;
 mod kind;
+mod line;
 mod loopback;
 mod null;
 mod pair;
@@ -39,9 +45,11 @@ mod vnet;
 
 pub use af_packet::AfPacket;
 pub use backend::{Backend, Counters};
+pub use decoration::{Decoration, Latency};
 pub use generate::{GENERATED_LEN, Generate, Rate, SEQUENCE, Stream};
 pub use host::{Host, HostConfig};
 pub use kind::{Kind, OpenError, ParseError};
+pub use line::LineRate;
 pub use loopback::Loopback;
 pub use nic_model::wire::Fcs;
 pub use null::Null;
