@@ -74,6 +74,8 @@ pub enum Far<'a> {
     Tap(&'a CablePeer),
     /// Whatever is at this tap device of this network namespace.
     TapIn(&'a Namespace, &'a str),
+    /// Whatever is at this wire.
+    Wire(&'a str),
 }
 
 /// A running server. It goes when this is dropped.
@@ -105,6 +107,7 @@ impl Server {
                 peer.namespace().spawner().clone(),
             ),
             Far::TapIn(namespace, tap) => (format!("tap:{tap}"), namespace.spawner().clone()),
+            Far::Wire(wire) => (wire.to_owned(), Spawner::own()),
         };
         let folder = tempfile::tempdir().context("cannot make a folder")?;
         let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
