@@ -20,12 +20,12 @@ const PAUSE: Duration = Duration::from_micros(10);
 
 /// The middle of what `act` takes, in microseconds, as often as it can be done in `time`.
 pub fn median(time: Duration, mut act: impl FnMut() -> Result<Duration>) -> Result<Measured> {
-    let start = Instant::now();
     let mut took = Vec::new();
     // The first ones wake the other side up.
     for _ in 0..100 {
         act()?;
     }
+    let start = Instant::now();
     while start.elapsed() < time {
         took.push(act()?);
     }

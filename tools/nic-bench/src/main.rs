@@ -39,6 +39,20 @@ enum What {
     Tso(Traffic),
     /// Sends 100,000 frames to a server with `--wire loopback` and checks each that comes back byte for byte
     Check(Traffic),
+    /// Frames from one port to another of the same server, with `--wire pair:NAME` at both; the first 100,000 are
+    /// checked byte for byte
+    Pair {
+        #[command(flatten)]
+        traffic: Traffic,
+        /// The vfio-user socket of the port that receives
+        to: PathBuf,
+    },
+    /// Frames that leave several ports, each with a thread that drives it
+    Ports {
+        /// Their vfio-user sockets
+        #[arg(required = true)]
+        sockets: Vec<PathBuf>,
+    },
     /// From the doorbell of a transmit queue to the frame and the interrupt of the receive queue, of a server with
     /// `--wire loopback`: the median
     Latency {
@@ -76,7 +90,7 @@ enum What {
 }
 
 /// Who is driven, and with what.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct Traffic {
     /// The server's vfio-user socket
     socket: PathBuf,
@@ -115,6 +129,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         What::Duplex(traffic) => traffic::duplex(traffic, time)?,
         What::Tso(traffic) => traffic::tso(traffic, time)?,
         What::Check(traffic) => return traffic::check(traffic),
+        What::Pair { to, traffic } => traffic::pair(traffic, to, time)?,
+        What::Ports { sockets } => traffic::ports(sockets, time)?,
         What::Latency { socket } => latency::doorbell_to_interrupt(socket, time)?,
         What::Hold { socket } => return card::hold(socket),
         What::RegisterRead { socket } => latency::register_read(socket, time)?,

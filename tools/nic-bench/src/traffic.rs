@@ -1,8 +1,13 @@
 //! Frames and segments per second through one pair of queues.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nic_driver::{Config, DmaMemory, DriverError, Filled, L4, Packet};
 use wire::{Rate, SEQUENCE, Stream};
 
@@ -146,6 +151,69 @@ pub fn duplex(traffic: &Traffic, time: Duration) -> Result<Measured> {
     });
     std::hint::black_box(word);
     measured
+}
+
+/// Frames that one port sends and the other receives: those count that have arrived.
+pub fn pair(traffic: &Traffic, to: &Path, time: Duration) -> Result<Measured> {
+    let mut from = card::bring_up(&traffic.socket, &config(traffic))?;
+    let mut to = card::bring_up(to, &config(traffic))?;
+    let mut frame = frame(traffic.len);
+    let mut next = 0;
+    let mut checker = Checker::new(frame.clone());
+    checker.run(|look| {
+        give(&mut from, traffic.ring / 4, &mut frame, &mut next)?;
+        let (ring, device) = to.rx(0);
+        ring.burst(device, BURST, look)
+    })?;
+    let mut word = 0;
+    let measured = measure(time, traffic.len, || {
+        give(&mut from, traffic.ring / 4, &mut frame, &mut next)?;
+        take(&mut to, &mut word)
+    });
+    std::hint::black_box(word);
+    measured
+}
+
+/// Frames of 60 bytes that leave all ports together. There may be more threads than cores: one that has no room for more
+/// frames lets another run.
+pub fn ports(sockets: &[PathBuf], time: Duration) -> Result<Measured> {
+    let begin = Barrier::new(sockets.len());
+    let one = |socket: &PathBuf| {
+        let traffic = Traffic {
+            socket: socket.clone(),
+            len: 60,
+            ring: 1024,
+        };
+        let card = card::bring_up(socket, &config(&traffic));
+        // Nobody may miss at the barrier, or the others would wait for ever.
+        begin.wait();
+        let mut card = card?;
+        let mut frame = frame(traffic.len);
+        let mut next = 0;
+        measure(time, traffic.len, || {
+            let sent = give(&mut card, traffic.ring / 4, &mut frame, &mut next)?;
+            if sent == 0 {
+                thread::yield_now();
+            }
+            Ok(sent)
+        })
+    };
+    let each = thread::scope(|scope| {
+        let threads: Vec<_> = sockets
+            .iter()
+            .map(|socket| scope.spawn(|| one(socket)))
+            .collect();
+        let results = threads.into_iter().map(|thread| {
+            let result = thread.join();
+            result.unwrap_or_else(|_| bail!("a thread that drove a port has panicked"))
+        });
+        results.collect::<Result<Vec<Measured>>>()
+    })?;
+    let first = each.first().context("no port was named")?;
+    Ok(Measured {
+        value: each.iter().map(|measured| measured.value).sum(),
+        unit: first.unit,
+    })
 }
 
 /// Payload of large segments.

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use guest_vm::{Kernel, Qemu, TestExtent};
 
 use crate::nic::Nic;
@@ -50,9 +50,24 @@ enum Command {
     Test(TestArguments),
     /// Write docs/datasheet-coverage.md anew from the register table
     Coverage,
-    /// Measure, and write the results to bench/NAME.json in the target folder
+    /// Measure, print tables, and write bench/*.json and a page with plots, bench/index.html, in the target folder.
+    /// Without a command all of it, in less than 15 minutes
+    Bench(BenchArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct BenchArguments {
     #[command(subcommand)]
-    Bench(BenchCommand),
+    what: Option<BenchCommand>,
+
+    /// One short turn, to see that it works
+    #[arg(long)]
+    quick: bool,
+
+    /// The QEMU to use, 10.1 or newer (default: the one on PATH if it is, else one is fetched)
+    #[arg(long, value_name = "PATH")]
+    qemu: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,8 +90,8 @@ struct BenchInstructionsArguments {
 
 #[derive(Debug, Args)]
 struct BenchWireArguments {
-    /// The figures, by commas: rx_60, tx_60, duplex_60, rx_1514, tso_64k, latency_posted, register_read, idle_cpu,
-    /// port_memory (default: all)
+    /// The figures, by commas: rx_60, tx_60, duplex_60, rx_1514, tso_64k, pair_1514, latency_posted, register_read,
+    /// idle_cpu, port_memory, ports_16 (default: all)
     #[arg(long, value_delimiter = ',')]
     figure: Vec<String>,
 
@@ -186,33 +201,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             coverage::write(&binaries::workspace())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Bench(BenchCommand::Instructions(arguments)) => {
-            bench::instructions::run(if arguments.record {
-                bench::instructions::Then::Record
-            } else {
-                bench::instructions::Then::Compare
-            })
-        }
-        Command::Bench(BenchCommand::Wire(arguments)) => bench::wire::run(&bench::wire::Options {
-            figures: arguments.figure,
-            runs: arguments.runs,
-            time: Duration::from_millis(arguments.milliseconds),
-        }),
-        Command::Bench(BenchCommand::Guest(arguments)) => {
-            privileges::enter_user_namespace();
-            bench::guest::run(&bench::guest::Options {
-                kernel: arguments.kernel,
-                qemu: arguments.qemu.as_deref().map(Qemu::at).transpose()?,
-                nics: arguments.nic,
-                figures: arguments.figure,
-                runs: if arguments.quick { 1 } else { arguments.runs },
-                time: Duration::from_secs(if arguments.quick {
-                    1
-                } else {
-                    arguments.seconds
-                }),
-            })
-        }
+        Command::Bench(arguments) => bench(arguments),
         Command::Test(arguments) => {
             privileges::enter_user_namespace();
             let extent = if arguments.quick {
@@ -235,6 +224,64 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                     _ => demo::Output::Text,
                 },
             })
+        }
+    }
+}
+
+fn bench(arguments: BenchArguments) -> anyhow::Result<ExitCode> {
+    let qemu = |path: Option<PathBuf>| path.as_deref().map(Qemu::at).transpose();
+    match arguments.what {
+        Some(BenchCommand::Instructions(arguments)) => {
+            bench::instructions::run(if arguments.record {
+                bench::instructions::Then::Record
+            } else {
+                bench::instructions::Then::Compare
+            })
+        }
+        Some(BenchCommand::Wire(arguments)) => bench::wire(&bench::wire::Options {
+            figures: arguments.figure,
+            runs: arguments.runs,
+            time: Duration::from_millis(arguments.milliseconds),
+        }),
+        Some(BenchCommand::Guest(arguments)) => {
+            privileges::enter_user_namespace();
+            let (runs, seconds) = if arguments.quick {
+                (1, 1)
+            } else {
+                (arguments.runs, arguments.seconds)
+            };
+            bench::guest(&bench::guest::Options {
+                kernel: arguments.kernel,
+                qemu: qemu(arguments.qemu)?,
+                nics: arguments.nic,
+                figures: arguments.figure,
+                runs,
+                time: Duration::from_secs(seconds),
+                until: None,
+            })
+        }
+        None => {
+            privileges::enter_user_namespace();
+            let (wire_runs, milliseconds, guest_runs) = if arguments.quick {
+                (1, 200, 1)
+            } else {
+                (5, 1000, 3)
+            };
+            let wire = bench::wire::Options {
+                figures: Vec::new(),
+                runs: wire_runs,
+                time: Duration::from_millis(milliseconds),
+            };
+            let guest = bench::guest::Options {
+                kernel: Kernel::Debian13,
+                qemu: qemu(arguments.qemu)?,
+                nics: Nic::value_variants().to_vec(),
+                figures: Vec::new(),
+                runs: guest_runs,
+                time: Duration::from_secs(1),
+                until: None,
+            };
+            bench::all(&wire, guest)
         }
     }
 }

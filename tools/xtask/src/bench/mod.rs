@@ -4,3 +4,51 @@ pub mod guest;
 pub mod instructions;
 mod report;
 pub mod wire;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::binaries;
+
+/// All of it has to be done after this, the building of the programs apart.
+const LIMIT: Duration = Duration::from_mins(13);
+
+/// Measures the NIC alone, prints the table, writes `bench/wire.json` and `bench/wire.html` in the target folder.
+pub fn wire(options: &wire::Options) -> Result<ExitCode> {
+    let section = wire::measure(options, &binaries::build()?)?;
+    report::write(&[section], "wire")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Measures guests, prints the table, writes `bench/guest.json` and `bench/guest.html` in the target folder.
+pub fn guest(options: &guest::Options) -> Result<ExitCode> {
+    let outcome = guest::measure(options, &binaries::build()?)?;
+    report::write(&[outcome.section], "guest")?;
+    Ok(code(outcome.failures))
+}
+
+/// Measures everything, the NIC alone first, and writes a page of all of it, `bench/index.html`.
+pub fn all(wire: &wire::Options, guest: guest::Options) -> Result<ExitCode> {
+    let binaries = binaries::build()?;
+    let begun = Instant::now();
+    let wire = wire::measure(wire, &binaries)?;
+    let instructions = instructions::measure()?;
+    let guest = guest::Options {
+        until: Some(begun + LIMIT),
+        ..guest
+    };
+    let outcome = guest::measure(&guest, &binaries)?;
+    report::write(&[wire, instructions, outcome.section], "index")?;
+    println!("{:.0} s in all", begun.elapsed().as_secs_f32());
+    Ok(code(outcome.failures))
+}
+
+fn code(failures: u32) -> ExitCode {
+    if failures == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

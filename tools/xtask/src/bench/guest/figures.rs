@@ -83,6 +83,17 @@ impl Figure {
     }
 }
 
+impl Figure {
+    /// Bytes a second for one of the figure's unit: of TCP's payload, or of frames.
+    fn bytes_per_unit(self) -> Option<f64> {
+        match self {
+            Self::TcpToGuest(_) | Self::TcpToHost(_) => Some(1e6 / 8.0),
+            Self::TcpRoundTrips | Self::UdpRoundTrips => None,
+            Self::FramesIn | Self::FramesOut => Some(1e3 * 60.0),
+        }
+    }
+}
+
 /// A guest that is up, and where it is measured from.
 #[derive(Debug)]
 pub struct Bench<'a> {
@@ -105,8 +116,8 @@ struct Measured {
 }
 
 impl Bench<'_> {
-    /// Measures one figure: the value, and `cpu_` of it.
-    pub fn measure(&mut self, figure: Figure) -> Result<[Sample; 2]> {
+    /// Measures one figure: the value, `cpu_` of it, and what a GB cost as `cost_` where it moves so many.
+    pub fn measure(&mut self, figure: Figure) -> Result<Vec<Sample>> {
         let measured = match figure {
             Figure::TcpToGuest(offloads) => {
                 self.set_offloads(offloads)?;
@@ -128,10 +139,16 @@ impl Bench<'_> {
             unit,
             value,
         };
-        Ok([
+        let mut samples = vec![
             sample(figure.name().to_owned(), figure.unit(), measured.value),
             sample(format!("cpu_{}", figure.name()), "% of core", measured.cpu),
-        ])
+        ];
+        if let Some(bytes) = figure.bytes_per_unit() {
+            let per_second = measured.value * bytes;
+            let cost = measured.cpu / 100.0 / per_second * 1e9;
+            samples.push(sample(format!("cost_{}", figure.name()), "CPU s/GB", cost));
+        }
+        Ok(samples)
     }
 
     fn set_offloads(&mut self, offloads: Offloads) -> Result<()> {

@@ -13,8 +13,9 @@ use guest_vm::Cache;
 use serde_json::Value;
 
 use self::profile::Profile;
-use self::record::Record;
+use self::record::{Record, Verdict};
 pub use self::tools::Tools;
+use super::report::{OURS, Sample, Section};
 use crate::binaries;
 
 /// Whether what is counted goes on record.
@@ -35,6 +36,33 @@ pub struct Count {
     pub per_packet: f64,
     /// In which files they stand.
     pub profile: Profile,
+}
+
+/// What is counted, for a page beside other figures.
+pub fn measure() -> Result<Section> {
+    let tools = Tools::prepare(&Cache::open()?)?;
+    let counts = count(&tools)?;
+    let record = Record::read()?;
+    let samples = counts.iter().map(|count| Sample {
+        figure: count.figure.clone(),
+        subject: OURS,
+        unit: "instr/packet",
+        value: count.per_packet,
+    });
+    let profiles = counts
+        .iter()
+        .map(|count| count.profile.text(&count.figure, count.per_packet));
+    let verdicts = record.compare(&counts);
+    Ok(Section {
+        name: "instructions",
+        title: "Instructions of the card for a packet, and the files that they stand in",
+        command: "cargo xtask bench instructions".to_owned(),
+        samples: samples.collect(),
+        goals: |_| Vec::new(),
+        notes: profiles
+            .chain(verdicts.iter().map(Verdict::to_string))
+            .collect(),
+    })
 }
 
 /// Counts, prints each figure with the source files that take most, and compares or records.
