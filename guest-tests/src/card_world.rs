@@ -18,7 +18,7 @@ pub const MAC: Mac = [0x02, 0x82, 0x59, 0x00, 0x00, 0x77];
 /// LINKS.LINK_UP.
 const LINK_UP: u32 = 1 << 30;
 /// How long a frame may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Key of the RSS hash in these worlds, the one that Microsoft's verification suite uses.
 pub const RSS_KEY: [u8; 40] = [
     0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0,

@@ -1,6 +1,8 @@
 //! What a guest's kernel says, and whether that is a warning.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use guest_vm::Guest;
 
 /// Begins the lines that tests write into the kernel's log.
@@ -8,6 +10,48 @@ const MARK: &str = "guest-tests: ";
 
 /// The line from which on counters are compared.
 const COUNT_MARK: &str = "guest-tests counts";
+
+/// Begins each line of [`place`].
+const PLACE: &str = "guest-tests is here";
+
+/// A place in the kernel's log.
+#[derive(Clone, Debug)]
+pub struct Place(String);
+
+/// Empties the kernel's log, which would lose its oldest lines some day, and marks it as [`mark`] does.
+///
+/// # Errors
+/// The guest fails.
+pub fn begin(guest: &mut Guest, what: &str) -> Result<()> {
+    guest.sh("dmesg -c >/dev/null")?;
+    mark(guest, what)
+}
+
+/// Where the kernel's log ends now.
+///
+/// # Errors
+/// The guest fails.
+pub fn place(guest: &mut Guest) -> Result<Place> {
+    // Of level 6: no warning.
+    let line = guest.sh(&format!(
+        "line=\"{PLACE}: $(cat /proc/sys/kernel/random/uuid)\"; echo \"<6>$line\" >/dev/kmsg; echo \"$line\""
+    ))?;
+    Ok(Place(line.trim().to_owned()))
+}
+
+/// Waits until the kernel has said `text` after `place`.
+///
+/// # Errors
+/// It has not within `limit`, or the guest fails.
+pub fn wait_for(guest: &mut Guest, place: &Place, text: &str, limit: Duration) -> Result<()> {
+    let Place(line) = place;
+    let command =
+        format!("until dmesg | sed '1,/{line}/d' | grep -qF '{text}'; do usleep 20000; done");
+    let output = guest.run(&command, limit);
+    let output = output.with_context(|| format!("the kernel does not say `{text}`"))?;
+    ensure!(output.status == 0, "`{command}`: {output:?}");
+    Ok(())
+}
 
 /// Writes a line into the kernel's log: [`warnings`] looks only at what comes after it.
 ///

@@ -9,6 +9,7 @@
 
 pub mod cable;
 pub mod card_world;
+pub mod evidence;
 pub mod fc;
 pub mod frames;
 pub mod ipsec;

@@ -22,7 +22,7 @@ use crate::{
 /// The NIC in the guest.
 pub const INTERFACE: &str = "eth0";
 /// How long what is asked of the guest may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A guest with our NIC, its server, and the far end of the cable.
 #[derive(Debug)]
@@ -68,6 +68,11 @@ impl LinuxWorld {
     /// Both the guest and the cable's far end, for two threads.
     pub fn guest_and_cable(&mut self) -> (&mut Guest, &mut ControlCable) {
         (&mut self.guest, &mut self.cable)
+    }
+
+    /// Both the guest and the server.
+    pub fn guest_and_server(&mut self) -> (&mut Guest, &mut Server) {
+        (&mut self.guest, &mut self.server)
     }
 
     /// The server.
@@ -122,7 +127,7 @@ impl LinuxWorld {
     /// # Errors
     /// The guest or the server fails.
     pub fn end_of_tally(&mut self) -> Result<Vec<String>> {
-        const TRIES: usize = 20;
+        const TRIES: usize = 60;
         let Some(before) = self.tally.take() else {
             return Ok(Vec::new());
         };
@@ -143,7 +148,7 @@ impl LinuxWorld {
 
     /// What all have counted at one moment.
     fn tally(&mut self) -> Result<Tally> {
-        const TRIES: usize = 20;
+        const TRIES: usize = 60;
         let mut tally = None;
         for _ in 0..TRIES {
             // Nothing has passed meanwhile if the card has counted the same before and after.

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long the server may take to do what it is asked to.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The server's program: the one that `cargo xtask test` has built, or one that is built now.
 ///

@@ -29,7 +29,7 @@ const BUFFER: usize = 2048;
 /// Queues of each direction.
 const QUEUES: u16 = 2;
 /// How long something may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Length of the longest frame without FCS.
 const LONGEST: usize = 1514;
 

@@ -11,9 +11,9 @@ use guest_vm::Guest;
 use super::machine::ADDRESS;
 
 /// How long one command, or testpmd's start, may take.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 /// How long frames may be on their way.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Gives a command to testpmd and waits until its next prompt. testpmd reads a pipe that this script keeps, and what it says
 /// goes to a file.
 const ASK: &str = r#"from=$(($(stat -c %s /run/testpmd.log) + 1))

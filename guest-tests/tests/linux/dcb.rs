@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = tests![
 ];
 
 /// How long counters may take to show what happened.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// What every frame that the guest is to pass on is sent to.
 const NEXT_HOP: Mac = [0x02, 0x82, 0x59, 0xFF, 0x00, 0x02];
 /// Type of service, and the priority that Linux gives a packet with it when it passes it on.

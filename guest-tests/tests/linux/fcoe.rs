@@ -43,7 +43,7 @@ const FPMA: u16 = 0x8000;
 const FORWARDER_IS_READY: u16 = FPMA | 4 | 2 | 1;
 
 /// How long the initiator may take; it waits 2 s for forwarders by itself.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn fcoe_offloads_are_offered(machine: &mut Machine) -> Result<()> {
     let text = machine.sh(&format!("ethtool -k {INTERFACE}"))?;

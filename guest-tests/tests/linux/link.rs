@@ -64,9 +64,9 @@ fn pause_frames_count_while_flow_control_is_on(machine: &mut Machine) -> Result<
 fn the_identifying_led_blinks_and_is_as_before_afterwards(machine: &mut Machine) -> Result<()> {
     let text = machine.sh(&format!(
         "led() {{ ethtool -d {INTERFACE} | awk '/LEDCTL/ {{ print $NF }}'; }}
-         before=$(led); ethtool -p {INTERFACE} 2 &
+         before=$(led); ethtool -p {INTERFACE} &
          until [ \"$(led)\" != $before ]; do usleep 20000; done; echo changed
-         wait; [ \"$(led)\" = $before ] && echo as before"
+         kill $!; wait; [ \"$(led)\" = $before ] && echo as before"
     ))?;
     ensure!(text == "changed\nas before\n", "{text}");
     Ok(())

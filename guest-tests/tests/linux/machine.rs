@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guest_tests::{
-    LinuxWorld, World, kernel_log,
+    LinuxWorld, World, evidence,
+    kernel_log::{self, Place},
     linux_world::INTERFACE,
     server::{Far, Server},
 };
 use guest_vm::{Kernel, Lab};
 
-/// How long a boot may take.
-pub const BOOT_LIMIT: Duration = Duration::from_secs(60);
-/// How long a command in the guest may take unless it is known to take longer.
-pub const LIMIT: Duration = Duration::from_secs(30);
+/// How long a boot may take, on a machine that has much else to do.
+pub const BOOT_LIMIT: Duration = Duration::from_secs(300);
+/// How long a command in the guest may take, likewise, unless it is known to take longer.
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// A test on a machine that others use as well: its name, and itself.
 pub type Test = (&'static str, fn(&mut Machine) -> Result<()>);
@@ -39,8 +40,16 @@ impl Machine {
     /// Runs a test and then looks at what the kernel has said meanwhile, whether the server is still there, and whether
     /// driver, card and cable have counted the same.
     pub fn test(&mut self, name: &str, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        self.world()?;
-        self.mark(name)?;
+        kernel_log::begin(self.world()?.guest(), name)?;
+        let outcome = self.run_and_check(run);
+        let Some(world) = &mut self.world else {
+            return outcome;
+        };
+        let (guest, server) = world.guest_and_server();
+        evidence::with(outcome, guest, server.nic().log())
+    }
+
+    fn run_and_check(&mut self, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.world()?.begin_tally()?;
         run(self)?;
         let disagreements = self.world()?.end_of_tally()?;
@@ -122,6 +131,16 @@ impl Machine {
     /// Lets [`Machine::warnings`] look only at what comes from here on.
     pub fn mark(&mut self, what: &str) -> Result<()> {
         kernel_log::mark(self.world()?.guest(), what)
+    }
+
+    /// Where the kernel's log ends now.
+    pub fn place(&mut self) -> Result<Place> {
+        kernel_log::place(self.world()?.guest())
+    }
+
+    /// Waits until the kernel has said this after a place in its log.
+    pub fn wait_until_said(&mut self, place: &Place, text: &str) -> Result<()> {
+        kernel_log::wait_for(self.world()?.guest(), place, text, LIMIT)
     }
 
     /// What the kernel has warned of since the last mark.

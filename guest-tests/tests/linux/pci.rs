@@ -107,15 +107,11 @@ fn errors_of_the_bus_are_shown_and_cleared(machine: &mut Machine) -> Result<()> 
 }
 
 fn the_driver_resets_the_card_after_an_ecc_error(machine: &mut Machine) -> Result<()> {
-    const RESETS: &str = "dmesg | grep -c 'NIC Link is Up'";
-    let before = machine.sh(RESETS)?;
+    let place = machine.place()?;
     let control = machine.world()?.cable().control();
     control.inject_error(HardwareError::ReceiveEcc)?;
-    machine.sh(&format!(
-        "until dmesg | grep -q 'Received ECC Err, initiating reset'; do usleep 20000; done
-         until [ \"$({RESETS})\" != {} ]; do usleep 20000; done",
-        before.trim()
-    ))?;
+    machine.wait_until_said(&place, "Received ECC Err, initiating reset")?;
+    machine.wait_until_said(&place, "NIC Link is Up")?;
     wait_for_carrier(machine, 1)?;
     let statistics = machine.sh(&format!(
         "ethtool -t {INTERFACE} online; ethtool {INTERFACE}"

@@ -1,6 +1,6 @@
 //! The kernel's packet generator, which fills the transmit ring faster than anything else.
 
-use std::{thread, time::Duration};
+use std::thread;
 
 use anyhow::{Result, bail, ensure};
 use etherparse::{IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, PacketBuilder};
@@ -13,7 +13,7 @@ use guest_tests::{
     world::{Counter, Setup},
 };
 
-use super::machine::{Machine, Test};
+use super::machine::{LIMIT, Machine, Test};
 
 pub const TESTS: &[Test] = tests![every_frame_of_the_packet_generator_is_right];
 
@@ -44,7 +44,7 @@ fn frame(from: Mac, number: usize) -> Result<Vec<u8>> {
 fn watch(cable: &mut ControlCable) -> Result<Vec<Vec<u8>>> {
     let mut frames = Vec::new();
     while frames.len() < FRAMES {
-        let more = cable.take(Duration::from_secs(10))?;
+        let more = cable.take(LIMIT)?;
         ensure!(!more.is_empty(), "no more after {} frames", frames.len());
         frames.extend(more);
     }

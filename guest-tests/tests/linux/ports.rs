@@ -14,7 +14,7 @@ use super::{machine::BOOT_LIMIT, tap};
 pub const TESTS: &[tap::Test] = tests![two_ports_of_a_card_are_cabled_bonded_and_bridged];
 
 /// How long a command in the guest may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// The functions in the guest; their interfaces are eth0 to eth3.
 const FUNCTIONS: [&str; 4] = ["5.0", "5.1", "6.0", "6.1"];
 
@@ -87,7 +87,10 @@ fn the_cable_carries_traffic_between_two_namespaces(guest: &mut Guest) -> Result
          for port in 0 1; do
              until [ \"$(ip netns exec ns$port cat /sys/class/net/eth$port/carrier)\" = 1 ]; do usleep 20000; done
          done")?;
-    let ping = guest.run("ip netns exec ns0 ping -c 5 -i 0.1 192.0.2.2", PATIENCE)?;
+    let ping = guest.run(
+        "ip netns exec ns0 ping -c 5 -i 0.1 -W 20 192.0.2.2",
+        PATIENCE,
+    )?;
     ensure!(ping.stdout.contains("5 packets received"), "{ping:?}");
     // An end of its own input would make the listening nc end its side at once, and that the sending one.
     let stream = "head -c 20000000 /dev/urandom >/tmp/sent; mkfifo /tmp/quiet
@@ -118,7 +121,7 @@ fn a_bond_goes_on_when_the_link_of_one_port_is_lost(
             "until [ \"$(cat {file})\" = {nic} ]; do usleep 20000; done"
         ))
     };
-    let ping = "ping -c 3 -i 0.2 -W 5 10.0.2.2";
+    let ping = "ping -c 3 -i 0.2 -W 20 10.0.2.2";
     active(guest, "eth2")?;
     let before = guest.run(ping, PATIENCE)?.stdout;
     control.select(Some(2));

@@ -1,6 +1,6 @@
 //! A guest whose cable leads to a tap device in a network namespace, with iperf3 behind it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use control::Group;
@@ -53,22 +53,27 @@ fn guest_and_peer(kernel: Kernel) -> Result<(LinuxWorld, CablePeer)> {
 
 fn the_other_end_has_a_link_while_the_interface_is_up(kernel: Kernel) -> Result<()> {
     let (mut world, peer) = guest_and_peer(kernel)?;
-    let has_link = || -> Result<bool> {
-        let shown = peer
-            .namespace()
-            .ip(&["link", "show", "dev", CablePeer::TAP])?;
-        Ok(!shown.contains("NO-CARRIER"))
+    let wait_for_link = |wanted: bool| -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let shown = peer
+                .namespace()
+                .ip(&["link", "show", "dev", CablePeer::TAP])?;
+            if shown.contains("NO-CARRIER") != wanted {
+                return Ok(());
+            }
+            ensure!(
+                begun.elapsed() < LIMIT,
+                "a link instead of {wanted}: {shown}"
+            );
+        }
     };
-    let up = has_link()?;
+    wait_for_link(true)?;
     // Linux turns the laser off.
     world.guest().sh(&format!("ip link set {INTERFACE} down"))?;
-    let down = has_link()?;
+    wait_for_link(false)?;
     machine::load(&mut world)?;
-    ensure!(
-        (up, down, has_link()?) == (true, false, true),
-        "up: {up}, down: {down}"
-    );
-    Ok(())
+    wait_for_link(true)
 }
 
 fn iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees(kernel: Kernel) -> Result<()> {
@@ -84,7 +89,7 @@ fn iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees(kernel: Kernel) -> 
         ))?;
         let before = Seen::of(&mut world, &peer)?;
         let moved = iperf3(&mut world, arguments)?;
-        ensure!(moved > 10_000_000, "{moved} bytes in a second");
+        ensure!(moved > 1_000_000, "{moved} bytes in a second");
         let after = settled(&mut world, &peer)?;
         after
             .agrees_since(&before, offload == "off")
@@ -106,7 +111,7 @@ fn iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees(kernel: Kernel) -> 
     };
     let segments = grown("hw_rsc_aggregated")?;
     let packets = grown("hw_rsc_flushed")?;
-    ensure!(moved > 10_000_000, "{moved} bytes in a second");
+    ensure!(moved > 1_000_000, "{moved} bytes in a second");
     ensure!(
         packets > 0 && segments > 4 * packets,
         "{segments} segments came in {packets} large receives"
@@ -235,9 +240,9 @@ impl Seen {
 /// What all have counted once nothing passes any more.
 fn settled(world: &mut LinuxWorld, peer: &CablePeer) -> Result<Seen> {
     let mut last = Seen::of(world, peer)?;
-    for _ in 0..20 {
+    for _ in 0..100 {
         // Time for what is still under way, without traffic of ours.
-        world.guest().run("usleep 100000", Duration::from_secs(5))?;
+        world.guest().run("usleep 100000", LIMIT)?;
         let now = Seen::of(world, peer)?;
         if now == last {
             return Ok(now);

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::process::{Process, Spawner};
 
 /// Limit for the server to listen.
-const START_LIMIT: Duration = Duration::from_secs(10);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A running `vfio-user-ixgbe`. It is killed when this is dropped.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl NicServer {
     /// until it listens. What it says goes to the file `log`.
     ///
     /// # Errors
-    /// It does not start, or does not listen within 10 s; the error has what it said.
+    /// It does not start, or does not listen within 60 s; the error has what it said.
     pub fn start<S: AsRef<OsStr>>(
         server: &Path,
         wire: &str,

@@ -7,6 +7,7 @@ mod binaries;
 mod cable;
 mod coverage;
 mod demo;
+mod failures;
 mod nic;
 mod privileges;
 mod rig;

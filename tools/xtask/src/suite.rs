@@ -1,7 +1,7 @@
 //! `cargo xtask test`: checks and tests, counted together.
 
 use std::env;
-use std::io::{BufRead, BufReader, Write, stdout};
+use std::io::{BufRead, BufReader, IsTerminal, Write, stderr, stdout};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
@@ -9,8 +9,11 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use guest_vm::{Cache, Kernel, Lab, Qemu, TestExtent, TestSetting};
 
-use crate::bench::instructions::Tools;
-use crate::binaries;
+use crate::{
+    bench::instructions::Tools,
+    binaries,
+    failures::{Failure, Reader},
+};
 
 /// Kernels that the tests boot.
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -38,44 +41,46 @@ impl Count {
 /// Runs everything and prints `N passed, N failed` as the last line.
 pub fn run(extent: TestExtent, qemu: Option<&Path>) -> Result<ExitCode> {
     let mut count = Count::default();
+    let mut failures = Vec::new();
     for (name, arguments) in CHECKS {
-        count.add(check(
-            name,
-            binaries::cargo()
-                .args(*arguments)
-                .env("RUSTDOCFLAGS", "--deny warnings"),
-        )?);
+        let mut command = binaries::cargo();
+        command
+            .args(*arguments)
+            .env("RUSTDOCFLAGS", "--deny warnings");
+        count.add(check(name, &mut command, &mut failures)?);
     }
     // One call for all packages: cargo would build some dependencies anew for a selection of them.
     let (variables, prepared) = match prepare(extent, qemu) {
         Ok(variables) => (variables, true),
         Err(error) => {
-            println!("tests that need QEMU cannot run: {error:#}");
-            count.ignored += 1;
+            count.add(cannot_run("tests that need QEMU", &error, &mut failures));
             (Vec::new(), false)
         }
     };
-    count.add(cargo_test(&variables)?);
+    count.add(cargo_test(&variables, &mut failures)?);
     if extent == TestExtent::Full && prepared {
         let mut demo = xtask()?;
-        count.add(check(
-            "demo",
-            demo.arg("demo")
-                .envs(variables.iter().map(|(name, value)| (name, value))),
-        )?);
+        demo.arg("demo")
+            .envs(variables.iter().map(|(name, value)| (name, value)));
+        count.add(check("demo", &mut demo, &mut failures)?);
     }
     if extent == TestExtent::Full {
+        let name = "instructions of a packet";
         match Tools::prepare(&Cache::open()?) {
-            Ok(_) => count.add(check(
-                "instructions of a packet",
-                xtask()?.args(["bench", "instructions"]),
-            )?),
-            Err(error) => {
-                println!("the instructions of a packet cannot be counted: {error:#}");
-                count.ignored += 1;
+            Ok(_) => {
+                let mut bench = xtask()?;
+                bench.args(["bench", "instructions"]);
+                count.add(check(name, &mut bench, &mut failures)?);
             }
+            Err(error) => count.add(cannot_run(name, &error, &mut failures)),
         }
     }
+    // What failed first may be far above, or cut off where this is read.
+    if !failures.is_empty() {
+        println!("\n== what failed");
+    }
+    failures.iter().for_each(Failure::print);
+    println!();
     if count.ignored > 0 {
         let verdict = if in_ci() {
             "this counts as failed in CI"
@@ -91,6 +96,21 @@ pub fn run(extent: TestExtent, qemu: Option<&Path>) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Tells why something cannot run, which is a failure in CI.
+fn cannot_run(name: &str, error: &anyhow::Error, failures: &mut Vec<Failure>) -> Count {
+    println!("{name} cannot run: {error:#}");
+    if in_ci() {
+        failures.push(Failure {
+            name: name.to_owned(),
+            lines: vec![format!("cannot run: {error:#}")],
+        });
+    }
+    Count {
+        ignored: 1,
+        ..Count::default()
+    }
 }
 
 /// This program.
@@ -156,14 +176,27 @@ fn prepare(extent: TestExtent, qemu: Option<&Path>) -> Result<Vec<(&'static str,
     Ok(variables)
 }
 
-/// Runs one command as a test.
-fn check(name: &str, command: &mut Command) -> Result<Count> {
+/// Runs one command as a test. What it says to stderr is kept if it fails.
+fn check(name: &str, command: &mut Command, failures: &mut Vec<Failure>) -> Result<Count> {
     begin(name);
     let begun = Instant::now();
-    let status = command
+    if stderr().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let mut child = command
         .stdin(Stdio::null())
-        .status()
+        .stderr(Stdio::piped())
+        .spawn()
         .with_context(|| format!("cannot run {command:?}"))?;
+    let mut lines = Vec::new();
+    let said = child.stderr.take().context("the command has no stderr")?;
+    for line in BufReader::new(said).split(b'\n') {
+        let line = line.context("cannot read what the command says")?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        eprintln!("{line}");
+        lines.push(line);
+    }
+    let status = child.wait().context("the command cannot be waited for")?;
     let (word, count) = if status.success() {
         (
             "ok",
@@ -173,6 +206,8 @@ fn check(name: &str, command: &mut Command) -> Result<Count> {
             },
         )
     } else {
+        let name = name.to_owned();
+        failures.push(Failure { name, lines });
         (
             "FAILED",
             Count {
@@ -186,7 +221,7 @@ fn check(name: &str, command: &mut Command) -> Result<Count> {
 }
 
 /// Runs `cargo test` with these variables and counts what its test programs say.
-fn cargo_test(variables: &[(&'static str, String)]) -> Result<Count> {
+fn cargo_test(variables: &[(&'static str, String)], failures: &mut Vec<Failure>) -> Result<Count> {
     let name = "tests";
     begin(name);
     let begun = Instant::now();
@@ -200,20 +235,27 @@ fn cargo_test(variables: &[(&'static str, String)]) -> Result<Count> {
         .with_context(|| format!("cannot run {command:?}"))?;
     let output = child.stdout.take().context("cargo has no output")?;
     let mut count = Count::default();
+    let mut reader = Reader::default();
     for line in BufReader::new(output).split(b'\n') {
         let line = line.context("cannot read what cargo says")?;
         let mut out = stdout();
         out.write_all(&line)
             .and_then(|()| out.write_all(b"\n"))
             .context("cannot write to stdout")?;
-        if let Some(more) = result_line(&String::from_utf8_lossy(&line)) {
+        let line = String::from_utf8_lossy(&line);
+        reader.line(&line);
+        if let Some(more) = result_line(&line) {
             count.add(more);
         }
     }
     let status = child.wait().context("cargo cannot be waited for")?;
+    failures.extend(reader.into_failures());
     if !status.success() && count.failed == 0 {
-        // It did not build, or a test program died.
         count.failed = 1;
+        failures.push(Failure {
+            name: name.to_owned(),
+            lines: vec!["they do not build, or a test program died: see above".to_owned()],
+        });
     }
     println!(
         "{name}: {} passed, {} failed, {} could not run, {:.0} s",

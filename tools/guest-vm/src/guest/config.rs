@@ -202,9 +202,11 @@ impl GuestConfig {
             ConsoleUse::Log => "",
             ConsoleUse::Shell => " shell",
         };
-        // Watchdogs see stalls where a busy host emulates the processors.
+        // Watchdogs see stalls where a busy host emulates the processors, and the kernel gives up if its timer does not come
+        // when it looks. Its log is read after much has happened.
         format!(
-            "console=ttyS0 quiet mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1{shell}{}",
+            "console=ttyS0 quiet log_buf_len=1M mitigations=off no_timer_check nowatchdog \
+             rcupdate.rcu_cpu_stall_suppress=1{shell}{}",
             self.kernel_arguments
         )
     }
