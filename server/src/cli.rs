@@ -34,6 +34,11 @@ WIRES
             A network interface of this machine, of a card or one end of a veth pair, by a packet socket: the NIC sends
             and receives there beside the kernel, whatever the address. Takes CAP_NET_RAW. The link follows the
             interface, which may go and come back.
+  af_xdp:IFACE, af_xdp:IFACE,QUEUE
+            One queue (0) of such an interface, by an AF_XDP socket past the kernel's network stack, zero-copy where
+            the driver can. Frames of up to 3840 bytes. Takes CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF. Checksums and VLAN
+            tags have to be in the frames: ethtool -K PEER tx off for a kernel behind a veth pair,
+            ethtool -K IFACE rxvlan off for a card.
   stream:unix:PATH, stream:tcp:HOST:PORT
             A peer that speaks as QEMU's -netdev stream does: QEMU itself, passt, or another vfio-user-ixgbe. This side
             connects, again and again until the peer is there; with ,server behind it, it listens:

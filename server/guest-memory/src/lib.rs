@@ -10,7 +10,8 @@
 //! - [`write_vectored`] and [`read_vectored`]: one system call straight out of, or into, client pages;
 //! - [`SharedMemory`]: the client's side, memory that a driver process lends to a device;
 //! - [`tap`]: Linux tap devices, whose set-up is a handful of `ioctl`s;
-//! - [`packet`]: packet sockets on a network interface, and the ring that one shares with the kernel.
+//! - [`packet`]: packet sockets on a network interface, and the ring that one shares with the kernel;
+//! - `xdp`: AF_XDP sockets (feature `af-xdp`).
 //!
 //! # What the client can do, and what happens
 //!
@@ -47,6 +48,8 @@ mod sigbus;
 mod table;
 pub mod tap;
 mod vectored;
+#[cfg(feature = "af-xdp")]
+pub mod xdp;
 
 pub use error::{AccessError, MapError};
 pub use shared::SharedMemory;

@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     io::{self, ErrorKind},
     ops::Range,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::BorrowedFd,
     time::Duration,
 };
 
@@ -15,18 +15,12 @@ use nic_model::{
     Time, Wire,
     wire::{Capabilities, Fcs, Flow, RxFrame, TxFrame, WireBusy},
 };
-use nix::{
-    errno::Errno,
-    sys::{
-        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
-        socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket},
-    },
-};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
     Backend, Counters, OpenError,
     host::MIN_FRAME,
+    interface::InterfaceWatch,
     segment::LargeFrame,
     vnet::{self, Arrival, VnetHeader},
 };
@@ -42,11 +36,6 @@ const MAX_FRAME: usize = 65_536 + 32;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// When a frame that the kernel had no room for is offered again.
 const RETRY: Duration = Duration::from_micros(100);
-/// Notices of changed interfaces that are read at a time; the rest comes next time.
-const MAX_NOTICES: usize = 64;
-/// `RTMGRP_LINK`: the kernel's notices of interfaces that come, go and change.
-const LINK_NOTICES: u32 = 1;
-
 // The kernel writes the header in the order of the machine.
 const _: () = assert!(cfg!(target_endian = "little"));
 const _: () = assert!(size_of::<VnetHeader>() == VNET_HEADER_LEN);
@@ -66,9 +55,7 @@ pub struct AfPacket {
     name: String,
     /// `None` while there is no such interface.
     socket: Option<PacketSocket>,
-    /// Holds `socket` and `notices`: what is waited for stays the same while interfaces come and go.
-    events: Epoll,
-    notices: OwnedFd,
+    watch: InterfaceWatch,
     /// Large frames, with room for a tag and their header in front.
     buffer: Box<[u8]>,
     /// The frame in `buffer` that the port has not yet taken all segments of.
@@ -98,14 +85,14 @@ impl AfPacket {
     /// [`OpenError`], which names the cause and the next step.
     pub fn open(name: &str) -> Result<Self, OpenError> {
         let socket = PacketSocket::open(name)?;
-        let watch = |errno: Errno| OpenError::Watch(errno.into());
-        let notices = link_notices().map_err(watch)?;
-        let events = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(watch)?;
+        let watch = InterfaceWatch::new()?;
+        watch
+            .add(&socket)
+            .map_err(|errno| OpenError::Watch(errno.into()))?;
         let mut wire = Self {
             name: name.to_owned(),
-            socket: None,
-            events,
-            notices,
+            socket: Some(socket),
+            watch,
             buffer: vec![0; TAG + VNET_HEADER_LEN + MAX_FRAME].into_boxed_slice(),
             large: None,
             header: Vec::new(),
@@ -117,9 +104,6 @@ impl AfPacket {
             counters: Counters::default(),
             lost: Cell::new(0),
         };
-        wire.watch(&wire.notices).map_err(watch)?;
-        wire.watch(&socket).map_err(watch)?;
-        wire.socket = Some(socket);
         wire.look();
         if !wire.up {
             tracing::warn!(
@@ -127,12 +111,6 @@ impl AfPacket {
             );
         }
         Ok(wire)
-    }
-
-    fn watch(&self, fd: impl AsFd) -> Result<(), Errno> {
-        let number = u64::try_from(fd.as_fd().as_raw_fd()).unwrap_or_default();
-        self.events
-            .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, number))
     }
 
     /// Looks what the interface is doing, whether it is gone, and whether it is back.
@@ -159,7 +137,7 @@ impl AfPacket {
         let Ok(socket) = PacketSocket::open(&self.name) else {
             return false;
         };
-        if let Err(errno) = self.watch(&socket) {
+        if let Err(errno) = self.watch.add(&socket) {
             tracing::warn!(interface = self.name, %errno, "cannot wait for frames of the interface");
             return false;
         }
@@ -167,20 +145,6 @@ impl AfPacket {
         let state = socket.state();
         self.socket = Some(socket);
         state == InterfaceState::Running
-    }
-
-    /// Reads the kernel's notices, which say no more than that it is worth a look.
-    fn take_notices(&mut self) {
-        let mut notice = [0; 8192];
-        for _ in 0..MAX_NOTICES {
-            // ENOBUFS: some were lost, which is as good as having read them.
-            if !matches!(
-                nix::unistd::read(&self.notices, &mut notice),
-                Ok(_) | Err(Errno::ENOBUFS | Errno::EINTR)
-            ) {
-                return;
-            }
-        }
     }
 
     fn note_lost(&self) {
@@ -284,22 +248,9 @@ enum Taken {
     Lost,
 }
 
-/// The notices of interfaces that come, go and change.
-fn link_notices() -> Result<OwnedFd, Errno> {
-    let fd = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkRoute,
-    )?;
-    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, LINK_NOTICES))?;
-    Ok(fd)
-}
-
 /// Reads a frame from the queue. The kernel tells of an interface that went down before that.
 fn read_queued(socket: &PacketSocket, buffer: &mut [u8]) -> Option<usize> {
-    let read = || socket.read_queued(buffer);
-    let mut read = read;
+    let mut read = || socket.read_queued(buffer);
     read().or_else(|_| read()).ok()
 }
 
@@ -385,7 +336,7 @@ impl Wire for AfPacket {
         }
         // Whoever calls was woken by something, and if not by a frame, then by a change of the interface.
         if received + lost == 0 && budget > 0 {
-            self.take_notices();
+            self.watch.take_notices();
             self.look();
         }
         received
@@ -402,7 +353,7 @@ impl Backend for AfPacket {
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.events.0.as_fd())
+        Some(self.watch.fd())
     }
 
     fn has_frames(&self) -> bool {

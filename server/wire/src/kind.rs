@@ -6,10 +6,11 @@ use guest_memory::{packet::PacketError, tap::TapError};
 
 use crate::{
     AfPacket, Backend, Cables, DatagramAddress, DatagramSocket, Decoration, Generate, Host,
-    HostConfig, Loopback, Null, SocketError, Stream, StreamAddress, StreamSocket, Tap, decoration,
+    HostConfig, Loopback, Null, SocketError, Stream, StreamAddress, StreamSocket, Tap, XdpQueue,
+    decoration,
 };
 
-/// A wire by name, as a person writes it: `host`, `tap:NAME`, `af_packet:IFACE`, `stream:unix:PATH`,
+/// A wire by name, as a person writes it: `host`, `tap:NAME`, `af_packet:IFACE`, `af_xdp:IFACE[,QUEUE]`, `stream:unix:PATH`,
 /// `stream:tcp:HOST:PORT`, `dgram:udp:HOST:PORT,HOST:PORT`, `dgram:unix:LOCAL,REMOTE`, `pair:NAME`, `null`, `loopback` or
 /// `generate:RATE,SIZE`, each with any number of [`Decoration`]s behind it: `tap:tap0+latency=50us+rate=10G`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Kind {
     DatagramSocket(DatagramAddress),
     /// [`AfPacket`] on the interface of this name.
     AfPacket(String),
+    /// `AfXdp` on this queue of an interface.
+    AfXdp(XdpQueue),
     /// An end of the cable of this name between two ports: [`Pair`](crate::Pair).
     Pair(String),
     /// [`Null`].
@@ -58,6 +61,10 @@ impl Kind {
             Self::StreamSocket(address) => Box::new(StreamSocket::open(address)?),
             Self::DatagramSocket(address) => Box::new(DatagramSocket::open(address)?),
             Self::AfPacket(name) => Box::new(AfPacket::open(name)?),
+            #[cfg(feature = "af-xdp")]
+            Self::AfXdp(queue) => Box::new(crate::AfXdp::open(queue)?),
+            #[cfg(not(feature = "af-xdp"))]
+            Self::AfXdp(queue) => return Err(OpenError::WithoutXdp(queue.interface.clone())),
             Self::Pair(name) => Box::new(cables.end(name)?),
             Self::Null => Box::new(Null::new()),
             Self::Loopback => Box::new(Loopback::new()),
@@ -80,6 +87,7 @@ impl fmt::Display for Kind {
             Self::StreamSocket(address) => write!(f, "stream:{address}"),
             Self::DatagramSocket(address) => write!(f, "dgram:{address}"),
             Self::AfPacket(name) => write!(f, "af_packet:{name}"),
+            Self::AfXdp(queue) => write!(f, "af_xdp:{queue}"),
             Self::Pair(name) => write!(f, "pair:{name}"),
             Self::Null => f.write_str("null"),
             Self::Loopback => f.write_str("loopback"),
@@ -99,7 +107,7 @@ impl fmt::Display for Kind {
 pub enum ParseError {
     /// No such wire.
     #[error(
-        "unknown wire {0:?}: use host, tap:NAME, af_packet:IFACE, stream:unix:PATH, stream:tcp:HOST:PORT, dgram:udp:HOST:PORT,HOST:PORT, \
+        "unknown wire {0:?}: use host, tap:NAME, af_packet:IFACE, af_xdp:IFACE,QUEUE, stream:unix:PATH, stream:tcp:HOST:PORT, dgram:udp:HOST:PORT,HOST:PORT, \
          dgram:unix:LOCAL,REMOTE, pair:NAME, null, loopback or generate:RATE,SIZE"
     )]
     Unknown(String),
@@ -109,6 +117,11 @@ pub enum ParseError {
     /// A packet socket without an interface.
     #[error("the interface has no name: write af_packet:IFACE, for example af_packet:eth0")]
     NoInterface,
+    /// Not `IFACE[,QUEUE]`.
+    #[error(
+        "{0:?} is no queue of an interface: write af_xdp:IFACE or af_xdp:IFACE,QUEUE, for example af_xdp:eth0,2"
+    )]
+    XdpQueue(String),
     /// A cable without a name.
     #[error("the cable has no name: write pair:NAME, the same for the two ports that it joins")]
     NoCableName,
@@ -160,6 +173,15 @@ pub enum OpenError {
     /// A packet socket.
     #[error(transparent)]
     Packet(#[from] PacketError),
+    /// An AF_XDP socket.
+    #[cfg(feature = "af-xdp")]
+    #[error(transparent)]
+    Xdp(#[from] guest_memory::xdp::XdpError),
+    /// The feature is off.
+    #[error(
+        "this server was built without af_xdp; build it with --features af-xdp, or use af_packet:{0}"
+    )]
+    WithoutXdp(String),
     /// The system tells nothing of its interfaces.
     #[error("cannot watch the network interfaces of this machine")]
     Watch(#[source] io::Error),
@@ -200,6 +222,7 @@ impl Kind {
             "host" => Ok(Self::Host),
             "tap" | "tap:" => Err(ParseError::NoTapName),
             "af_packet" | "af_packet:" => Err(ParseError::NoInterface),
+            "af_xdp" => Err(ParseError::XdpQueue(String::new())),
             "null" => Ok(Self::Null),
             "loopback" => Ok(Self::Loopback),
             "stream" => Err(ParseError::StreamSocket(String::new())),
@@ -208,6 +231,7 @@ impl Kind {
             other => match other.split_once(':') {
                 Some(("tap", name)) => Ok(Self::Tap(name.to_owned())),
                 Some(("af_packet", name)) => Ok(Self::AfPacket(name.to_owned())),
+                Some(("af_xdp", queue)) => Ok(Self::AfXdp(queue.parse()?)),
                 Some(("pair", name)) => Ok(Self::Pair(name.to_owned())),
                 Some(("stream", address)) => Ok(Self::StreamSocket(address.parse()?)),
                 Some(("dgram", addresses)) => Ok(Self::DatagramSocket(addresses.parse()?)),
@@ -228,7 +252,7 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "unknown wire \"hots\": use host, tap:NAME, af_packet:IFACE, stream:unix:PATH, stream:tcp:HOST:PORT, \
+            "unknown wire \"hots\": use host, tap:NAME, af_packet:IFACE, af_xdp:IFACE,QUEUE, stream:unix:PATH, stream:tcp:HOST:PORT, \
              dgram:udp:HOST:PORT,HOST:PORT, dgram:unix:LOCAL,REMOTE, pair:NAME, null, loopback or generate:RATE,SIZE"
         );
     }

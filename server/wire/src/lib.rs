@@ -6,6 +6,7 @@
 //! - [`Tap`]: a Linux tap device;
 //! - [`StreamSocket`] and [`DatagramSocket`]: another process, by QEMU's framing;
 //! - [`AfPacket`]: a network interface of this machine, by a packet socket;
+//! - `AfXdp`: one queue of such an interface, past the kernel's network stack (feature `af-xdp`);
 //! - [`Pair`]: a cable to another port of this process;
 //! - [`Loopback`]: what is sent comes back;
 //! - [`Null`]: what is sent is gone;
@@ -20,17 +21,20 @@
 //! Every wire hands out frames of at least 60 bytes, as a cable does; a frame that its origin left shorter is padded
 //! with zeros.
 //!
-//! Not there yet: AF_XDP, a cable between ports of two processes, replay of a capture at its own pace, faults (loss) but
+//! Not there yet: a cable between ports of two processes, replay of a capture at its own pace, faults (loss) but
 //! for the damage that an injected frame can have.
 #![forbid(unsafe_code)]
 
 mod af_packet;
+#[cfg(feature = "af-xdp")]
+mod af_xdp;
 mod backend;
 mod batch;
 mod decoration;
 pub mod file;
 mod generate;
 mod host;
+mod interface;
 mod kind;
 mod line;
 mod loopback;
@@ -42,8 +46,11 @@ mod socket;
 mod tap;
 mod tapped;
 mod vnet;
+mod xdp_queue;
 
 pub use af_packet::AfPacket;
+#[cfg(feature = "af-xdp")]
+pub use af_xdp::AfXdp;
 pub use backend::{Backend, Counters};
 pub use decoration::{Decoration, Latency};
 pub use generate::{GENERATED_LEN, Generate, Rate, SEQUENCE, Stream};
@@ -63,3 +70,4 @@ pub use tapped::{
     Capture, CaptureSink, Damage, Direction, INJECTED_LEN, InjectError, Passing, Plug, Short,
     Tapped, TappedCounters,
 };
+pub use xdp_queue::XdpQueue;
