@@ -76,6 +76,8 @@ pub enum Far<'a> {
     TapIn(&'a Namespace, &'a str),
     /// Whatever is at this wire.
     Wire(&'a str),
+    /// Whatever is at this wire of this network namespace.
+    WireIn(&'a Namespace, &'a str),
 }
 
 /// A running server. It goes when this is dropped.
@@ -108,6 +110,7 @@ impl Server {
             ),
             Far::TapIn(namespace, tap) => (format!("tap:{tap}"), namespace.spawner().clone()),
             Far::Wire(wire) => (wire.to_owned(), Spawner::own()),
+            Far::WireIn(namespace, wire) => (wire.to_owned(), namespace.spawner().clone()),
         };
         let folder = tempfile::tempdir().context("cannot make a folder")?;
         let mac = mac.map(|byte| format!("{byte:02x}")).join(":");

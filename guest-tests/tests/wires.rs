@@ -1,7 +1,8 @@
 //! What is at the other end of a wire that leaves the server's process: other servers of ours, on this host and on others,
-//! and passt.
+//! interfaces of this host, and passt.
 
 mod wires {
+    pub mod interfaces;
     pub mod lab;
     pub mod page;
     pub mod passt;
@@ -12,7 +13,7 @@ mod wires {
 use guest_tests::runner;
 use guest_vm::{TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
-use wires::{lab, passt, servers};
+use wires::{interfaces, lab, passt, servers};
 
 /// A test.
 type Test = (&'static str, fn() -> anyhow::Result<()>);
@@ -33,6 +34,9 @@ const ALONE: &[Test] = tests![
 
 /// Need programs from packages, and network namespaces.
 const WITH_PACKAGES: &[Test] = tests![
+    interfaces::frames_of_two_drivers_cross_a_veth_pair_by_packet_sockets,
+    interfaces::frames_of_two_drivers_cross_a_veth_pair_by_af_xdp,
+    interfaces::the_link_goes_with_the_interface_and_comes_back_with_another,
     lab::bridges_that_vxlan_joins_carry_frames_up_to_the_mtu,
     lab::a_stream_between_two_hosts_carries_frames,
     lab::datagrams_between_two_hosts_carry_frames,
