@@ -1,5 +1,5 @@
-//! Two cards with two ports each, of one server, in one guest: 05.0 and 05.1 with a cable between them, 06.0 and 06.1
-//! with a host at each.
+//! Three cards with two ports each, of one server, in one guest: 05.0 and 05.1 with a cable between them, 06.0 and 06.1
+//! with a host at each, 07.0 and 07.1 with a NIC of QEMU's own at each: 08.0 by a stream, 09.0 by datagrams.
 
 use std::{ffi::OsString, path::Path, time::Duration};
 
@@ -15,14 +15,32 @@ pub const TESTS: &[tap::Test] = tests![two_ports_of_a_card_are_cabled_bonded_and
 
 /// How long a command in the guest may take.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// The functions in the guest; their interfaces are eth0 to eth3.
-const FUNCTIONS: [&str; 4] = ["5.0", "5.1", "6.0", "6.1"];
+/// The functions in the guest; their interfaces are eth0 to eth5.
+const FUNCTIONS: [&str; 6] = ["5.0", "5.1", "6.0", "6.1", "7.0", "7.1"];
+/// What a person reads about QEMU's own NICs at the other end of a wire.
+const PAGE: &str = include_str!("../../../docs/lab.md");
+/// Wires, what QEMU is told for the other end of each, and where it puts the NIC.
+const FOREIGN: [(&str, &str, &str); 2] = [
+    (
+        "stream:unix:$XDG_RUNTIME_DIR/stream,server",
+        "stream,id=stream,server=off,addr.type=unix,addr.path=$XDG_RUNTIME_DIR/stream,reconnect-ms=1000",
+        "e1000e,netdev=stream",
+    ),
+    (
+        "dgram:unix:$XDG_RUNTIME_DIR/ours,$XDG_RUNTIME_DIR/qemus",
+        "dgram,id=dgram,local.type=unix,local.path=$XDG_RUNTIME_DIR/qemus,remote.type=unix,remote.path=$XDG_RUNTIME_DIR/ours",
+        "e1000e,netdev=dgram",
+    ),
+];
 
 fn two_ports_of_a_card_are_cabled_bonded_and_bridged(kernel: Kernel) -> Result<()> {
     let lab = Lab::open(kernel)?;
     let folder = tempfile::tempdir()?;
-    let sockets = [1, 2, 3].map(|port| folder.path().join(format!("nic{port}")));
-    let further = sockets.iter().zip(["pair:a", "host", "host"]);
+    let here = |text: &str| text.replace("$XDG_RUNTIME_DIR", &folder.path().display().to_string());
+    let sockets = [1, 2, 3, 4, 5].map(|port| folder.path().join(format!("nic{port}")));
+    let [by_stream, by_datagrams] = FOREIGN.map(|(wire, ..)| here(wire));
+    let wires = ["pair:a", "host", "host", &by_stream, &by_datagrams];
+    let further = sockets.iter().zip(wires);
     let further = further.flat_map(|(socket, wire)| {
         let port = format!("socket={},wire={wire}", socket.display());
         ["--port".to_owned(), port]
@@ -45,18 +63,30 @@ fn two_ports_of_a_card_are_cabled_bonded_and_bridged(kernel: Kernel) -> Result<(
         });
         [OsString::from("-device"), device.to_string().into()]
     });
+    let foreign = FOREIGN.iter().zip(["8.0", "9.0"]);
+    let foreign = foreign.flat_map(|((_, netdev, device), address)| {
+        let device = format!("{device},addr={address},romfile=");
+        [
+            "-netdev".to_owned(),
+            here(netdev),
+            "-device".to_owned(),
+            device,
+        ]
+    });
     let config = lab
         .guest(&format!("test-ports-{}", kernel.name()))?
         .with_boot_limit(BOOT_LIMIT)
-        .with_arguments(devices);
+        .with_arguments(devices)
+        .with_arguments(foreign);
     let mut guest = lab.boot(&config)?;
     let mut control = Client::connect(&server.control())?;
     kernel_log::mark(&mut guest, "loading the driver")?;
 
     both_functions_are_found(&mut guest)?;
-    the_cable_carries_traffic_between_two_namespaces(&mut guest)?;
+    the_cable_carries_traffic_between(&mut guest, "eth0", "eth1")?;
     a_bond_goes_on_when_the_link_of_one_port_is_lost(&mut guest, &mut control)?;
     a_bridge_forwards_from_port_to_port(&mut guest, &mut control, &server.control())?;
+    qemus_own_nics_are_reached(&mut guest).context("QEMU's own NICs")?;
 
     let warnings = kernel_log::warnings(&mut guest)?;
     ensure!(warnings.is_empty(), "{}", warnings.join("\n"));
@@ -67,9 +97,11 @@ fn both_functions_are_found(guest: &mut Guest) -> Result<()> {
     guest.sh("echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; modprobe ixgbe")?;
     let cards = guest.sh("lspci -nn")?;
     let drivers = guest.sh(
-        "for nic in eth0 eth1 eth2 eth3; do basename $(readlink /sys/class/net/$nic/device); done",
+        "for nic in eth0 eth1 eth2 eth3 eth4 eth5; do basename $(readlink /sys/class/net/$nic/device); done",
     )?;
-    for function in ["00:05.0", "00:05.1", "00:06.0", "00:06.1"] {
+    for function in [
+        "00:05.0", "00:05.1", "00:06.0", "00:06.1", "00:07.0", "00:07.1",
+    ] {
         let shown = |line: &str| line.starts_with(function) && line.contains("[8086:10fb]");
         ensure!(cards.lines().any(shown), "{function} is not in\n{cards}");
         ensure!(drivers.contains(function), "no driver has {function}");
@@ -77,31 +109,60 @@ fn both_functions_are_found(guest: &mut Guest) -> Result<()> {
     Ok(())
 }
 
-fn the_cable_carries_traffic_between_two_namespaces(guest: &mut Guest) -> Result<()> {
-    guest.sh("for port in 0 1; do
-             ip netns add ns$port
-             ip link set eth$port netns ns$port
-             ip -n ns$port addr add 192.0.2.$((port + 1))/24 dev eth$port
-             ip -n ns$port link set eth$port up
+/// Two interfaces, each in a network namespace of its own: `one` in that of its name and -1, `other` in -2.
+fn the_cable_carries_pings_between(guest: &mut Guest, one: &str, other: &str) -> Result<()> {
+    guest.sh(&format!(
+        "n=1; for nic in {one} {other}; do
+             ip netns add {one}-$n
+             ip link set $nic netns {one}-$n
+             ip -n {one}-$n addr add 192.0.2.$n/24 dev $nic
+             ip -n {one}-$n link set $nic up
+             n=2
          done
-         for port in 0 1; do
-             until [ \"$(ip netns exec ns$port cat /sys/class/net/eth$port/carrier)\" = 1 ]; do usleep 20000; done
-         done")?;
-    let ping = guest.run(
-        "ip netns exec ns0 ping -c 5 -i 0.1 -W 20 192.0.2.2",
-        PATIENCE,
-    )?;
+         n=1; for nic in {one} {other}; do
+             until [ \"$(ip netns exec {one}-$n cat /sys/class/net/$nic/carrier)\" = 1 ]; do usleep 20000; done
+             n=2
+         done"
+    ))?;
+    let ping = format!("ip netns exec {one}-1 ping -c 5 -i 0.1 -W 20 -s 1400 192.0.2.2");
+    let ping = guest.run(&ping, PATIENCE)?;
     ensure!(ping.stdout.contains("5 packets received"), "{ping:?}");
+    Ok(())
+}
+
+fn the_cable_carries_traffic_between(guest: &mut Guest, one: &str, other: &str) -> Result<()> {
+    the_cable_carries_pings_between(guest, one, other)?;
     // An end of its own input would make the listening nc end its side at once, and that the sending one.
-    let stream = "head -c 20000000 /dev/urandom >/tmp/sent; mkfifo /tmp/quiet
-         ip netns exec ns1 nc -l -p 5201 0<>/tmp/quiet >/tmp/received & server=$!
-         until ip netns exec ns1 ss -Hltn | grep -q :5201; do usleep 20000; done
-         ip netns exec ns0 nc 192.0.2.2 5201 </tmp/sent
+    let stream = format!(
+        "head -c 20000000 /dev/urandom >/tmp/sent; mkfifo /tmp/quiet
+         ip netns exec {one}-2 nc -l -p 5201 0<>/tmp/quiet >/tmp/received & server=$!
+         until ip netns exec {one}-2 ss -Hltn | grep -q :5201; do usleep 20000; done
+         ip netns exec {one}-1 nc 192.0.2.2 5201 </tmp/sent
          wait $server
-         cmp /tmp/sent /tmp/received && echo same; rm /tmp/sent /tmp/received /tmp/quiet";
-    let stream = guest.run(stream, PATIENCE)?;
+         cmp /tmp/sent /tmp/received && echo same; rm /tmp/sent /tmp/received /tmp/quiet"
+    );
+    let stream = guest.run(&stream, PATIENCE)?;
     ensure!(stream.stdout.contains("same"), "the stream: {stream:?}");
     Ok(())
+}
+
+fn qemus_own_nics_are_reached(guest: &mut Guest) -> Result<()> {
+    for (wire, netdev, device) in FOREIGN {
+        for words in [wire, netdev, device] {
+            ensure!(PAGE.contains(words), "docs/lab.md does not have {words}");
+        }
+    }
+    guest.sh("modprobe e1000e")?;
+    // It has whatever name was free when the probing, which goes on beside modprobe, came to it.
+    let name_of = |guest: &mut Guest, address: &str| -> Result<String> {
+        let folder = format!("/sys/bus/pci/devices/0000:00:{address}/net");
+        let name = guest.sh(&format!("until ls {folder}; do usleep 20000; done"))?;
+        Ok(name.trim().to_owned())
+    };
+    let other = name_of(guest, "08.0")?;
+    the_cable_carries_traffic_between(guest, "eth4", &other).context("by a stream")?;
+    let other = name_of(guest, "09.0")?;
+    the_cable_carries_pings_between(guest, "eth5", &other).context("by datagrams")
 }
 
 fn a_bond_goes_on_when_the_link_of_one_port_is_lost(

@@ -20,8 +20,9 @@ use vfio_user::client::Options;
 
 /// How long something may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Frames under way at a time: fewer than descriptors, and than datagrams that a socket keeps.
-const BURST: usize = 32;
+/// Frames under way at a time: no more than a UNIX socket keeps of datagrams (net.unix.max_dgram_qlen), so that none is lost
+/// however long a server waits for a processor.
+const BURST: usize = 8;
 /// MTU, for frames of up to 9014 bytes.
 const MTU: u16 = 9000;
 
