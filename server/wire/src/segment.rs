@@ -191,6 +191,34 @@ pub(crate) fn complete_checksum(frame: &mut [u8], start: usize, offset: usize) -
     })
 }
 
+/// Makes a large frame whose L4 checksum is complete, as a network card that joins segments leaves it, into one whose
+/// checksum field holds the pseudo-header sum; where L4 begins comes back.
+pub(crate) fn seed_checksum(frame: &mut [u8], transport: Transport) -> Option<usize> {
+    let protocol = match transport {
+        Transport::Tcp => 6,
+        Transport::Udp => 17,
+    };
+    let (ip, at) = ip_start(frame)?;
+    let (l4_start, found, addresses) = match ip {
+        IpVersion::V4 => {
+            let len = usize::from(frame.get(at)? & 0xF) * 4;
+            (at + len, frame.get(at + 9)?, at + 12..at + 20)
+        }
+        IpVersion::V6 => (at + 40, frame.get(at + 6)?, at + 8..at + 40),
+    };
+    let l4_len = frame.len().checked_sub(l4_start)?;
+    if *found != protocol {
+        return None;
+    }
+    let mut seed = Sum::of(frame.get(addresses)?);
+    seed.add_number(u64::from(protocol) + u64::try_from(l4_len).ok()?);
+    let field = frame
+        .get_mut(l4_start + transport.checksum_offset()..)?
+        .first_chunk_mut()?;
+    *field = seed.folded().to_be_bytes();
+    Some(l4_start)
+}
+
 /// Completes the CRC of the SCTP packet at `start`; false if that lies outside.
 pub(crate) fn complete_sctp_checksum(frame: &mut [u8], start: usize) -> bool {
     let Some(packet) = frame.get_mut(start..) else {

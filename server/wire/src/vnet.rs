@@ -5,13 +5,14 @@ use std::{io, os::fd::AsFd};
 use guest_memory::write_vectored;
 use nic_model::{
     bus::Span,
+    offload::Transport,
     wire::{IpVersion, L4Checksum, Offload, TxFrame},
 };
 use smallvec::SmallVec;
 use vm_memory::VolatileSlice;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, U16, Unaligned, byteorder::LE};
 
-use crate::segment::{LargeFrame, complete_checksum, complete_sctp_checksum};
+use crate::segment::{LargeFrame, complete_checksum, complete_sctp_checksum, seed_checksum};
 
 /// Most pieces of a frame that go out in one system call beside the headers (`UIO_MAXIOV` is 1024).
 const MAX_PIECES: usize = 1023;
@@ -114,13 +115,26 @@ impl VnetHeader {
                     L4Checksum::Unknown
                 }))
             }
-            GSO_TCPV4 | GSO_TCPV6 if needs_checksum => {
+            GSO_TCPV4 | GSO_TCPV6 => {
+                let start = self.seeded(frame, start, Transport::Tcp)?;
                 LargeFrame::new(frame, start, size).ok().map(Arrival::Large)
             }
-            GSO_UDP if needs_checksum => LargeFrame::of_datagrams(frame, start, size)
-                .ok()
-                .map(Arrival::Large),
+            GSO_UDP => {
+                let start = self.seeded(frame, start, Transport::Udp)?;
+                LargeFrame::of_datagrams(frame, start, size)
+                    .ok()
+                    .map(Arrival::Large)
+            }
             _ => None,
+        }
+    }
+
+    /// Where L4 begins in a large frame, whose checksum field holds the pseudo-header sum from here on.
+    fn seeded(&self, frame: &mut [u8], start: usize, transport: Transport) -> Option<usize> {
+        if self.flags & NEEDS_CSUM != 0 {
+            Some(start)
+        } else {
+            seed_checksum(frame, transport)
         }
     }
 }
@@ -151,4 +165,103 @@ pub(crate) fn write(
         }
     }
     write_vectored(fd, scratch, &pieces).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+
+    use super::*;
+
+    /// The segments that a large frame with this header becomes.
+    fn segments(header: VnetHeader, mut frame: Vec<u8>) -> Vec<Vec<u8>> {
+        let Some(Arrival::Large(mut large)) = header.arrival(&mut frame, 0) else {
+            panic!("not a large frame")
+        };
+        let mut scratch = Vec::new();
+        std::iter::from_fn(|| {
+            let segment = large.next_frame(&frame, &mut scratch)?;
+            Some([segment.head, segment.body].concat())
+        })
+        .collect()
+    }
+
+    fn joined(of_a_card: u8, frame: Vec<u8>) -> Vec<Vec<u8>> {
+        let header = VnetHeader {
+            flags: DATA_VALID,
+            gso_type: of_a_card,
+            gso_size: 100.into(),
+            ..VnetHeader::default()
+        };
+        segments(header, frame)
+    }
+
+    #[test]
+    fn segments_that_a_network_card_joined_are_cut_again() {
+        let payload: Vec<u8> = (0..250).collect();
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+            .tcp(5000, 80, 1000, 500)
+            .write(&mut frame, &payload)
+            .unwrap();
+
+        let segments = joined(GSO_TCPV4, frame);
+
+        let mut whole = Vec::new();
+        for segment in &segments {
+            let packet = SlicedPacket::from_ethernet(segment).unwrap();
+            let Some(TransportSlice::Tcp(tcp)) = packet.transport else {
+                panic!("no TCP")
+            };
+            let expected = tcp.calc_checksum_ipv4([10, 0, 0, 1], [10, 0, 0, 2]);
+            assert_eq!(tcp.checksum(), expected.unwrap());
+            whole.extend_from_slice(tcp.payload());
+        }
+        assert_eq!((segments.len(), whole), (3, payload));
+    }
+
+    #[test]
+    fn datagrams_over_ipv6_that_a_network_card_joined_are_cut_again() {
+        let payload: Vec<u8> = (0..250).collect();
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv6([1; 16], [2; 16], 64)
+            .udp(5000, 80)
+            .write(&mut frame, &payload)
+            .unwrap();
+
+        let segments = joined(GSO_UDP, frame);
+
+        let mut whole = Vec::new();
+        for segment in &segments {
+            let packet = SlicedPacket::from_ethernet(segment).unwrap();
+            let Some(TransportSlice::Udp(udp)) = packet.transport else {
+                panic!("no UDP")
+            };
+            let header = etherparse::Ipv6Header {
+                source: [1; 16],
+                destination: [2; 16],
+                ..etherparse::Ipv6Header::default()
+            };
+            let expected = udp.to_header().calc_checksum_ipv6(&header, udp.payload());
+            assert_eq!(udp.checksum(), expected.unwrap());
+            whole.extend_from_slice(udp.payload());
+        }
+        assert_eq!((segments.len(), whole), (3, payload));
+    }
+
+    #[test]
+    fn a_large_frame_that_is_not_what_its_header_says_is_none() {
+        let header = VnetHeader {
+            gso_type: GSO_TCPV4,
+            gso_size: 100.into(),
+            ..VnetHeader::default()
+        };
+
+        let arrivals =
+            [0, 13, 20, 40, 60].map(|len| header.arrival(&mut vec![8; len], 0).is_none());
+
+        assert_eq!(arrivals, [true; 5]);
+    }
 }
