@@ -83,7 +83,7 @@ fn two_ports_of_a_card_are_cabled_bonded_and_bridged(kernel: Kernel) -> Result<(
     kernel_log::mark(&mut guest, "loading the driver")?;
 
     both_functions_are_found(&mut guest)?;
-    the_cable_carries_traffic_between(&mut guest, "eth0", "eth1")?;
+    the_cable_carries_traffic_between(&mut guest, "eth0", "eth1", 20_000_000)?;
     a_bond_goes_on_when_the_link_of_one_port_is_lost(&mut guest, &mut control)?;
     a_bridge_forwards_from_port_to_port(&mut guest, &mut control, &server.control())?;
     qemus_own_nics_are_reached(&mut guest).context("QEMU's own NICs")?;
@@ -130,11 +130,17 @@ fn the_cable_carries_pings_between(guest: &mut Guest, one: &str, other: &str) ->
     Ok(())
 }
 
-fn the_cable_carries_traffic_between(guest: &mut Guest, one: &str, other: &str) -> Result<()> {
+/// The same, and then so many bytes of a TCP connection from `one` to `other`.
+fn the_cable_carries_traffic_between(
+    guest: &mut Guest,
+    one: &str,
+    other: &str,
+    bytes: u32,
+) -> Result<()> {
     the_cable_carries_pings_between(guest, one, other)?;
     // An end of its own input would make the listening nc end its side at once, and that the sending one.
     let stream = format!(
-        "head -c 20000000 /dev/urandom >/tmp/sent; mkfifo /tmp/quiet
+        "head -c {bytes} /dev/urandom >/tmp/sent; mkfifo /tmp/quiet
          ip netns exec {one}-2 nc -l -p 5201 0<>/tmp/quiet >/tmp/received & server=$!
          until ip netns exec {one}-2 ss -Hltn | grep -q :5201; do usleep 20000; done
          ip netns exec {one}-1 nc 192.0.2.2 5201 </tmp/sent
@@ -160,9 +166,10 @@ fn qemus_own_nics_are_reached(guest: &mut Guest) -> Result<()> {
         Ok(name.trim().to_owned())
     };
     let other = name_of(guest, "08.0")?;
-    the_cable_carries_traffic_between(guest, "eth4", &other).context("by a stream")?;
+    the_cable_carries_traffic_between(guest, "eth4", &other, 20_000_000).context("by a stream")?;
     let other = name_of(guest, "09.0")?;
-    the_cable_carries_pings_between(guest, "eth5", &other).context("by datagrams")
+    // QEMU reads one of them in each turn of its main loop.
+    the_cable_carries_traffic_between(guest, "eth5", &other, 500_000).context("by datagrams")
 }
 
 fn a_bond_goes_on_when_the_link_of_one_port_is_lost(
