@@ -97,6 +97,20 @@ pub fn warnings(guest: &mut Guest) -> Result<Vec<String>> {
     Ok(warnings.map(|line| (*line).to_owned()).collect())
 }
 
+/// Fails if the kernel has warned of anything since the last mark.
+///
+/// # Errors
+/// It has, or the guest fails.
+pub fn no_warnings(guest: &mut Guest) -> Result<()> {
+    let warnings = warnings(guest)?;
+    ensure!(
+        warnings.is_empty(),
+        "the kernel warned:\n{}",
+        warnings.join("\n")
+    );
+    Ok(())
+}
+
 /// Whether a line of the raw log, `<PRIORITY>[TIME] TEXT`, is a warning or worse, or tells of what a driver writes with
 /// less weight than it has. The low three bits of the priority are the level.
 fn is_warning(line: &str) -> bool {

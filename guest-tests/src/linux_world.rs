@@ -12,6 +12,7 @@ use wire::file::{self, PcapNg};
 
 use crate::{
     cable::{Cable, Plug},
+    evidence,
     frames::{Mac, label_of, padded},
     kernel_log,
     server::{ControlCable, Server},
@@ -163,6 +164,19 @@ impl LinuxWorld {
             }
         }
         tally.context("never tried")
+    }
+
+    /// Runs a test on a machine of its own; then looks at what the kernel has said since the last mark, and whether the
+    /// server is still there. The error has what both said last.
+    ///
+    /// # Errors
+    /// The test fails, the kernel has warned, or the server is gone.
+    pub fn watch(&mut self, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let outcome = run(self).and_then(|()| {
+            self.server.nic().check()?;
+            kernel_log::no_warnings(&mut self.guest)
+        });
+        evidence::with(outcome, &mut self.guest, self.server.nic().log())
     }
 
     /// Runs a shell command that has to end with status 0 within [`PATIENCE`].

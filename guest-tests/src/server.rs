@@ -198,7 +198,19 @@ impl ControlCable {
     /// # Errors
     /// Nobody listens at the control socket.
     pub fn connect(path: &Path) -> Result<Self> {
-        let connect = || control::Client::connect(path);
+        Self::of_port(path, None)
+    }
+
+    /// The same for one of several ports of a server, counted from 0.
+    ///
+    /// # Errors
+    /// Nobody listens at the control socket, or there is no such port.
+    pub fn of_port(path: &Path, port: Option<u32>) -> Result<Self> {
+        let connect = || -> Result<control::Client> {
+            let mut client = control::Client::connect(path)?;
+            client.select(port);
+            Ok(client)
+        };
         Ok(Self {
             client: connect()?,
             capturing: connect()?.capture(None)?,

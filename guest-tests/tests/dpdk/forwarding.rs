@@ -157,7 +157,7 @@ fn io_gives_every_frame_back_as_it_was_and_keeps_its_fcs_to_itself(
     let offloads = testpmd.command("show port 0 rx_offload configuration")?;
     ensure!(offloads.contains("KEEP_CRC"), "{offloads}");
     testpmd.commands(["set fwd io", "start"])?;
-    let before = bytes_of_queue_0(&mut cable)?;
+    let before = hardware(&mut cable, "QBRC[0]")?;
     let frames: Vec<Vec<u8>> = (60..=1514)
         .step_by(7)
         .map(|length| numbered(MAC, length, length))
@@ -165,7 +165,7 @@ fn io_gives_every_frame_back_as_it_was_and_keeps_its_fcs_to_itself(
     there_and_back(&mut cable, &frames)?;
     all_counted(&testpmd.stats()?, &frames)?;
     let bytes: usize = frames.iter().map(|frame| frame.len() + FCS).sum();
-    let counted = bytes_of_queue_0(&mut cable)? - before;
+    let counted = hardware(&mut cable, "QBRC[0]")? - before;
     ensure!(
         counted == u64::try_from(bytes)?,
         "{counted} bytes of queue 0 instead of {bytes}"
@@ -173,14 +173,14 @@ fn io_gives_every_frame_back_as_it_was_and_keeps_its_fcs_to_itself(
     Ok(())
 }
 
-/// Since the server started.
-fn bytes_of_queue_0(cable: &mut ControlCable) -> Result<u64> {
+/// What the card has counted since the server started.
+fn hardware(cable: &mut ControlCable, name: &str) -> Result<u64> {
     let counters = cable.control().stats()?.counters;
     let mut hardware = counters
         .iter()
         .filter(|counter| counter.group == Group::Hardware);
-    let counter = hardware.find(|counter| counter.name == "QBRC[0]");
-    Ok(counter.context("no QBRC[0]")?.value)
+    let counter = hardware.find(|counter| counter.name == name);
+    Ok(counter.with_context(|| format!("no {name}"))?.value)
 }
 
 /// Frames of every length go around, several times the length of the rings.
@@ -437,7 +437,12 @@ fn a_queue_that_is_told_to_drop_counts_what_it_drops(machine: &mut Machine) -> R
     let (mut testpmd, mut cable) = machine.testpmd(KernelDriver::UioPciGeneric, "", arguments)?;
     // Nobody takes packets before `start`.
     let frames: Vec<_> = (0..400).map(|number| numbered(MAC, number, 60)).collect();
+    let before = hardware(&mut cable, "TPR")?;
     cable.put(&frames)?;
+    let begun = Instant::now();
+    while hardware(&mut cable, "TPR")? < before + 400 {
+        ensure!(begun.elapsed() < PATIENCE, "the frames do not arrive");
+    }
     let dropped = testpmd.wait_for_xstat("rx_q0_errors", |dropped| dropped >= 400 - 128)?;
     testpmd.commands(["set fwd io", "start"])?;
     let back = take(&mut cable, 400 - usize::try_from(dropped)?)?;

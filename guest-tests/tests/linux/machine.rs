@@ -59,13 +59,7 @@ impl Machine {
             disagreements.join("; ")
         );
         self.world()?.server().nic().check()?;
-        let warnings = self.warnings()?;
-        ensure!(
-            warnings.is_empty(),
-            "the kernel warned:\n{}",
-            warnings.join("\n")
-        );
-        Ok(())
+        kernel_log::no_warnings(self.world()?.guest())
     }
 
     /// The guest with its NIC; the driver is loaded and the link is up.

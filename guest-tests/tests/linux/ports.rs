@@ -1,15 +1,29 @@
 //! Three cards with two ports each, of one server, in one guest: 05.0 and 05.1 with a cable between them, 06.0 and 06.1
 //! with a host at each, 07.0 and 07.1 with a NIC of QEMU's own at each: 08.0 by a stream, 09.0 by datagrams.
 
-use std::{ffi::OsString, path::Path, time::Duration};
+use std::{
+    ffi::OsString,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use control::{Client, Direction, Link};
-use guest_tests::{kernel_log, server::program};
+use control::{Client, Link};
+use guest_tests::{
+    cable::Cable,
+    evidence,
+    frames::{BROADCAST, numbered, same},
+    kernel_log,
+    server::{ControlCable, program},
+};
 use guest_vm::{Guest, Kernel, Lab, NicServer, Spawner};
 use serde_json::json;
 
-use super::{machine::BOOT_LIMIT, tap};
+use super::{
+    machine::BOOT_LIMIT,
+    tap,
+    xdp_program::{self, Verdict},
+};
 
 pub const TESTS: &[tap::Test] = tests![two_ports_of_a_card_are_cabled_bonded_and_bridged];
 
@@ -45,7 +59,7 @@ fn two_ports_of_a_card_are_cabled_bonded_and_bridged(kernel: Kernel) -> Result<(
         let port = format!("socket={},wire={wire}", socket.display());
         ["--port".to_owned(), port]
     });
-    let server = NicServer::start(
+    let mut server = NicServer::start(
         &program()?,
         "pair:a",
         &further.collect::<Vec<_>>(),
@@ -79,18 +93,25 @@ fn two_ports_of_a_card_are_cabled_bonded_and_bridged(kernel: Kernel) -> Result<(
         .with_arguments(devices)
         .with_arguments(foreign);
     let mut guest = lab.boot(&config)?;
-    let mut control = Client::connect(&server.control())?;
-    kernel_log::mark(&mut guest, "loading the driver")?;
+    kernel_log::begin(&mut guest, "loading the driver")?;
 
-    both_functions_are_found(&mut guest)?;
-    the_cable_carries_traffic_between(&mut guest, "eth0", "eth1", 20_000_000)?;
-    a_bond_goes_on_when_the_link_of_one_port_is_lost(&mut guest, &mut control)?;
-    a_bridge_forwards_from_port_to_port(&mut guest, &mut control, &server.control())?;
-    qemus_own_nics_are_reached(&mut guest).context("QEMU's own NICs")?;
+    let outcome = one_after_the_other(&mut guest, &server.control());
+    let outcome = outcome.and_then(|()| {
+        server.check()?;
+        kernel_log::no_warnings(&mut guest)
+    });
+    evidence::with(outcome, &mut guest, server.log())
+}
 
-    let warnings = kernel_log::warnings(&mut guest)?;
-    ensure!(warnings.is_empty(), "{}", warnings.join("\n"));
-    Ok(())
+fn one_after_the_other(guest: &mut Guest, control: &Path) -> Result<()> {
+    both_functions_are_found(guest)?;
+    the_cable_carries_traffic_between(guest, "eth0", "eth1", 20_000_000)?;
+    a_bond_goes_on_when_the_link_of_one_port_is_lost(guest, &mut Client::connect(control)?)?;
+    let of_port = |port| ControlCable::of_port(control, Some(port));
+    let mut cables = [of_port(2)?, of_port(3)?];
+    a_program_redirects_frames_to_the_other_port(guest, &mut cables)?;
+    a_bridge_forwards_from_port_to_port(guest, &mut cables)?;
+    qemus_own_nics_are_reached(guest).context("QEMU's own NICs")
 }
 
 fn both_functions_are_found(guest: &mut Guest) -> Result<()> {
@@ -205,10 +226,49 @@ fn a_bond_goes_on_when_the_link_of_one_port_is_lost(
     Ok(())
 }
 
+/// XDP: the program sees the frames of one port and sends them by the other, which has to have a program too.
+fn a_program_redirects_frames_to_the_other_port(
+    guest: &mut Guest,
+    [first, second]: &mut [ControlCable; 2],
+) -> Result<()> {
+    let index = guest.sh("cat /sys/class/net/eth3/ifindex")?;
+    let object = xdp_program::object_file(index.trim().parse()?)?;
+    guest.write_file("/tmp/xdp.o", &object)?;
+    guest.sh(&format!(
+        "set -e
+         for nic in eth2 eth3; do
+             ip link set $nic up
+             ip link set dev $nic xdpdrv obj /tmp/xdp.o sec {}
+             until [ \"$(cat /sys/class/net/$nic/carrier)\" = 1 ]; do usleep 20000; done
+         done",
+        xdp_program::SECTION
+    ))?;
+    let frames: Vec<_> = (1..=100)
+        .map(|count| numbered(BROADCAST, Verdict::Redirect.number(count), 60 + count))
+        .collect();
+    // What the bond has sent.
+    while !second.take(Duration::from_millis(500))?.is_empty() {}
+    first.put(&frames)?;
+    same(&taken(second, frames.len())?, &frames)?;
+    guest.sh(
+        "for nic in eth2 eth3; do ip link set dev $nic xdpdrv off; ip link set $nic down; done",
+    )?;
+    Ok(())
+}
+
+/// This many frames that the port has sent.
+fn taken(cable: &mut ControlCable, count: usize) -> Result<Vec<Vec<u8>>> {
+    let begun = Instant::now();
+    let mut frames = Vec::new();
+    while frames.len() < count && begun.elapsed() < PATIENCE {
+        frames.extend(cable.take(Duration::from_millis(200))?);
+    }
+    Ok(frames)
+}
+
 fn a_bridge_forwards_from_port_to_port(
     guest: &mut Guest,
-    control: &mut Client,
-    path: &Path,
+    [first, second]: &mut [ControlCable; 2],
 ) -> Result<()> {
     // Forwarding is 3. A port that never gets there ends the command by its time limit.
     let bridge = "set -e; modprobe bridge; ip link add br0 type bridge
@@ -220,19 +280,10 @@ fn a_bridge_forwards_from_port_to_port(
     guest.sh(bridge)?;
     let mut frame = vec![0x02, 0, 0, 0, 0, 0x99, 0x02, 0, 0, 0, 0, 0x98, 0x88, 0xb5];
     frame.resize(1514, 0x5A);
-    let mut watcher = Client::connect(path)?;
-    watcher.select(Some(3));
-    let mut capturing = watcher.capture(None)?;
-    control.select(Some(2));
-    control.inject(std::slice::from_ref(&frame))?;
-    while let Some(captured) = capturing.next_reply()? {
-        let forwarded = captured
-            .frames
-            .iter()
-            .any(|seen| seen.direction == Direction::Transmit && seen.data == frame);
-        if forwarded {
-            return Ok(());
-        }
+    first.put(std::slice::from_ref(&frame))?;
+    let begun = Instant::now();
+    while !second.take(Duration::from_millis(200))?.contains(&frame) {
+        ensure!(begun.elapsed() < PATIENCE, "the frame is not forwarded");
     }
-    None.context("the capture ended before the frame was forwarded")
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use anyhow::{Context, Result, ensure};
 use control::Group;
 use guest_tests::{
-    LinuxWorld,
+    LinuxWorld, kernel_log,
     linux_world::INTERFACE,
     runner::CannotRun,
     server::{Far, Server},
@@ -23,8 +23,8 @@ pub const TESTS: &[Test] = tests![
     the_other_end_has_a_link_while_the_interface_is_up,
 ];
 
-/// A guest whose interface has an address and a link, and the other end.
-fn guest_and_peer(kernel: Kernel) -> Result<(LinuxWorld, CablePeer)> {
+/// A guest whose interface has an address and a link, and the other end. `arguments` are the kernel's.
+fn guest_and_peer(kernel: Kernel, arguments: &str) -> Result<(LinuxWorld, CablePeer)> {
     let lab = Lab::open(kernel)?;
     let userland = Userland::prepare(&lab.cache)?;
     let logs = lab.cache.log_folder("test-cable")?;
@@ -37,6 +37,7 @@ fn guest_and_peer(kernel: Kernel) -> Result<(LinuxWorld, CablePeer)> {
     let config = lab
         .guest(&format!("test-tap-{}", kernel.name()))?
         .with_boot_limit(machine::BOOT_LIMIT)
+        .with_kernel_arguments(arguments)
         .with_vfio_user(0, &server.socket());
     let guest = lab.boot(&config)?;
     let mut world = LinuxWorld::new(guest, server)?;
@@ -44,6 +45,7 @@ fn guest_and_peer(kernel: Kernel) -> Result<(LinuxWorld, CablePeer)> {
     world
         .guest()
         .sh("echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6")?;
+    kernel_log::begin(world.guest(), "loading the driver")?;
     machine::load(&mut world)?;
     world.guest().sh(&format!(
         "udhcpc -i {INTERFACE} -f -n -q -t 8 -T 1 -s /etc/udhcpc/default.script 2>&1"
@@ -51,8 +53,27 @@ fn guest_and_peer(kernel: Kernel) -> Result<(LinuxWorld, CablePeer)> {
     Ok((world, peer))
 }
 
+/// In a guest without MSI and MSI-X: the card interrupts by its pin.
 fn the_other_end_has_a_link_while_the_interface_is_up(kernel: Kernel) -> Result<()> {
-    let (mut world, peer) = guest_and_peer(kernel)?;
+    let (mut world, peer) = guest_and_peer(kernel, "pci=nomsi")?;
+    // The driver warns of each kind of interrupt that it does not get.
+    kernel_log::mark(world.guest(), "the driver is loaded")?;
+    world.watch(|world| {
+        let interrupts = format!("grep {INTERFACE} /proc/interrupts");
+        let interrupts = world.guest().sh(&interrupts)?;
+        ensure!(
+            interrupts.lines().count() == 1 && interrupts.contains("IO-APIC"),
+            "{interrupts}"
+        );
+        link_of_the_other_end(world, &peer)?;
+        let ping = format!("ping -c 3 -i 0.1 -W 20 {}", CablePeer::ADDRESS);
+        let pings = world.guest().sh(&ping)?;
+        ensure!(pings.contains("3 packets received"), "{pings}");
+        Ok(())
+    })
+}
+
+fn link_of_the_other_end(world: &mut LinuxWorld, peer: &CablePeer) -> Result<()> {
     let wait_for_link = |wanted: bool| -> Result<()> {
         let begun = Instant::now();
         loop {
@@ -72,12 +93,16 @@ fn the_other_end_has_a_link_while_the_interface_is_up(kernel: Kernel) -> Result<
     // Linux turns the laser off.
     world.guest().sh(&format!("ip link set {INTERFACE} down"))?;
     wait_for_link(false)?;
-    machine::load(&mut world)?;
+    machine::load(world)?;
     wait_for_link(true)
 }
 
 fn iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees(kernel: Kernel) -> Result<()> {
-    let (mut world, peer) = guest_and_peer(kernel)?;
+    let (mut world, peer) = guest_and_peer(kernel, "")?;
+    world.watch(|world| both_ways(world, &peer))
+}
+
+fn both_ways(world: &mut LinuxWorld, peer: &CablePeer) -> Result<()> {
     for (arguments, offload) in [
         ("", "on"),
         ("--reverse", "on"),
@@ -87,10 +112,10 @@ fn iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees(kernel: Kernel) -> 
         world.guest().sh(&format!(
             "ethtool -K {INTERFACE} tso {offload} gso {offload} gro {offload}"
         ))?;
-        let before = Seen::of(&mut world, &peer)?;
-        let moved = iperf3(&mut world, arguments)?;
+        let before = Seen::of(world, peer)?;
+        let moved = iperf3(world, arguments)?;
         ensure!(moved > 1_000_000, "{moved} bytes in a second");
-        let after = settled(&mut world, &peer)?;
+        let after = settled(world, peer)?;
         after
             .agrees_since(&before, offload == "off")
             .with_context(|| format!("iperf3 {arguments} with segmentation {offload}"))?;
@@ -100,9 +125,9 @@ fn iperf3_over_a_tap_runs_both_ways_and_every_counter_agrees(kernel: Kernel) -> 
         "ethtool --set-priv-flags {INTERFACE} legacy-rx on
          ethtool -K {INTERFACE} gro off lro on"
     ))?;
-    machine::load(&mut world)?;
+    machine::load(world)?;
     let before = world.statistics()?;
-    let moved = iperf3(&mut world, "--reverse")?;
+    let moved = iperf3(world, "--reverse")?;
     let after = world.statistics()?;
     let grown = |name: &str| {
         let values = after.get(name).zip(before.get(name));

@@ -47,12 +47,14 @@ pub enum GuestError {
         log: PathBuf,
     },
     /// The guest did not do what was asked in time.
-    #[error("{what} took more than {limit:?}; the guest's console is in {log}")]
+    #[error("{what} took more than {limit:?}{}; the guest's console is in {log}", so_far(.output))]
     Timeout {
         /// What was waited for.
         what: String,
         /// The limit.
         limit: Duration,
+        /// What a command had written by then.
+        output: String,
         /// The console's log.
         log: PathBuf,
     },
@@ -69,6 +71,14 @@ pub enum GuestError {
     /// The agent said something that it never says.
     #[error("the agent in the guest answered {0:?}")]
     Agent(String),
+}
+
+fn so_far(output: &str) -> String {
+    if output.is_empty() {
+        String::new()
+    } else {
+        format!(", after it had written {output:?}")
+    }
 }
 
 fn said(stderr: &str) -> String {
@@ -212,7 +222,14 @@ impl Guest {
         // The guest ends the command itself at the limit; what comes after means that it hangs.
         let answer = self.answer(command, limit + Duration::from_secs(10))?;
         if answer.status == 143 && answer.took >= limit {
-            return Err(self.timeout(&format!("`{command}`"), limit));
+            let what = format!("`{command}`");
+            return Err(GuestError::Timeout {
+                what,
+                limit,
+                output: format!("{}{}", answer.stdout, answer.stderr),
+                log: self.logs.join("console.log"),
+            }
+            .into());
         }
         Ok(answer)
     }
@@ -399,15 +416,6 @@ impl Guest {
         }
         .check(what, limit)
     }
-
-    fn timeout(&self, what: &str, limit: Duration) -> Error {
-        GuestError::Timeout {
-            what: what.to_owned(),
-            limit,
-            log: self.logs.join("console.log"),
-        }
-        .into()
-    }
 }
 
 /// What ends a wait for the guest early.
@@ -436,6 +444,7 @@ impl Wait<'_> {
             return Err(GuestError::Timeout {
                 what: what.to_owned(),
                 limit,
+                output: String::new(),
                 log,
             }
             .into());
