@@ -53,6 +53,11 @@ WIRES
             A far end that sends numbered UDP datagrams to everybody and throws away what comes. RATE is max, line
             (10 Gbit/s), or a number with pps, kpps or Mpps; SIZE is in bytes without FCS, 60 to 9710:
             generate:2Mpps,60. At max it takes a core for as long as the server runs.
+  pcap:IN[,OUT][,speed=SPEED][,loop[=TIMES]]
+            A far end that sends the frames of the pcap or pcapng file IN, and writes what comes to the pcapng file OUT.
+            It begins when the NIC has a link and its driver enables the receiver. SPEED is recorded (the default), a
+            multiple of that (2x, 0.5x), max, frames a second (1Mpps) or a line's speed (line, 1G). loop repeats the
+            file for ever, loop=3 three times. IN may be longer than memory, and a pipe.
 
   Behind any wire stands what is put on its cable, the first next to the wire, the last next to the NIC:
   tap:tap0+latency=50us+rate=10G.
@@ -62,6 +67,8 @@ WIRES
             waits in the NIC. Without it a wire is as fast as this computer.
   +latency=TIME
             Each frame arrives that much later, in each direction: a number with ns, us, ms or s, at most 10s.
+  +capture=FILE
+            All that passes there, in both directions, goes to the pcapng file FILE.
 
 SEVERAL PORTS
   The flags above describe port 0; each --port adds one, with a socket, a client and a thread of its own. Ports 0 and 1
@@ -109,8 +116,9 @@ pub struct Arguments {
     #[arg(long, value_name = "MAC")]
     pub mac: Option<MacAddress>,
 
-    /// What is at the other end of the cable: host, tap:NAME, af_packet:IFACE, pair:NAME, null, loopback or
-    /// generate:RATE,SIZE, with what is put on the cable behind it (+rate=10G, +latency=50us); --help tells all. Default: host.
+    /// What is at the other end of the cable: host, tap:NAME, af_packet:IFACE, pair:NAME, null, loopback,
+    /// generate:RATE,SIZE or pcap:IN, with what is put on the cable behind it (+rate=10G, +latency=50us, +capture=FILE);
+    /// --help tells all. Default: host.
     #[arg(long, value_name = "WIRE")]
     pub wire: Option<wire::Kind>,
 

@@ -64,7 +64,8 @@ fn setting(piece: &str) -> Option<(&'static str, &str)> {
 impl FromStr for PortArguments {
     type Err = PortError;
 
-    /// Settings with commas between them. A comma that no setting follows belongs to the value before it.
+    /// Settings with commas between them. A comma that no setting follows belongs to the value before it, as the options
+    /// of a wire do.
     fn from_str(text: &str) -> Result<Self, PortError> {
         let mut values: Vec<(&'static str, String)> = Vec::new();
         for piece in text.split(',') {
@@ -75,7 +76,10 @@ impl FromStr for PortArguments {
                     }
                     values.push((name, value.to_owned()));
                 }
-                (None, Some((_, value))) if !piece.contains('=') => {
+                (None, Some((name, value)))
+                    if !piece.contains('=')
+                        || (*name == "wire" && wire::Kind::takes_options(value)) =>
+                {
                     value.push(',');
                     value.push_str(piece);
                 }
@@ -142,6 +146,21 @@ mod tests {
             .unwrap();
 
         assert_eq!(port.wire.unwrap().to_string(), "stream:unix:/tmp/w,server");
+    }
+
+    #[test]
+    fn the_options_of_a_wire_belong_to_it() {
+        let port: PortArguments =
+            "wire=pcap:in.pcap,out.pcapng,speed=2x,loop+rate=10G,socket=/tmp/a"
+                .parse()
+                .unwrap();
+        let error = "socket=/tmp/a,wire=pcap:in.pcap,sped=2x"
+            .parse::<PortArguments>()
+            .unwrap_err();
+
+        let wire = port.wire.unwrap().to_string();
+        assert_eq!(wire, "pcap:in.pcap,out.pcapng,speed=2x,loop+rate=10G");
+        assert!(error.to_string().contains("speed=SPEED"), "{error}");
     }
 
     #[test]

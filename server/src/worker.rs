@@ -57,6 +57,8 @@ pub struct Worker {
     carrier: bool,
     /// Whether the other end sees the port.
     lit: bool,
+    /// Whether frames that come get into the port, as the wire knows it.
+    listening: bool,
     inbox: Watched<ControlInbox>,
     /// When to try to take a client again, after that has failed.
     accept_again: Option<Time>,
@@ -121,6 +123,7 @@ impl Worker {
             busy: true,
             carrier: false,
             lit: true,
+            listening: false,
             accept_again: None,
             counters: WorkerCounters::default(),
             nvm,
@@ -323,12 +326,17 @@ impl Worker {
         }
     }
 
-    /// Tells the far end of the cable when the port's module begins to send or ceases.
+    /// Tells the far end of the cable when the port's module begins to send or ceases, and when its driver listens.
     fn follow_light(&mut self) {
         let lit = self.port.is_lit();
         if lit != self.lit {
             self.lit = lit;
             self.wire.set_far_link(lit);
+        }
+        let listening = self.port.is_listening();
+        if listening != self.listening {
+            self.listening = listening;
+            self.wire.set_listening(listening);
         }
     }
 

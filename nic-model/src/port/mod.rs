@@ -12,7 +12,7 @@ pub(crate) mod tests;
 
 use ixgbe_spec::register::{
     Reg,
-    bits::{hlreg0, status},
+    bits::{hlreg0, rxctrl, status},
 };
 
 use crate::{
@@ -290,6 +290,13 @@ impl Port {
     #[must_use]
     pub fn link_is_up(&self) -> bool {
         self.link.is_up()
+    }
+
+    /// Whether frames that come get into the port: there is a link at both ends, and the driver has enabled the receiver
+    /// (RXCTRL.RXEN, 8.2.3.8.10).
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
+        self.link.is_up() && self.link.is_lit() && self.regs.get(Reg::RXCTRL, 0) & rxctrl::RXEN != 0
     }
 
     /// When [`Port::step`] has to be called at the latest, if nothing else happens before.

@@ -36,6 +36,11 @@ pub trait Backend: Wire + Send {
     /// The far end has a link: the port's module sends, and the cable is in. So it is when a wire is opened.
     fn set_far_link(&mut self, up: bool);
 
+    /// The port's driver has enabled the receiver while there is a link, or it no longer is so. It begins off.
+    ///
+    /// Only a wire that begins something then needs to know.
+    fn set_listening(&mut self, _on: bool) {}
+
     /// What went over this wire since it was opened.
     fn counters(&self) -> Counters;
 }
@@ -59,12 +64,14 @@ pub struct Counters {
     pub connections: u64,
     /// Peers that were left because what they sent was no frame, or ended within one.
     pub framing_errors: u64,
+    /// Frames that are missing in a capture on the cable, since its file was not written fast enough or not at all.
+    pub capture_lost: u64,
 }
 
 impl Counters {
     /// Name and value of each counter, in a fixed order.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 8] {
+    pub fn named(&self) -> [(&'static str, u64); 9] {
         let Self {
             tx_frames,
             tx_bytes,
@@ -74,6 +81,7 @@ impl Counters {
             rx_dropped,
             connections,
             framing_errors,
+            capture_lost,
         } = *self;
         [
             ("tx_frames", tx_frames),
@@ -84,6 +92,7 @@ impl Counters {
             ("rx_dropped", rx_dropped),
             ("connections", connections),
             ("framing_errors", framing_errors),
+            ("capture_lost", capture_lost),
         ]
     }
 
@@ -161,6 +170,10 @@ impl Backend for Box<dyn Backend> {
 
     fn set_far_link(&mut self, up: bool) {
         self.as_mut().set_far_link(up);
+    }
+
+    fn set_listening(&mut self, on: bool) {
+        self.as_mut().set_listening(on);
     }
 
     fn counters(&self) -> Counters {

@@ -15,15 +15,11 @@ use smoltcp::{
     },
 };
 
-use crate::{Backend, Counters, ParseError, queue::copy_tx};
+use crate::{Backend, Counters, LineRate, ParseError, line, queue::copy_tx};
 
 /// Shortest and longest frame without FCS: as short as Ethernet has it, and as long as the card takes it with jumbo
 /// frames on (MAXFRS, 8.2.3.22.13).
 pub const GENERATED_LEN: std::ops::RangeInclusive<u16> = 60..=9710;
-/// Bytes that a frame takes on the cable beside those that are counted: FCS, preamble, inter-frame gap.
-const OVERHEAD: u64 = 4 + 8 + 12;
-/// Bits per second of the card's line.
-const LINE: u64 = 10_000_000_000;
 /// How much is made up for when the port was served late; what was due before is lost.
 const BURST: Duration = Duration::from_millis(1);
 /// At least this many frames are made up for.
@@ -67,7 +63,10 @@ impl Stream {
     fn frames_per_second(self) -> Option<u64> {
         match self.rate {
             Rate::Max => None,
-            Rate::Line => Some(LINE / (8 * (u64::from(self.size) + OVERHEAD))),
+            Rate::Line => {
+                let line = LineRate::TEN_GIGABIT.bits_per_second().get();
+                Some(line / line::bits(self.size.into()))
+            }
             Rate::FramesPerSecond(rate) => Some(rate.get().into()),
         }
     }
@@ -103,7 +102,8 @@ impl FromStr for Stream {
     }
 }
 
-fn frames_per_second(text: &str) -> Option<NonZeroU32> {
+/// A number with `pps`, `kpps` or `Mpps`.
+pub(crate) fn frames_per_second(text: &str) -> Option<NonZeroU32> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let unit = match unit {
         "pps" => 1,

@@ -6,13 +6,13 @@ use guest_memory::{packet::PacketError, tap::TapError};
 
 use crate::{
     AfPacket, Backend, Cables, DatagramAddress, DatagramSocket, Decoration, Generate, Host,
-    HostConfig, Loopback, Null, SocketError, Stream, StreamAddress, StreamSocket, Tap, XdpQueue,
-    decoration,
+    HostConfig, Loopback, Null, Replay, ReplayError, ReplayOptions, SocketError, Stream,
+    StreamAddress, StreamSocket, Tap, XdpQueue, decoration, file::RecordError,
 };
 
 /// A wire by name, as a person writes it: `host`, `tap:NAME`, `af_packet:IFACE`, `af_xdp:IFACE[,QUEUE]`, `stream:unix:PATH`,
 /// `stream:tcp:HOST:PORT`, `dgram:udp:HOST:PORT,HOST:PORT`, `dgram:unix:LOCAL,REMOTE`, `pair:NAME`, `null`, `loopback` or
-/// `generate:RATE,SIZE`, each with any number of [`Decoration`]s behind it: `tap:tap0+latency=50us+rate=10G`.
+/// `generate:RATE,SIZE` or `pcap:IN`, each with any number of [`Decoration`]s behind it: `tap:tap0+latency=50us+rate=10G`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// [`Host`].
@@ -35,11 +35,19 @@ pub enum Kind {
     Loopback,
     /// [`Generate`].
     Generate(Stream),
+    /// [`Replay`].
+    Pcap(ReplayOptions),
     /// A wire with something on its cable.
     Decorated(Box<Self>, Vec<Decoration>),
 }
 
 impl Kind {
+    /// Whether options of the form `NAME=VALUE` with a comma before them may stand behind this text of a wire.
+    #[must_use]
+    pub fn takes_options(text: &str) -> bool {
+        text.starts_with("pcap:")
+    }
+
     /// The name of the cable between two ports of which this is an end.
     #[must_use]
     pub fn cable(&self) -> Option<&str> {
@@ -69,6 +77,7 @@ impl Kind {
             Self::Null => Box::new(Null::new()),
             Self::Loopback => Box::new(Loopback::new()),
             Self::Generate(stream) => Box::new(Generate::new(*stream)),
+            Self::Pcap(options) => Box::new(Replay::open(options)?),
             Self::Decorated(wire, decorations) => {
                 let wire = wire.open(cables)?;
                 decorations
@@ -92,6 +101,7 @@ impl fmt::Display for Kind {
             Self::Null => f.write_str("null"),
             Self::Loopback => f.write_str("loopback"),
             Self::Generate(stream) => write!(f, "generate:{stream}"),
+            Self::Pcap(options) => write!(f, "pcap:{options}"),
             Self::Decorated(wire, decorations) => {
                 write!(f, "{wire}")?;
                 decorations
@@ -108,7 +118,7 @@ pub enum ParseError {
     /// No such wire.
     #[error(
         "unknown wire {0:?}: use host, tap:NAME, af_packet:IFACE, af_xdp:IFACE,QUEUE, stream:unix:PATH, stream:tcp:HOST:PORT, dgram:udp:HOST:PORT,HOST:PORT, \
-         dgram:unix:LOCAL,REMOTE, pair:NAME, null, loopback or generate:RATE,SIZE"
+         dgram:unix:LOCAL,REMOTE, pair:NAME, null, loopback, generate:RATE,SIZE or pcap:IN"
     )]
     Unknown(String),
     /// A tap without a name.
@@ -143,9 +153,29 @@ pub enum ParseError {
          first, for example dgram:udp:0.0.0.0:5555,192.0.2.1:5555"
     )]
     DatagramSocket(String),
+    /// A replay without a file.
+    #[error("the replay has no file: write pcap:IN, for example pcap:in.pcapng")]
+    NoReplayPath,
+    /// Not an option of a replay.
+    #[error(
+        "{0:?} is nothing that pcap:IN takes: write pcap:IN[,OUT][,speed=SPEED][,loop[=TIMES]], for example \
+         pcap:in.pcapng,out.pcapng,speed=2x,loop"
+    )]
+    ReplayOption(String),
+    /// Not the speed of a replay.
+    #[error(
+        "{0:?} is no speed of a replay: write speed=recorded, max, a multiple (2x, 0.5x), frames a second (1Mpps) or a \
+         line's speed (line, 1G, 100M)"
+    )]
+    Speed(String),
     /// Nothing that can be put on a cable.
-    #[error("+{0} is nothing that can be put on a cable: use +rate=10G or +latency=50us")]
+    #[error(
+        "+{0} is nothing that can be put on a cable: use +rate=10G, +latency=50us or +capture=FILE"
+    )]
     Decoration(String),
+    /// A capture without a file.
+    #[error("the capture has no file: write capture=FILE, for example capture=run.pcapng")]
+    NoCapturePath,
     /// Not a speed of a line.
     #[error(
         "{0:?} is no speed of a line: write rate=RATE with RATE line (10G) or a number with k, M or G bits a second, from \
@@ -185,6 +215,12 @@ pub enum OpenError {
     /// The system tells nothing of its interfaces.
     #[error("cannot watch the network interfaces of this machine")]
     Watch(#[source] io::Error),
+    /// The file of a capture.
+    #[error(transparent)]
+    Capture(#[from] RecordError),
+    /// The file of a replay.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// A third port on a cable.
     #[error("the cable pair:{0} has two ends, and both are taken; choose another name")]
     CableInUse(String),
@@ -224,6 +260,7 @@ impl Kind {
             "af_packet" | "af_packet:" => Err(ParseError::NoInterface),
             "af_xdp" => Err(ParseError::XdpQueue(String::new())),
             "null" => Ok(Self::Null),
+            "pcap" => Err(ParseError::NoReplayPath),
             "loopback" => Ok(Self::Loopback),
             "stream" => Err(ParseError::StreamSocket(String::new())),
             "dgram" => Err(ParseError::DatagramSocket(String::new())),
@@ -236,6 +273,7 @@ impl Kind {
                 Some(("stream", address)) => Ok(Self::StreamSocket(address.parse()?)),
                 Some(("dgram", addresses)) => Ok(Self::DatagramSocket(addresses.parse()?)),
                 Some(("generate", stream)) => Ok(Self::Generate(stream.parse()?)),
+                Some(("pcap", options)) => Ok(Self::Pcap(options.parse()?)),
                 _ => Err(ParseError::Unknown(other.to_owned())),
             },
         }
@@ -253,7 +291,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "unknown wire \"hots\": use host, tap:NAME, af_packet:IFACE, af_xdp:IFACE,QUEUE, stream:unix:PATH, stream:tcp:HOST:PORT, \
-             dgram:udp:HOST:PORT,HOST:PORT, dgram:unix:LOCAL,REMOTE, pair:NAME, null, loopback or generate:RATE,SIZE"
+             dgram:udp:HOST:PORT,HOST:PORT, dgram:unix:LOCAL,REMOTE, pair:NAME, null, loopback, generate:RATE,SIZE or pcap:IN"
         );
     }
 
@@ -299,8 +337,7 @@ mod tests {
     fn what_cannot_be_put_on_a_cable_is_refused_with_what_can() {
         let error = |text: &str| text.parse::<Kind>().unwrap_err().to_string();
 
-        let unknown =
-            "+speed=10G is nothing that can be put on a cable: use +rate=10G or +latency=50us";
+        let unknown = "+speed=10G is nothing that can be put on a cable: use +rate=10G, +latency=50us or +capture=FILE";
         assert_eq!(error("tap:tap0+speed=10G"), unknown);
         assert_eq!(error("host+wet"), unknown.replace("speed=10G", "wet"));
         assert!(error("null+rate").contains("rate=2.5G"));

@@ -10,19 +10,19 @@
 //! - [`Pair`]: a cable to another port of this process;
 //! - [`Loopback`]: what is sent comes back;
 //! - [`Null`]: what is sent is gone;
+//! - [`Replay`]: the frames of a capture file;
 //! - [`Generate`]: frames at a rate.
 //!
 //! [`Kind`] is the name under which a person asks for one. [`Tapped`] wraps any of them for capture, injection and
 //! link changes; [`file`](mod@file) reads and writes captures.
 //!
-//! A [`Decoration`] is put on the cable of any of them: a line of a given speed, a latency. A wire without one has
+//! A [`Decoration`] is put on the cable of any of them: a line of a given speed, a latency, a capture. A wire without one has
 //! nothing in its way.
 //!
 //! Every wire hands out frames of at least 60 bytes, as a cable does; a frame that its origin left shorter is padded
 //! with zeros.
 //!
-//! Not there yet: a cable between ports of two processes, replay of a capture at its own pace, faults (loss) but
-//! for the damage that an injected frame can have.
+//! Not there yet: a cable between ports of two processes, faults (loss) but for the damage that an injected frame can have.
 #![forbid(unsafe_code)]
 
 mod af_packet;
@@ -40,7 +40,9 @@ mod line;
 mod loopback;
 mod null;
 mod pair;
+mod passing;
 mod queue;
+mod replay;
 mod segment;
 mod socket;
 mod tap;
@@ -61,13 +63,14 @@ pub use loopback::Loopback;
 pub use nic_model::wire::Fcs;
 pub use null::Null;
 pub use pair::{Cables, Pair};
+pub use passing::{Direction, Passing};
+pub use replay::{Replay, ReplayError, ReplayOptions, Rounds, Speed};
 pub use socket::{
     DatagramAddress, DatagramSocket, InetAddress, Place, Role, SocketError, StreamAddress,
     StreamSocket,
 };
 pub use tap::Tap;
 pub use tapped::{
-    Capture, CaptureSink, Damage, Direction, INJECTED_LEN, InjectError, Passing, Plug, Short,
-    Tapped, TappedCounters,
+    Capture, CaptureSink, Damage, INJECTED_LEN, InjectError, Plug, Short, Tapped, TappedCounters,
 };
 pub use xdp_queue::XdpQueue;

@@ -4,14 +4,14 @@ use std::{fmt, os::fd::BorrowedFd};
 
 use nic_model::{
     Time, Wire,
-    wire::{Capabilities, Fcs, Flow, Offload, RxFrame, TxFrame, WireBusy},
+    wire::{Capabilities, Fcs, Flow, RxFrame, TxFrame, WireBusy},
 };
 
 use crate::{
     Backend, Counters,
     host::MIN_FRAME,
-    queue::{FrameQueue, copy_tx},
-    segment::{LargeFrame, complete_checksum},
+    passing::{Passing, Sight},
+    queue::FrameQueue,
 };
 
 /// Injected frames that wait for the port.
@@ -23,26 +23,6 @@ const MAX_INJECTED_BYTES: usize = 4 << 20;
 pub const INJECTED_LEN: std::ops::RangeInclusive<usize> = 14..=16_383;
 /// Captures at a time.
 const MAX_CAPTURES: usize = 16;
-
-/// Which way a frame goes, seen from the port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// From the port to the wire.
-    Transmit,
-    /// From the wire to the port.
-    Receive,
-}
-
-/// A frame that passes, as it lies on the cable. Its bytes are `head` followed by `body`.
-#[derive(Clone, Copy, Debug)]
-pub struct Passing<'a> {
-    /// Which way.
-    pub direction: Direction,
-    /// First part.
-    pub head: &'a [u8],
-    /// Second part; empty for a frame in one piece.
-    pub body: &'a [u8],
-}
 
 /// Whether a [`CaptureSink`] wants more frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +110,7 @@ pub struct Tapped<B> {
     /// The port's module sends.
     lit: bool,
     counters: TappedCounters,
-    scratch: Vec<u8>,
-    header: Vec<u8>,
+    sight: Sight,
 }
 
 impl TappedCounters {
@@ -172,8 +151,7 @@ impl<B: Backend> Tapped<B> {
             plug: Plug::In,
             lit: true,
             counters: TappedCounters::default(),
-            scratch: Vec::new(),
-            header: Vec::new(),
+            sight: Sight::default(),
         }
     }
 
@@ -250,39 +228,13 @@ impl<B: Backend> Tapped<B> {
 
     /// Shows a frame that the wire took to the captures.
     fn show_sent(&mut self, frame: &TxFrame<'_>) {
-        let Self {
-            captures,
-            scratch,
-            header,
-            ..
-        } = self;
-        scratch.resize(frame.len(), 0);
-        copy_tx(frame, scratch);
-        match frame.offload {
-            Offload::None => {}
-            Offload::Checksum { start, offset } => {
-                complete_checksum(scratch, start.into(), offset.into());
-            }
-            Offload::Segment { start, mss, .. } => {
-                if let Ok(mut large) = LargeFrame::new(scratch, start.into(), mss.into()) {
-                    while let Some(piece) = large.next_segment(scratch, header) {
-                        show(captures, Direction::Transmit, header, &scratch[piece]);
-                    }
-                    return;
-                }
-            }
-        }
-        show(captures, Direction::Transmit, scratch, &[]);
+        let captures = &mut self.captures;
+        self.sight.sent(frame, &mut |frame| show(captures, frame));
     }
 }
 
-fn show(captures: &mut Vec<Box<dyn CaptureSink>>, direction: Direction, head: &[u8], body: &[u8]) {
-    let frame = Passing {
-        direction,
-        head,
-        body,
-    };
-    captures.retain_mut(|sink| sink.frame(&frame) == Capture::Continue);
+fn show(captures: &mut Vec<Box<dyn CaptureSink>>, frame: &Passing<'_>) {
+    captures.retain_mut(|sink| sink.frame(frame) == Capture::Continue);
 }
 
 impl<B: Backend> Wire for Tapped<B> {
@@ -316,7 +268,7 @@ impl<B: Backend> Wire for Tapped<B> {
         let captures = &mut self.captures;
         let mut watched = |frame: &RxFrame<'_>| {
             if !captures.is_empty() {
-                show(captures, Direction::Receive, frame.head, frame.body);
+                show(captures, &Passing::received(frame));
             }
             sink(frame)
         };
@@ -366,6 +318,10 @@ impl<B: Backend> Backend for Tapped<B> {
         self.tell_far_end();
     }
 
+    fn set_listening(&mut self, on: bool) {
+        self.inner.set_listening(on);
+    }
+
     /// Of the wire behind; see [`Tapped::tapped_counters`] for the rest.
     fn counters(&self) -> Counters {
         self.inner.counters()
@@ -377,11 +333,15 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use etherparse::PacketBuilder;
-    use nic_model::{bus::Span, offload::Sum, wire::IpVersion};
+    use nic_model::{
+        bus::Span,
+        offload::Sum,
+        wire::{IpVersion, Offload},
+    };
     use vm_memory::VolatileSlice;
 
     use super::*;
-    use crate::{Loopback, Null};
+    use crate::{Direction, Loopback, Null};
 
     type Seen = Arc<Mutex<Vec<(Direction, Vec<u8>)>>>;
 

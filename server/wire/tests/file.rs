@@ -1,7 +1,12 @@
 //! Capture files: what is written is read, by us and by an independent reader, and what is broken is told.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+    time::Duration,
+};
 
 use pcap_file::{
     DataLink, Endianness, TsResolution,
@@ -18,7 +23,7 @@ use pcap_file::{
 use proptest::{prelude::*, sample::Index};
 use wire::{
     Direction,
-    file::{self, FileError, Frames, PcapNg},
+    file::{self, FileError, Frames, PcapNg, Reader},
 };
 
 fn pcap(endianness: Endianness, link: DataLink, frames: &[(&[u8], u32)]) -> Vec<u8> {
@@ -335,5 +340,74 @@ proptest! {
         }
 
         prop_assert_eq!(file::parse_hex(&text).unwrap().frames, frames);
+    }
+
+    #[test]
+    fn a_file_read_in_pieces_is_as_one_read_whole(
+        big: bool,
+        packets in prop::collection::vec((0_u32..2, prop::collection::vec(any::<u8>(), 0..100)), 0..10),
+        damage in prop::collection::vec((any::<Index>(), any::<u8>()), 0..3),
+        end in prop::option::of(any::<Index>()),
+        ng: bool,
+        pieces in prop::collection::vec(1_usize..200, 1..10),
+    ) {
+        let endianness = if big { Endianness::Big } else { Endianness::Little };
+        let mut bytes = if ng {
+            let packets: Vec<(u32, &[u8])> = packets.iter().map(|(i, bytes)| (*i, &bytes[..])).collect();
+            pcapng(endianness, &[DataLink::ETHERNET; 2], &packets)
+        } else {
+            let packets: Vec<(&[u8], u32)> = packets.iter().map(|(_, bytes)| (&bytes[..], 100)).collect();
+            pcap(endianness, DataLink::ETHERNET, &packets)
+        };
+        for (index, byte) in damage {
+            // The kind of the file stays.
+            let at = 4 + index.index(bytes.len() - 4);
+            bytes[at] = byte;
+        }
+        if let Some(end) = end {
+            bytes.truncate(4 + end.index(bytes.len() - 4));
+        }
+
+        let whole = file::parse(&bytes);
+        let mut reader = Reader::new(Pieces { bytes: &bytes, sizes: pieces.iter().cycle() }, Path::new("x"));
+        let (mut frames, mut cut_short) = (Vec::new(), 0);
+        let result = loop {
+            match reader.next_frame() {
+                Ok(Some(frame)) => {
+                    frames.push(frame.bytes.to_vec());
+                    cut_short += usize::from(frame.cut_short);
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => break Err(error),
+            }
+            match reader.fill() {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+
+        prop_assert_eq!(whole.is_ok(), result.is_ok(), "{:?} {:?}", whole, result);
+        if let Ok(whole) = whole {
+            prop_assert_eq!(whole, Frames { frames, cut_short });
+        }
+    }
+}
+
+/// Bytes that come in pieces of these sizes.
+struct Pieces<'a, I> {
+    bytes: &'a [u8],
+    sizes: I,
+}
+
+impl<'a, I: Iterator<Item = &'a usize>> Read for Pieces<'_, I> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let size = self.sizes.next().copied().unwrap_or(1);
+        let len = size.min(to.len()).min(self.bytes.len());
+        let (piece, rest) = self.bytes.split_at(len);
+        to[..len].copy_from_slice(piece);
+        self.bytes = rest;
+        Ok(len)
     }
 }

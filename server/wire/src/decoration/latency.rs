@@ -253,6 +253,10 @@ impl<B: Backend> Backend for Delayed<B> {
         self.inner.set_far_link(up);
     }
 
+    fn set_listening(&mut self, on: bool) {
+        self.inner.set_listening(on);
+    }
+
     /// Frames that go count when they have arrived, frames that come when the port has them.
     fn counters(&self) -> Counters {
         let inner = self.inner.counters();

@@ -1,13 +1,15 @@
 //! What stands on the cable between a wire and the port.
 
+mod capture;
 mod gate;
 mod latency;
 mod rate;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
+use capture::Captured;
 use latency::Delayed;
 pub use latency::Latency;
 use rate::RateLimited;
@@ -23,11 +25,13 @@ pub enum Decoration {
     Rate(LineRate),
     /// Frames are so long under way in each direction: `+latency=50us`.
     Latency(Latency),
+    /// All that passes is written to a pcapng file: `+capture=FILE`.
+    Capture(PathBuf),
 }
 
 impl Decoration {
     /// Their names.
-    pub(crate) const NAMES: [&'static str; 2] = ["rate", "latency"];
+    pub(crate) const NAMES: [&'static str; 3] = ["rate", "latency", "capture"];
 
     /// Puts it on the cable of `wire`.
     ///
@@ -37,6 +41,7 @@ impl Decoration {
         Ok(match self {
             Self::Rate(rate) => Box::new(RateLimited::new(wire, *rate)),
             Self::Latency(latency) => Box::new(Delayed::new(wire, *latency)),
+            Self::Capture(path) => Box::new(Captured::new(wire, path)?),
         })
     }
 }
@@ -46,6 +51,7 @@ impl fmt::Display for Decoration {
         match self {
             Self::Rate(rate) => write!(f, "rate={rate}"),
             Self::Latency(latency) => write!(f, "latency={latency}"),
+            Self::Capture(path) => write!(f, "capture={}", path.display()),
         }
     }
 }
@@ -59,6 +65,8 @@ impl FromStr for Decoration {
         match name {
             "rate" => value.parse().map(Self::Rate),
             "latency" => value.parse().map(Self::Latency),
+            "capture" if value.is_empty() => Err(ParseError::NoCapturePath),
+            "capture" => Ok(Self::Capture(value.into())),
             _ => Err(ParseError::Decoration(text.to_owned())),
         }
     }

@@ -132,6 +132,10 @@ impl<B: Backend> Backend for RateLimited<B> {
         self.inner.set_far_link(up);
     }
 
+    fn set_listening(&mut self, on: bool) {
+        self.inner.set_listening(on);
+    }
+
     fn counters(&self) -> Counters {
         self.inner.counters()
     }

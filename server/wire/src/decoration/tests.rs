@@ -1,6 +1,10 @@
 //! Decorated wires in model time.
 
-use std::{collections::VecDeque, io::Write, os::unix::net::UnixStream};
+use std::{
+    collections::VecDeque,
+    io::Write,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+};
 
 use nic_model::{
     Time, Wire,
@@ -10,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use proptest::prelude::*;
 
 use super::{Decoration, rate::RateLimited};
-use crate::{Backend, Cables, Counters, Kind, Loopback, Pair, SEQUENCE};
+use crate::{Backend, Cables, Counters, Kind, Loopback, Null, Pair, SEQUENCE, file};
 
 fn wire(text: &str) -> Box<dyn Backend> {
     let kind: Kind = text.parse().unwrap();
@@ -351,6 +355,8 @@ fn numbered(number: usize, len: usize) -> Vec<u8> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn nothing_is_lost_or_overtaken(
         acts in acts(),
@@ -392,4 +398,85 @@ proptest! {
         prop_assert_eq!(&received, &sent);
         prop_assert_eq!(&came, &sent);
     }
+}
+
+#[test]
+fn a_capture_has_all_that_passes_with_direction_and_nanoseconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.pcapng");
+    let mut wire = decorated(
+        Loopback::new(),
+        &["latency=3us", &format!("capture={}", path.display())],
+    );
+    wire.advance(nanos(0));
+
+    wire.transmit(&plain(&[1; 60])).unwrap();
+    wire.advance(nanos(3_000));
+    take(&mut wire, 64);
+    wire.advance(nanos(6_007));
+    take(&mut wire, 64);
+    wire.transmit(&plain(&[2; 99])).unwrap();
+    drop(wire);
+
+    let mut reader = file::Reader::new(std::fs::File::open(&path).unwrap(), &path);
+    while reader.fill().unwrap_or(false) {}
+    let mut seen = Vec::new();
+    while let Some(frame) = reader.next_frame().unwrap() {
+        seen.push((frame.time.unwrap(), frame.bytes.to_vec()));
+    }
+    let start = seen[0].0;
+    let expected = [(0, vec![1; 60]), (6_007, vec![1; 60]), (6_007, vec![2; 99])];
+    assert!(
+        seen.into_iter()
+            .map(|(time, f)| (time - start, f))
+            .eq(expected)
+    );
+}
+
+#[test]
+fn a_capture_is_in_its_file_while_the_wire_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.pcapng");
+    let mut wire = decorated(Loopback::new(), &[&format!("capture={}", path.display())]);
+    wire.advance(nanos(0));
+    wire.transmit(&plain(&[1; 60])).unwrap();
+
+    let flush = wire.deadline();
+    wire.advance(nanos(20_000_000));
+
+    assert_eq!(flush, Some(nanos(20_000_000)));
+    while file::read(&path).map_or(0, |read| read.frames.len()) == 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_capture_that_cannot_be_written_is_counted_and_the_traffic_goes_on() {
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    let path = format!("capture=/proc/self/fd/{}", writer.as_raw_fd());
+    let mut wire = decorated(Null::new(), &[&path]);
+    drop((reader, writer));
+    wire.advance(nanos(0));
+
+    let mut now = 0;
+    while wire.counters().capture_lost == 0 {
+        now += 20_000_000;
+        wire.transmit(&plain(&[1; 60])).unwrap();
+        wire.advance(nanos(now));
+        std::thread::yield_now();
+    }
+
+    assert!(wire.counters().tx_frames > 0);
+}
+
+#[test]
+fn a_capture_in_no_folder_is_refused_with_its_path() {
+    let error = |text: &str| {
+        let decoration: Decoration = text.parse().unwrap();
+        let error = decoration.put_on(Box::new(Loopback::new())).unwrap_err();
+        error.to_string()
+    };
+
+    assert!(error("capture=/no/such/run.pcapng").contains("/no/such/run.pcapng"));
+    assert!(error("capture=/dev/full").contains("/dev/full"));
 }

@@ -1,10 +1,12 @@
 //! Files of frames: pcap, pcapng and hex dumps in, pcapng out.
 //!
-//! A file may come from anywhere. It is read whole, up to [`MAX_FILE`] bytes; nothing is allocated from a length that
-//! stands in it, and what is wrong with it is told by frame or line.
+//! A file may come from anywhere. It is read whole, up to [`MAX_FILE`] bytes, or piece by piece however long it is
+//! ([`Reader`]); nothing is allocated from a length that stands in it, and what is wrong with it is told by frame or line.
 
 mod capture;
 mod hex;
+mod record;
+mod stream;
 mod write;
 
 use std::{
@@ -13,7 +15,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use self::{hex::HexError, write::PcapNg};
+use self::capture::Decoder;
+pub(crate) use self::record::Recorder;
+pub use self::{
+    hex::HexError,
+    record::RecordError,
+    stream::{Reader, TimedFrame},
+    write::PcapNg,
+};
 
 /// Largest file that is read.
 pub const MAX_FILE: u64 = 256 << 20;
@@ -50,6 +59,11 @@ pub enum FileError {
     /// It is none of the three kinds.
     #[error("this is neither pcap nor pcapng nor a hex dump")]
     UnknownKind,
+    /// It is no capture, where only a capture will do.
+    #[error(
+        "this is neither pcap nor pcapng; convert it (editcap -F pcapng, text2pcap for a hex dump) or unpack it (gunzip)"
+    )]
+    NoCapture,
     /// The header of a capture file is wrong.
     #[error("the header of the {kind} file is wrong")]
     Header {
@@ -138,13 +152,7 @@ pub fn read(path: &Path) -> Result<Frames, FileError> {
 /// [`FileError`].
 pub fn parse(bytes: &[u8]) -> Result<Frames, FileError> {
     match bytes.first_chunk() {
-        Some([0x0a, 0x0d, 0x0d, 0x0a]) => capture::parse_pcapng(bytes),
-        Some(
-            [0xa1, 0xb2, 0xc3, 0xd4]
-            | [0xd4, 0xc3, 0xb2, 0xa1]
-            | [0xa1, 0xb2, 0x3c, 0x4d]
-            | [0x4d, 0x3c, 0xb2, 0xa1],
-        ) => capture::parse_pcap(bytes),
+        Some(start) if Decoder::knows(*start) => capture::parse(bytes),
         _ => {
             let text = std::str::from_utf8(bytes).map_err(|_| FileError::UnknownKind)?;
             parse_hex(text)
