@@ -11,7 +11,7 @@
 //! those of an MTU that was raised later, do not fit; the kernel puts those whole into the socket's own queue
 //! (`PACKET_COPY_THRESH`) and leaves a slot that says so: one read fetches them, in their turn.
 //!
-//! Frames are sent with a plain write, straight out of client pages.
+//! Frames are sent with a plain write, straight out of client pages: through a ring they would be copied once more.
 #![expect(
     unsafe_code,
     reason = "sockets of this family are set up by system calls that no safe crate has"

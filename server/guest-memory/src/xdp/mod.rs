@@ -1,7 +1,7 @@
 //! AF_XDP sockets: one queue of a network interface, its frames in memory that is shared with the kernel.
 //!
 //! The memory and its four rings are those of the `xdp` crate, which is plain Rust; what it calls `unsafe` is that frames
-//! must not outlive the memory, and no frame leaves this module. The program that fills the socket is in [`program`].
+//! must not outlive the memory, and no frame leaves this module. The program that fills the socket is in `program.rs`.
 //!
 //! Where the interface's driver can, it reads and writes that memory itself (zero-copy); otherwise the kernel copies.
 #![expect(
