@@ -53,7 +53,7 @@ struct Booted {
 impl Booted {
     /// How testpmd ends, what the kernel has said since the test began, and whether the server is still there.
     fn check(&mut self) -> Result<()> {
-        Testpmd::end(&mut self.guest)?;
+        guest_vm::Testpmd::end(&mut self.guest)?;
         self.server.nic().check()?;
         kernel_log::no_warnings(&mut self.guest)
     }
@@ -80,8 +80,8 @@ impl Machine {
     ) -> Result<(Testpmd<'_>, ControlCable)> {
         let booted = self.booted()?;
         // One that is still there is another test's, which has failed.
-        Testpmd::end(&mut booted.guest).ok();
-        bind(&mut booted.guest, driver)?;
+        guest_vm::Testpmd::end(&mut booted.guest).ok();
+        guest_vm::Testpmd::bind(&mut booted.guest, ADDRESS, driver.name())?;
         let cable = booted.server.cable()?;
         let testpmd = Testpmd::start(&mut booted.guest, eal, arguments)?;
         Ok((testpmd, cable))
@@ -123,24 +123,6 @@ fn boot() -> Result<Booted> {
         .with_kernel_arguments("intel_iommu=on iommu=pt")
         .with_vfio_user(0, &server.socket());
     let mut guest = lab.boot(&config)?;
-    guest.sh(&format!(
-        // DPDK loads nothing from below a folder that everybody may write to.
-        "chmod 755 / && mkdir -p /var/run
-         echo {HUGE_PAGES} >/proc/sys/vm/nr_hugepages
-         [ \"$(cat /proc/sys/vm/nr_hugepages)\" = {HUGE_PAGES} ] && modprobe -a uio_pci_generic vfio_pci"
-    ))?;
+    guest_vm::Testpmd::prepare(&mut guest, HUGE_PAGES)?;
     Ok(Booted { guest, server })
-}
-
-fn bind(guest: &mut Guest, driver: KernelDriver) -> Result<()> {
-    let name = driver.name();
-    guest.sh(&format!(
-        "cd /sys/bus/pci/devices/{ADDRESS}
-         [ \"$(basename \"$(readlink driver)\")\" != {name} ] || exit 0
-         [ ! -e driver ] || echo {ADDRESS} >driver/unbind
-         echo {name} >driver_override
-         echo {ADDRESS} >/sys/bus/pci/drivers_probe
-         [ \"$(basename \"$(readlink driver)\")\" = {name} ]"
-    ))?;
-    Ok(())
 }

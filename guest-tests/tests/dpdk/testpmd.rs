@@ -10,27 +10,11 @@ use guest_vm::Guest;
 
 use super::machine::ADDRESS;
 
-/// How long one command, or testpmd's start, may take.
-const LIMIT: Duration = Duration::from_secs(120);
 /// How long frames may be on their way.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// Gives a command to testpmd and waits until its next prompt. testpmd reads a pipe that this script keeps, and what it says
-/// goes to a file.
-const ASK: &str = r#"from=$(($(stat -c %s /run/testpmd.log) + 1))
-[ -z "$1" ] && from=1 || printf '%s\n' "$1" >/run/testpmd.in
-until tail -c "+$from" /run/testpmd.log | grep -q '^testpmd> '; do
-    kill -0 "$(cat /run/testpmd.pid)" || { cat /run/testpmd.log; exit 1; }
-    usleep 5000
-done
-tail -c "+$from" /run/testpmd.log
-"#;
 
 /// A testpmd that runs.
-pub struct Testpmd<'a> {
-    guest: &'a mut Guest,
-    /// What it said until it was ready.
-    start: String,
-}
+pub struct Testpmd<'a>(guest_vm::Testpmd<'a>);
 
 impl<'a> Testpmd<'a> {
     /// Starts testpmd with one core for its prompt and one to forward, unless `eal` says otherwise.
@@ -40,71 +24,27 @@ impl<'a> Testpmd<'a> {
         } else {
             "--lcores 0,1"
         };
-        // By the library it writes whole lines although no terminal reads them.
-        guest.sh(&format!(
-            "rm -f /run/testpmd.*
-             mkfifo /run/testpmd.in
-             _STDBUF_O=L LD_PRELOAD=/usr/libexec/coreutils/libstdbuf.so \
-             dpdk-testpmd {cores} --in-memory --no-telemetry -a {ADDRESS} \
-             --log-level=pmd.net.ixgbe.init:debug {eal} -- \
-             --interactive --total-num-mbufs=8192 --port-topology=loop {arguments} \
-             <>/run/testpmd.in >/run/testpmd.log 2>&1 &
-             echo $! >/run/testpmd.pid"
-        ))?;
-        let mut testpmd = Self {
+        Ok(Self(guest_vm::Testpmd::start(
             guest,
-            start: String::new(),
-        };
-        testpmd.start = testpmd.command("")?;
-        Ok(testpmd)
-    }
-
-    /// Lets testpmd quit, if it runs.
-    pub(super) fn end(guest: &mut Guest) -> Result<()> {
-        let output = guest.run(
-            "pid=$(cat /run/testpmd.pid 2>/dev/null) || exit 0
-             rm /run/testpmd.pid
-             ! kill -0 $pid 2>/dev/null || echo quit >/run/testpmd.in
-             while kill -0 $pid 2>/dev/null; do usleep 5000; done
-             grep -q '^Bye...' /run/testpmd.log || { tail -n 20 /run/testpmd.log; exit 1; }",
-            LIMIT,
-        );
-        let output = output?;
-        ensure!(
-            output.status == 0,
-            "testpmd has not ended as it should: {}",
-            output.stdout
-        );
-        Ok(())
+            ADDRESS,
+            &format!("{cores} --log-level=pmd.net.ixgbe.init:debug {eal}"),
+            &format!("--total-num-mbufs=8192 {arguments}"),
+        )?))
     }
 
     /// What it said until it was ready.
     pub fn start_log(&self) -> &str {
-        &self.start
+        self.0.start_log()
     }
 
     /// Runs a shell command beside it that has to end with status 0.
     pub fn sh(&mut self, command: &str) -> Result<String> {
-        Ok(self.guest.sh(command)?)
+        Ok(self.0.guest().sh(command)?)
     }
 
     /// Gives a command and returns what testpmd says to it.
     pub fn command(&mut self, command: &str) -> Result<String> {
-        let output = self
-            .guest
-            .run(&format!("set -- '{command}'\n{ASK}"), LIMIT)?;
-        ensure!(
-            output.status == 0,
-            "testpmd has ended at `{command}`:\n{}{}",
-            output.stdout,
-            output.stderr
-        );
-        let text = output.stdout.replace('\r', "");
-        ensure!(
-            !text.contains("Command not found") && !text.contains("Bad arguments"),
-            "testpmd does not know this command: {text}"
-        );
-        Ok(text)
+        Ok(self.0.command(command)?)
     }
 
     /// Gives several commands.
@@ -181,7 +121,7 @@ impl<'a> Testpmd<'a> {
     /// Packets that testpmd has told of since `start`, after `set verbose 1`, by the length of the frame: tests give frames
     /// different lengths.
     pub fn packets(&mut self) -> Result<BTreeMap<usize, Packet>> {
-        let log = self.guest.sh("cat /run/testpmd.log")?;
+        let log = self.0.guest().sh("cat /run/testpmd.log")?;
         let since = log.rfind("start\r").or(log.rfind("start\n")).unwrap_or(0);
         let log = log.get(since..).unwrap_or_default();
         let mut packets = BTreeMap::new();
@@ -199,7 +139,7 @@ impl<'a> Testpmd<'a> {
 
     /// How often it has told that the link has changed.
     pub fn link_events(&mut self) -> Result<usize> {
-        let log = self.guest.sh("cat /run/testpmd.log")?;
+        let log = self.0.guest().sh("cat /run/testpmd.log")?;
         Ok(log.matches("link state change event").count())
     }
 

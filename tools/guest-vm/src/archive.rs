@@ -73,6 +73,19 @@ const LISTS_AGE: Duration = Duration::from_hours(12);
 const GET_APT: &str = "packages are fetched with apt and dpkg, which every Debian and Ubuntu has; on another system give a \
      QEMU of 10.1 or newer with --qemu, and run the guests where apt is";
 
+impl Versions {
+    /// The versions of two sets together.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.requested.extend(other.requested);
+        for package in other.packages {
+            if !self.packages.contains(&package) {
+                self.packages.push(package);
+            }
+        }
+        self
+    }
+}
+
 impl PackageRoot {
     /// The unpacked set from the cache, or fetched now. The caller holds the cache's lock.
     pub(crate) fn prepare(cache: &Cache, set: &PackageSet) -> Result<Self> {

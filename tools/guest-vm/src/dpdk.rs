@@ -31,3 +31,22 @@ pub(crate) const FILES: &[&str] = &[
     "usr/lib/x86_64-linux-gnu/dpdk/pmds-25.0/librte_mempool_ring.so.25.0",
     "usr/libexec/coreutils/libstdbuf.so",
 ];
+
+/// PMDs for QEMU's own NICs, which testpmd loads while it runs. A set of its own: only benchmarks compare NICs.
+pub(crate) const FURTHER_PACKAGES: PackageSet = PackageSet {
+    name: "dpdk-pmds",
+    suite: "trixie",
+    packages: &[
+        "librte-net-e1000-25",
+        "librte-net-virtio25",
+        "librte-net-vmxnet3-25",
+    ],
+    without: PACKAGES.without,
+};
+
+/// What a guest gets of them: e1000 is igb and e1000e.
+pub(crate) const FURTHER_FILES: &[&str] = &[
+    "usr/lib/x86_64-linux-gnu/dpdk/pmds-25.0/librte_net_e1000.so.25.0",
+    "usr/lib/x86_64-linux-gnu/dpdk/pmds-25.0/librte_net_virtio.so.25.0",
+    "usr/lib/x86_64-linux-gnu/dpdk/pmds-25.0/librte_net_vmxnet3.so.25.0",
+];

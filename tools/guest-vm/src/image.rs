@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::archive::Versions;
+use crate::archive::{PackageSet, Versions};
 use crate::cache::Cache;
 use crate::cpio::CpioWriter;
 use crate::dpdk;
@@ -58,6 +58,32 @@ enum Kit {
     Linux,
     /// Those, and DPDK's testpmd.
     Dpdk,
+    /// Those, and testpmd with the PMDs for all NICs that a guest can be given.
+    DpdkForAll,
+}
+
+impl Kit {
+    /// The packages of DPDK, and the files that a guest gets of each.
+    fn dpdk(self) -> &'static [(PackageSet, &'static [&'static str])] {
+        const ALL: [(PackageSet, &[&str]); 2] = [
+            (dpdk::PACKAGES, dpdk::FILES),
+            (dpdk::FURTHER_PACKAGES, dpdk::FURTHER_FILES),
+        ];
+        match self {
+            Self::Linux => &[],
+            Self::Dpdk => ALL.split_at(1).0,
+            Self::DpdkForAll => &ALL,
+        }
+    }
+
+    /// What is added to the kernel's name.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Linux => "",
+            Self::Dpdk => "-dpdk",
+            Self::DpdkForAll => "-dpdk-pmds",
+        }
+    }
 }
 
 /// What a guest boots.
@@ -118,26 +144,37 @@ impl Image {
         Self::prepare_kit(cache, kernel, Kit::Dpdk)
     }
 
+    /// The same with the PMDs of all NICs that a guest can be given.
+    ///
+    /// # Errors
+    /// As for [`Image::prepare`].
+    pub fn prepare_with_dpdk_for_all(cache: &Cache, kernel: Kernel) -> Result<Self> {
+        Self::prepare_kit(cache, kernel, Kit::DpdkForAll)
+    }
+
     fn prepare_kit(cache: &Cache, kernel: Kernel, kit: Kit) -> Result<Self> {
         let _lock = cache.lock()?;
         let userland = Userland::prepare_locked(cache)?;
-        let (dpdk, name) = match kit {
-            Kit::Linux => (None, kernel.name().to_owned()),
-            Kit::Dpdk => (
-                Some(Userland::unpacked(cache, &dpdk::PACKAGES)?),
-                format!("{}-dpdk", kernel.name()),
-            ),
-        };
+        let mut dpdk = Vec::new();
+        for (packages, files) in kit.dpdk() {
+            dpdk.push((Userland::unpacked(cache, packages)?, *files));
+        }
+        let name = format!("{}{}", kernel.name(), kit.suffix());
         let files = KernelFiles::prepare(cache, kernel, &userland)?;
         let folder = cache.path("images").join(name);
-        let added = dpdk.as_ref().map(|_| dpdk::FILES).unwrap_or_default();
+        let added = dpdk.iter().flat_map(|(_, files)| *files);
+        // One list of packages, as of one set.
+        let dpdk_versions = dpdk
+            .iter()
+            .map(|(root, _)| root.versions.clone())
+            .reduce(Versions::and);
         let recipe = Recipe {
             release: files.release.clone(),
             modules: MODULES.iter().map(|&name| name.to_owned()).collect(),
             versions: ImageVersions {
                 kernel: files.versions.clone(),
                 userland: userland.versions.clone(),
-                dpdk: dpdk.as_ref().map(|dpdk| dpdk.versions.clone()),
+                dpdk: dpdk_versions,
             },
             programs: PROGRAMS.iter().map(|&name| name.to_owned()).collect(),
             files: FILES
@@ -153,17 +190,14 @@ impl Image {
             .ok()
             .and_then(|json| serde_json::from_slice(&json).ok());
         if made.as_ref() != Some(&recipe) {
-            let with = match kit {
-                Kit::Linux => "",
-                Kit::Dpdk => " with DPDK",
-            };
+            let with = if dpdk.is_empty() { "" } else { " with DPDK" };
             let step = Step::begin(format!("Making the guest image for {kernel}{with}"));
             fs::create_dir_all(&folder).map_err(Error::path("create the folder", &folder))?;
             // Others may boot from the old file meanwhile: the new one takes its name, not its place.
             let partial = folder.join("initramfs.partial");
             let mut contents = contents(&userland, &files)?;
-            if let Some(dpdk) = &dpdk {
-                add_dpdk(&mut contents, dpdk)?;
+            for (root, files) in &dpdk {
+                add_dpdk(&mut contents, root, files)?;
             }
             write_initramfs(&partial, &contents)?;
             fs::rename(&partial, &initramfs)
@@ -264,12 +298,16 @@ fn contents(userland: &Userland, kernel: &KernelFiles) -> Result<BTreeMap<String
     Ok(files)
 }
 
-/// Adds testpmd. Libraries that are there already stay: they belong to the loader.
-fn add_dpdk(contents: &mut BTreeMap<String, Content>, dpdk: &Userland) -> Result<()> {
+/// Adds files of DPDK. Libraries that are there already stay: they belong to the loader.
+fn add_dpdk(
+    contents: &mut BTreeMap<String, Content>,
+    dpdk: &Userland,
+    files: &[&str],
+) -> Result<()> {
     let mut add = |name: String, path| {
         contents.entry(name).or_insert(Content::Copy(path));
     };
-    for name in dpdk::FILES {
+    for name in files {
         let path = dpdk.path(name);
         for (library, path) in dpdk.libraries_of(&path)? {
             add(format!("{LIBRARIES}/{library}"), path);

@@ -62,6 +62,15 @@ impl Lab {
         Ok(Self { image, ..self })
     }
 
+    /// The same with DPDK's drivers for QEMU's own NICs, too.
+    ///
+    /// # Errors
+    /// As for [`Lab::open`].
+    pub fn with_dpdk_for_all(self) -> Result<Self> {
+        let image = Image::prepare_with_dpdk_for_all(&self.cache, self.image.kernel)?;
+        Ok(Self { image, ..self })
+    }
+
     /// The beginning of a guest; its logs go to the folder `name` of the cache's logs, which is emptied.
     ///
     /// # Errors

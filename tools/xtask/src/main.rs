@@ -124,8 +124,8 @@ struct BenchGuestArguments {
     )]
     nic: Vec<Nic>,
 
-    /// The figures, by commas: tcp_h2g_on, tcp_h2g_off, tcp_g2h_on, tcp_g2h_off, tcp_rr, udp_rr, pps_rx, pps_tx
-    /// (default: all)
+    /// The figures, by commas: tcp_h2g_on, tcp_h2g_off, tcp_g2h_on, tcp_g2h_off, tcp_rr, udp_rr, pps_rx, pps_tx,
+    /// testpmd_rxonly, testpmd_txonly (default: all)
     #[arg(long, value_delimiter = ',')]
     figure: Vec<String>,
 

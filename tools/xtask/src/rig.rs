@@ -34,6 +34,8 @@ pub struct RigOptions<'a> {
     pub name: &'a str,
     /// Processors of the guest.
     pub cpus: u32,
+    /// Memory of the guest in MiB.
+    pub memory: u32,
 }
 
 impl Rig {
@@ -44,6 +46,7 @@ impl Rig {
             .guest(options.name)?
             .with_console(options.console)
             .with_cpus(options.cpus)
+            .with_memory(options.memory)
             .in_namespace_of(&spawner);
         let (server, config) = match options.nic.qemu_device() {
             None => {

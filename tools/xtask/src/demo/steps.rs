@@ -105,6 +105,7 @@ fn boot(options: &Options, lab: &Lab, cable: &Cable, binaries: &Binaries) -> Res
         console,
         name: "demo",
         cpus: 1,
+        memory: 512,
     };
     let rig = Rig::boot(lab, cable, &rig_options)?;
     let seconds = rig.guest.boot_time().as_secs_f32();

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use guest_vm::{CablePeer, Program};
+use guest_vm::{CablePeer, Program, Testpmd};
 
 use super::sender::{self, to_f64};
 use crate::bench::report::Sample;
@@ -23,6 +23,11 @@ const OFFERED: [u32; 12] = [
     750_000,
 ];
 
+/// Place of the NIC in the guest.
+const ADDRESS: &str = "0000:01:00.0";
+/// Huge pages for testpmd: for some 8000 packet buffers and the rings.
+const HUGE_PAGES: u32 = 48;
+
 /// What is measured, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
@@ -38,6 +43,10 @@ pub enum Figure {
     FramesIn,
     /// Small frames that the guest sends.
     FramesOut,
+    /// Small frames that DPDK's testpmd receives. The kernel's driver is gone from then on.
+    TestpmdIn,
+    /// Small frames that it sends.
+    TestpmdOut,
 }
 
 /// Whether GSO, TSO and GRO are on, at both ends.
@@ -48,8 +57,8 @@ pub enum Offloads {
 }
 
 impl Figure {
-    /// All, those with the same offloads together.
-    pub const ALL: [Self; 8] = [
+    /// All, those with the same offloads together; those of DPDK last, since they take the NIC from the kernel.
+    pub const ALL: [Self; 10] = [
         Self::TcpToGuest(Offloads::On),
         Self::TcpToHost(Offloads::On),
         Self::TcpRoundTrips,
@@ -58,6 +67,8 @@ impl Figure {
         Self::FramesOut,
         Self::TcpToGuest(Offloads::Off),
         Self::TcpToHost(Offloads::Off),
+        Self::TestpmdIn,
+        Self::TestpmdOut,
     ];
 
     /// Name in tables and files.
@@ -71,6 +82,8 @@ impl Figure {
             Self::UdpRoundTrips => "udp_rr",
             Self::FramesIn => "pps_rx",
             Self::FramesOut => "pps_tx",
+            Self::TestpmdIn => "testpmd_rxonly",
+            Self::TestpmdOut => "testpmd_txonly",
         }
     }
 
@@ -78,7 +91,7 @@ impl Figure {
         match self {
             Self::TcpToGuest(_) | Self::TcpToHost(_) => "Mbit/s",
             Self::TcpRoundTrips | Self::UdpRoundTrips => "1/s",
-            Self::FramesIn | Self::FramesOut => "kpps",
+            Self::FramesIn | Self::FramesOut | Self::TestpmdIn | Self::TestpmdOut => "kpps",
         }
     }
 }
@@ -89,7 +102,9 @@ impl Figure {
         match self {
             Self::TcpToGuest(_) | Self::TcpToHost(_) => Some(1e6 / 8.0),
             Self::TcpRoundTrips | Self::UdpRoundTrips => None,
-            Self::FramesIn | Self::FramesOut => Some(1e3 * 60.0),
+            Self::FramesIn | Self::FramesOut | Self::TestpmdIn | Self::TestpmdOut => {
+                Some(1e3 * 60.0)
+            }
         }
     }
 }
@@ -131,6 +146,8 @@ impl Bench<'_> {
             Figure::UdpRoundTrips => self.netperf("UDP_RR", "-f x -- -r 1,1"),
             Figure::FramesIn => self.frames_in(),
             Figure::FramesOut => self.frames_out(),
+            Figure::TestpmdIn => self.testpmd("rxonly", Self::offer_to_testpmd),
+            Figure::TestpmdOut => self.testpmd("txonly", Self::arriving),
         }
         .with_context(|| format!("{} of {}", figure.name(), self.nic.name()))?;
         let sample = |figure: String, unit, value| Sample {
@@ -204,7 +221,7 @@ impl Bench<'_> {
         })
     }
 
-    /// The most that arrive, of all rates that are offered.
+    /// The most that arrive in the kernel, of all rates that are offered.
     fn frames_in(&mut self) -> Result<Measured> {
         let mac = self
             .rig
@@ -212,18 +229,23 @@ impl Bench<'_> {
             .sh(&format!("cat /sys/class/net/{INTERFACE}/address"))?;
         let mac =
             parse_mac(mac.trim()).with_context(|| format!("the guest's address is {mac:?}"))?;
+        self.offer(mac, Self::guest_received)
+    }
+
+    /// The most that arrive, of all rates that are offered, as `received` counts them.
+    fn offer(&mut self, mac: [u8; 6], received: fn(&mut Self) -> Result<u64>) -> Result<Measured> {
         let time = self.time / 3;
         let mut best = Measured {
             value: 0.0,
             cpu: 0.0,
         };
         for rate in OFFERED {
-            let received_before = self.guest_received()?;
+            let received_before = received(self)?;
             let before = self.cpu_time()?;
             let send = move || sender::send(CablePeer::TAP, mac, rate, time);
             let sent = self.cable.spawner().run(send)?;
             let after = self.cpu_time()?;
-            let received = self.guest_received()?.saturating_sub(received_before);
+            let received = received(self)?.saturating_sub(received_before);
             let value = to_f64(received) / sent.took.as_secs_f64() / 1e3;
             if value > best.value {
                 best = Measured {
@@ -249,6 +271,40 @@ impl Bench<'_> {
             .with_context(|| format!("the guest's counter is {count:?}"))
     }
 
+    /// Lets testpmd forward in this mode while `measure` looks. Its prompt and its loop share the guest's processor; the
+    /// prompt sleeps but for questions.
+    fn testpmd(
+        &mut self,
+        mode: &str,
+        measure: fn(&mut Self) -> Result<Measured>,
+    ) -> Result<Measured> {
+        let guest = &mut self.rig.guest;
+        Testpmd::prepare(guest, HUGE_PAGES)?;
+        Testpmd::bind(guest, ADDRESS, "uio_pci_generic")?;
+        let arguments = format!("--total-num-mbufs=8192 --forward-mode={mode} --txpkts=60");
+        let mut testpmd = Testpmd::start(guest, ADDRESS, "--lcores '(0,1)@0'", &arguments)?;
+        testpmd.command("start")?;
+        let measured = measure(self);
+        let end = Testpmd::end(&mut self.rig.guest);
+        let measured = measured?;
+        end?;
+        Ok(measured)
+    }
+
+    fn offer_to_testpmd(&mut self) -> Result<Measured> {
+        // testpmd takes what comes, whomever it is for.
+        self.offer([2, 0, 0, 0, 0, 1], Self::testpmd_received)
+    }
+
+    fn testpmd_received(&mut self) -> Result<u64> {
+        let said = Testpmd::ask(&mut self.rig.guest, "show port stats 0")?;
+        let mut words = said.split_whitespace();
+        let count = words
+            .find(|word| *word == "RX-packets:")
+            .and_then(|_| words.next()?.parse().ok());
+        count.with_context(|| format!("testpmd counts no packets: {said}"))
+    }
+
     /// What arrives at the tap of what the guest's pktgen sends.
     fn frames_out(&mut self) -> Result<Measured> {
         let set = |line: &str| format!("echo '{line}' >/proc/net/pktgen/{INTERFACE}\n");
@@ -268,12 +324,18 @@ impl Bench<'_> {
         script.extend(settings.map(set));
         self.rig.guest.sh(&format!("set -e\n{script}"))?;
         self.rig.guest.sh("echo start >/proc/net/pktgen/pgctrl &")?;
+        let measured = self.arriving();
+        self.rig.guest.sh("echo stop >/proc/net/pktgen/pgctrl")?;
+        measured
+    }
+
+    /// What arrives at the tap of what the guest sends all the time.
+    fn arriving(&mut self) -> Result<Measured> {
         thread::sleep(SETTLE);
         let (before, count_before, begun) =
             (self.cpu_time()?, self.tap_received()?, Instant::now());
         thread::sleep(self.time);
         let (after, count_after, took) = (self.cpu_time()?, self.tap_received()?, begun.elapsed());
-        self.rig.guest.sh("echo stop >/proc/net/pktgen/pgctrl")?;
         let value = to_f64(count_after.saturating_sub(count_before)) / took.as_secs_f64() / 1e3;
         ensure!(value > 0.0, "no frame left the guest");
         Ok(Measured {

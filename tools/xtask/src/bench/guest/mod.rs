@@ -65,7 +65,7 @@ fn goals(figure: &str) -> Vec<Goal> {
 
 /// Measures the NICs in turns.
 pub fn measure(options: &Options, binaries: &Binaries) -> Result<Outcome> {
-    let lab = Lab::open_with(options.kernel, options.qemu.clone())?;
+    let lab = Lab::open_with(options.kernel, options.qemu.clone())?.with_dpdk_for_all()?;
     let figures: Vec<Figure> = Figure::ALL
         .into_iter()
         .filter(|figure| {
@@ -121,6 +121,8 @@ pub fn measure(options: &Options, binaries: &Binaries) -> Result<Outcome> {
                 console: ConsoleUse::Log,
                 name: "bench",
                 cpus: 1,
+                // The image with DPDK and its huge pages lie in memory, too.
+                memory: 768,
             };
             let cable = Cable::Tap(peer);
             let mut rig = Rig::boot(&lab, &cable, &rig_options)?;
