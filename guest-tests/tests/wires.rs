@@ -6,6 +6,7 @@ mod wires {
     pub mod lab;
     pub mod page;
     pub mod passt;
+    pub mod replay;
     pub mod servers;
     pub mod station;
 }
@@ -13,7 +14,7 @@ mod wires {
 use guest_tests::runner;
 use guest_vm::{TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
-use wires::{interfaces, lab, passt, servers};
+use wires::{interfaces, lab, passt, replay, servers};
 
 /// A test.
 type Test = (&'static str, fn() -> anyhow::Result<()>);
@@ -27,6 +28,7 @@ macro_rules! tests {
 
 /// Need nothing but the server.
 const ALONE: &[Test] = tests![
+    replay::a_driver_gets_every_frame_of_a_replay_and_what_it_sends_is_captured,
     servers::frames_pass_between_servers_that_a_tcp_stream_joins,
     servers::frames_pass_between_servers_that_unix_datagrams_join,
     servers::the_link_goes_with_the_other_server_and_comes_back_with_its_successor,
