@@ -32,6 +32,7 @@ mod hardware_error;
 mod hw;
 pub mod interrupt;
 mod ipsec;
+mod led;
 mod link;
 mod nvm;
 pub mod offload;
@@ -50,6 +51,7 @@ pub mod wire;
 
 pub use bus::Bus;
 pub use hardware_error::{HardwareError, UnknownError};
+pub use led::{LEDS, Led, LedMode, Light};
 pub use link::{Module, UnknownModule};
 pub use nvm::{NvmChip, NvmImage, NvmSizeError};
 pub use pci::{BusError, ErrorMessage};

@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context as _;
 use control::Counter;
 use nic_model::{
-    Context, ErrorMessage, HardwareError, Module, Port, Time, Wire,
+    Context, ErrorMessage, HardwareError, LEDS, Led, Module, Port, Time, Wire,
     wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
 };
 use nix::sys::eventfd::EventFd;
@@ -407,6 +407,10 @@ struct ControlledCard<'a> {
 impl control::Card for ControlledCard<'_> {
     fn counters(&self) -> Vec<Counter> {
         counters::all(self.port, self.bus, self.client, self.worker)
+    }
+
+    fn leds(&mut self) -> [Led; LEDS] {
+        self.port.leds()
     }
 
     fn module(&self) -> Module {

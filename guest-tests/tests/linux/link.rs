@@ -69,7 +69,19 @@ fn the_identifying_led_blinks_and_is_as_before_afterwards(machine: &mut Machine)
          kill $!; wait; [ \"$(led)\" = $before ] && echo as before"
     ))?;
     ensure!(text == "changed\nas before\n", "{text}");
+    let before = turned_on(machine)?;
+    machine.sh(&format!("ethtool -p {INTERFACE} 2"))?;
+    let turned_on = turned_on(machine)? - before;
+    // On and off twice in each of two seconds.
+    ensure!(turned_on == 4, "{turned_on} times");
     Ok(())
+}
+
+/// How often the driver has turned an LED on, as the control socket shows it. Which one it takes depends on whether it
+/// has reset the card since it was loaded.
+fn turned_on(machine: &mut Machine) -> Result<u64> {
+    let leds = machine.world()?.cable().control().leds()?;
+    Ok(leds.iter().map(|led| led.turned_on).sum())
 }
 
 fn the_link_goes_down_and_up_many_times(machine: &mut Machine) -> Result<()> {

@@ -214,6 +214,7 @@ impl Port {
                 let bit = if disabled { 0 } else { status::GIO };
                 self.regs.set(Reg::STATUS, 0, status | bit);
             }
+            Reg::LEDCTL => self.leds.written(new),
             Reg::CTRL_EXT => self.regs.set(Reg::CTRL_EXT, 0, new & !ctrl_ext::PFRSTD),
             Reg::ESDP | Reg::I2CCTL => {
                 self.link

@@ -23,6 +23,7 @@ use crate::{
     hw::Hw,
     interrupt::Interrupts,
     ipsec::IpSec,
+    led::{LEDS, Led, Leds},
     link::{Link, Module, flow_control::FlowControl},
     nvm::{Nvm, NvmChip, NvmImage},
     pci::{ConfigEffect, Function},
@@ -122,6 +123,7 @@ pub struct Port {
     pub(crate) irq: Interrupts,
     link: Link,
     flow_control: FlowControl,
+    leds: Leds,
     nvm: Nvm,
     firmware: Firmware,
     timers: Timers,
@@ -182,6 +184,7 @@ impl Port {
             irq: Interrupts::default(),
             link: Link::new(config.module),
             flow_control: FlowControl::default(),
+            leds: Leds::default(),
             nvm: Nvm::new(card.clone(), place.lan_id),
             firmware: Firmware::new(card, place.lan_id),
             timers: Timers::default(),
@@ -259,6 +262,11 @@ impl Port {
         let now = context.now;
         self.with_link(|link, regs, irq| link.set_module(module, now, regs, irq));
         self.deliver(context);
+    }
+
+    /// Looks at the LEDs: LED0 to LED3. Those that show activity show what has passed since the last look.
+    pub fn leds(&mut self) -> [Led; LEDS] {
+        self.leds.look(&self.regs)
     }
 
     /// The NVM chip of the port's card.

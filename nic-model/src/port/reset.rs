@@ -36,6 +36,7 @@ impl Port {
             irq,
             link,
             flow_control,
+            leds,
             nvm,
             firmware,
             timers,
@@ -67,6 +68,7 @@ impl Port {
 
         link.reset(regs);
         flow_control.reset();
+        leds.reset();
         irq.reset();
         timers.reset();
         timesync.reset();

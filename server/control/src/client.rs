@@ -21,8 +21,8 @@ use crate::{
     frame::{self, FrameError},
     protocol::{
         Call, CaptureParameters, Captured, ControlError, ErrorInjected, INTERFACE, Info,
-        InjectErrorParameters, InjectParameters, Injected, Link, PlainParameters, ReplyMessage,
-        SetLinkParameters, SetModuleParameters, Stats,
+        InjectErrorParameters, InjectParameters, Injected, Led, Leds, Link, PlainParameters,
+        ReplyMessage, SetLinkParameters, SetModuleParameters, Stats,
     },
 };
 
@@ -136,6 +136,15 @@ impl Client {
     /// [`ClientError`].
     pub fn stats(&mut self) -> Result<Stats, ClientError> {
         self.call("Stats", &PlainParameters { port: self.port })
+    }
+
+    /// Looks at the LEDs. Those that show activity show what has passed since the last look of anybody.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn leds(&mut self) -> Result<Vec<Led>, ClientError> {
+        let Leds { leds } = self.call("Leds", &PlainParameters { port: self.port })?;
+        Ok(leds)
     }
 
     /// Lets `frames` arrive, and returns how many of them, from the first on, found room. All of them together must

@@ -30,7 +30,7 @@ pub use frame::{FrameError, MAX_MESSAGE};
 pub use nic_model::{ErrorMessage, HardwareError, Module};
 pub use protocol::{
     Captured, CapturedFrame, ControlError, Counter, DESCRIPTION, Direction, Group, INTERFACE, Info,
-    Injected, Link, Stats,
+    Injected, Led, Leds, Light, Link, Stats,
 };
 pub use server::{BindError, Server, default_path};
 pub use worker::{Card, Handle, Inbox, channel};

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use nic_model::{HardwareError, Module, wire::Fcs};
+use nic_model::{HardwareError, LedMode, Module, wire::Fcs};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use wire::{Damage, Short};
@@ -185,7 +185,7 @@ const fn one() -> u32 {
     1
 }
 
-/// Parameters of `Info` and `Stats`. In all parameters `port` is the port that is meant; nothing stands for port 0, and is
+/// Parameters of `Info`, `Stats` and `Leds`. In all parameters `port` is the port that is meant; nothing stands for port 0, and is
 /// what servers of one port understand, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -199,6 +199,70 @@ pub(crate) struct PlainParameters {
 pub struct Stats {
     /// All counters.
     pub counters: Vec<Counter>,
+}
+
+/// What one sees of an LED.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Light {
+    /// It is dark.
+    Off,
+    /// It is lit.
+    On,
+    /// It is lit and dark in turns.
+    Blinking,
+}
+
+impl Light {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Blinking => "blinking",
+        }
+    }
+}
+
+impl From<nic_model::Light> for Light {
+    fn from(light: nic_model::Light) -> Self {
+        match light {
+            nic_model::Light::Off => Self::Off,
+            nic_model::Light::On => Self::On,
+            nic_model::Light::Blinking => Self::Blinking,
+        }
+    }
+}
+
+/// An LED.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Led {
+    /// What it is to show, by the datasheet's name.
+    pub mode: Cow<'static, str>,
+    /// What it shows.
+    pub light: Light,
+    /// How often software has turned it on by a mode.
+    #[serde(serialize_with = "as_varlink_int")]
+    pub turned_on: u64,
+}
+
+impl From<nic_model::Led> for Led {
+    fn from(led: nic_model::Led) -> Self {
+        Self {
+            mode: LedMode::name(led.mode).into(),
+            light: led.light.into(),
+            turned_on: led.turned_on,
+        }
+    }
+}
+
+/// Reply of `Leds`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Leds {
+    /// LED0 to LED3.
+    pub leds: Vec<Led>,
 }
 
 /// Parameters of `Inject`.

@@ -161,6 +161,10 @@ impl Session<'_> {
                 let PlainParameters { port } = parameters(call)?;
                 self.worker(port)?.ask(Request::Stats)?
             }
+            (INTERFACE, "Leds") => {
+                let PlainParameters { port } = parameters(call)?;
+                self.worker(port)?.ask(Request::Leds)?
+            }
             (INTERFACE, "Inject") => {
                 let parameters: InjectParameters = parameters(call)?;
                 let damage = parameters.damage();
@@ -200,6 +204,7 @@ impl Session<'_> {
         match reply {
             Reply::Info(info) => one(&info),
             Reply::Stats(stats) => one(&stats),
+            Reply::Leds(leds) => one(&leds),
             Reply::Injected(injected) => one(&injected),
             Reply::ErrorInjected(injected) => one(&injected),
             Reply::Done => one(&json!({})),

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use nic_model::{ErrorMessage, HardwareError, Module};
+use nic_model::{ErrorMessage, HardwareError, LEDS, Led, Module};
 use nix::{
     errno::Errno,
     sys::eventfd::{EfdFlags, EventFd},
@@ -19,7 +19,7 @@ use wire::{Backend, Damage, InjectError, Plug, Tapped};
 
 use crate::{
     capture::Recorder,
-    protocol::{ControlError, Counter, ErrorInjected, Group, Info, Injected, Link, Stats},
+    protocol::{ControlError, Counter, ErrorInjected, Group, Info, Injected, Leds, Link, Stats},
     server::MAX_CLIENTS,
 };
 
@@ -40,6 +40,8 @@ pub(crate) enum Request {
     },
     /// All counters.
     Stats,
+    /// The LEDs.
+    Leds,
     /// Let frames arrive.
     Inject(Vec<Vec<u8>>, Damage),
     /// Show every frame to this recorder.
@@ -59,6 +61,8 @@ pub(crate) enum Reply {
     Info(Info),
     /// To [`Request::Stats`].
     Stats(Stats),
+    /// To [`Request::Leds`].
+    Leds(Leds),
     /// To [`Request::Inject`].
     Injected(Injected),
     /// To [`Request::InjectError`].
@@ -71,6 +75,9 @@ pub(crate) enum Reply {
 pub trait Card {
     /// All counters of the port (groups hardware and model).
     fn counters(&self) -> Vec<Counter>;
+
+    /// Looks at its LEDs.
+    fn leds(&mut self) -> [Led; LEDS];
 
     /// What is in its cage.
     fn module(&self) -> Module;
@@ -204,6 +211,9 @@ fn respond<B: Backend>(request: Request, wire: &mut Tapped<B>, card: &mut dyn Ca
             counters.extend(wire_counters(wire));
             Ok(Reply::Stats(Stats { counters }))
         }
+        Request::Leds => Ok(Reply::Leds(Leds {
+            leds: card.leds().map(Into::into).into(),
+        })),
         Request::Inject(frames, damage) => inject(&frames, damage, wire).map(Reply::Injected),
         Request::Capture(recorder) => {
             if wire.capture(Box::new(recorder)) {

@@ -14,6 +14,7 @@ EXAMPLES
   ixgbectl link down
   ixgbectl module da-passive
   ixgbectl fault ecc-rx
+  ixgbectl leds
   ixgbectl --port 1 link down
   ixgbectl --json stats | jq '.counters[] | select(.value > 0)'
 
@@ -75,6 +76,11 @@ pub(crate) enum Command {
     /// Errors of the bus are noted in the AER capability (lspci -vvv shows them); whether the NIC tells the root complex is
     /// printed, but no virtual machine gets that message. ECC errors are a cause of interrupt; drivers reset the NIC.
     Fault(FaultArguments),
+    /// Show the LEDs beside the cage: what each shows and is to show.
+    ///
+    /// One that shows activity shows whether frames have passed since somebody looked last. `ethtool -p` in a guest turns
+    /// one on and off; how often software has done that is counted.
+    Leds,
     /// Show which server answers, and its ports.
     Info,
 }

@@ -6,6 +6,7 @@ mod fault;
 mod find;
 mod info;
 mod inject;
+mod leds;
 mod link;
 mod module;
 mod output;
@@ -68,6 +69,7 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
         Command::Link(arguments) => link::run(&mut client, arguments.state, &mut output),
         Command::Module(arguments) => module::run(&mut client, arguments.kind, &mut output),
         Command::Fault(arguments) => fault::run(&mut client, arguments.kind, &mut output),
+        Command::Leds => leds::run(&mut client, &mut output),
         Command::Info => {
             let ports = ports::meant(arguments.port, &mut client)?;
             info::run(&mut client, &path, &ports, &mut output)

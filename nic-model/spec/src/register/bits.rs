@@ -314,6 +314,16 @@ pub mod links {
     pub const UP: u32 = 1 << 30;
 }
 
+/// LED Control (8.2.3.1.6): a byte for each LED.
+pub mod ledctl {
+    /// Mode.
+    pub const MODE: u32 = 0xF;
+    /// The LED is lit where its mode would leave it dark, and the other way round.
+    pub const INVERT: u32 = 1 << 6;
+    /// The LED blinks where its mode would light it.
+    pub const BLINK: u32 = 1 << 7;
+}
+
 /// `PCS_1G` Link Status (8.2.3.22).
 pub mod pcs1glsta {
     /// Link.

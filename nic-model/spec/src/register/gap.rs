@@ -31,7 +31,6 @@ impl Reg {
             return None;
         }
         Some(match self {
-            Self::LEDCTL => Enough("there is no LED to see"),
             Self::FLOP => Enough("it erases a flash, which the card does not have"),
             Self::GRC => Enough("wake-up without a driver, in power states that no client gives"),
             Self::VPDDIAG => {

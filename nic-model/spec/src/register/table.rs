@@ -85,8 +85,8 @@ registers! {
     I2CCTL General Effect Works at [0x00028] reset 0x0000_000F;
     /// Time Sync SDP; of the successor, kept as storage.
     TSSDP General ReadWrite Stored at [0x0003C];
-    /// LED Control: a byte for each LED, mode (3:0), invert (6), blink (7).
-    LEDCTL General ReadWrite Stored at [0x00200] reset 0x0504_8100;
+    /// LED Control: a byte for each LED, mode (3:0), global blink mode (5, of the first), invert (6), blink (7).
+    LEDCTL General ReadWrite Works at [0x00200] reset 0x0504_8100;
     /// Extended VLAN Ether Type: outer tag (31:16), used with CTRL_EXT.EXTENDED_VLAN.
     EXVET General ReadWrite Works at [0x05078] reset 0x8100_0000;
 

@@ -75,6 +75,7 @@ fn replies_have_the_fields_that_the_description_names() {
 
     let info = call("Info", json!({}));
     let stats = call("Stats", json!({}));
+    let leds = call("Leds", json!({}));
     let injected = call(
         "Inject",
         json!({"frames": [], "badFcs": true, "runts": false}),
@@ -90,6 +91,7 @@ fn replies_have_the_fields_that_the_description_names() {
     assert_eq!(interface.name().as_str(), control::INTERFACE);
     assert_eq!(keys(&info), outputs(&interface, "Info"));
     assert_eq!(keys(&stats), outputs(&interface, "Stats"));
+    assert_eq!(keys(&leds), outputs(&interface, "Leds"));
     assert_eq!(keys(&injected), outputs(&interface, "Inject"));
     assert_eq!(keys(&set), outputs(&interface, "SetLink"));
     assert_eq!(keys(&plugged), outputs(&interface, "SetModule"));
@@ -98,6 +100,11 @@ fn replies_have_the_fields_that_the_description_names() {
     assert_eq!(
         counter.keys().map(String::as_str).collect::<BTreeSet<_>>(),
         fields(&interface, "Counter")
+    );
+    let led = leds["parameters"]["leds"][3].as_object().unwrap();
+    assert_eq!(
+        led.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        fields(&interface, "Led")
     );
     for (reply, name) in [
         (refused, "FrameLength"),

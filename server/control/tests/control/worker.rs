@@ -11,7 +11,7 @@ use control::{
     Card, Client, Counter, ErrorMessage, Group, Handle, HardwareError, Inbox, Module, Server,
 };
 use nic_model::{
-    Wire,
+    LEDS, Led, LedMode, Light, Wire,
     wire::{Flow, Offload, TxFrame},
 };
 use nix::{
@@ -217,6 +217,15 @@ impl Card for FixedCard {
             Counter::new(Group::Hardware, "gprc", 42),
             Counter::new(Group::Model, "huge", u64::MAX),
         ]
+    }
+
+    fn leds(&mut self) -> [Led; LEDS] {
+        let led = Led {
+            mode: LedMode::On,
+            light: Light::Blinking,
+            turned_on: 3,
+        };
+        [led; LEDS]
     }
 
     fn module(&self) -> Module {

@@ -298,6 +298,24 @@ fn fault_lets_the_card_have_an_error_and_tells_its_message() {
 }
 
 #[test]
+fn leds_shows_what_each_led_shows_and_is_to_show() {
+    let server = TestServer::start();
+
+    let shown = run(&server, &["leds"]);
+    let for_programs = run(&server, &["leds", "--json"]);
+
+    let lines: Vec<String> = stdout(&shown).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(
+        lines[0],
+        "led0  off       LINK_UP          turned on 0 times"
+    );
+    assert_eq!(json(&for_programs)["leds"][2]["mode"], "LINK/ACTIVITY");
+    assert_eq!(json(&for_programs)["leds"][2]["light"], "off");
+    assert_eq!(json(&for_programs)["leds"][2]["turnedOn"], 0);
+}
+
+#[test]
 fn module_shows_what_is_in_the_cage_and_changes_it() {
     let server = TestServer::start();
 

@@ -9,7 +9,7 @@ use std::{
 
 use control::{Card, Counter, ErrorMessage, Group, HardwareError, Inbox, Module, Server};
 use nic_model::{
-    Wire,
+    LEDS, Led, Port, PortConfig, Wire,
     wire::{Flow, Offload, TxFrame},
 };
 use wire::{Loopback, Tapped};
@@ -145,6 +145,10 @@ struct FixedCard(Module);
 impl Card for FixedCard {
     fn counters(&self) -> Vec<Counter> {
         vec![Counter::new(Group::Hardware, "gprc", 42)]
+    }
+
+    fn leds(&mut self) -> [Led; LEDS] {
+        Port::new(PortConfig::new([2, 0, 0, 0, 0, 1])).leds()
     }
 
     fn module(&self) -> Module {
