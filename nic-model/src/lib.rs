@@ -14,7 +14,6 @@
 //!   storage;
 //! - firmware: the host interface is off (HICR.EN is 0), manageability does nothing;
 //! - `LinkSec`;
-//! - the flash behind BAR0 and the expansion ROM;
 //! - the credits of low latency interrupts.
 //!
 //! The modules [`rx`] and [`tx`] say what they leave out.

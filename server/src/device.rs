@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use guest_memory::Backing;
+use ixgbe_spec::nvm::FLASH_SIZE;
 use ixgbe_spec::pci::{CONFIG_SIZE, CSR_BAR_SIZE, IO_BAR_SIZE, MSIX_BAR_SIZE, MSIX_PBA};
 use nic_model::{Bar, Context, Port, Time, Wire};
 use nix::errno;
@@ -18,6 +19,8 @@ use vm_memory::Permissions;
 
 use crate::{bus::ClientBus, irq::IrqIndex, message_dma::Serial};
 
+/// Index of the expansion ROM among the regions (`VFIO_PCI_ROM_REGION_INDEX`).
+const ROM_REGION: u32 = 6;
 /// Index of configuration space among the regions (`VFIO_PCI_CONFIG_REGION_INDEX`).
 const CONFIG_REGION: u32 = 7;
 
@@ -37,7 +40,7 @@ pub fn description() -> Description {
             Region::ABSENT,
             Region::trapped(MSIX_BAR_SIZE.into()),
             Region::ABSENT,
-            Region::ABSENT,
+            Region::trapped(FLASH_SIZE.into()),
             Region::trapped(CONFIG_SIZE as u64),
             Region::ABSENT,
         ],
@@ -101,6 +104,7 @@ impl Place {
             0 => Self::Bar(Bar::Csr, offset),
             2 => Self::Bar(Bar::Io, offset),
             4 => Self::Bar(Bar::MsiX, offset),
+            ROM_REGION => Self::Bar(Bar::Rom, offset),
             CONFIG_REGION => Self::Config(u16::try_from(offset).map_err(|_| Errno::INVAL)?),
             _ => return Err(Errno::INVAL),
         })
@@ -261,7 +265,7 @@ mod tests {
             .map(|region| region.size)
             .collect();
 
-        assert_eq!(sizes, [0x8_0000, 0, 32, 0, 0x4000, 0, 0, 4096, 0]);
+        assert_eq!(sizes, [0x8_0000, 0, 32, 0, 0x4000, 0, 0x8_0000, 4096, 0]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn the_device_has_the_regions_and_interrupts_of_an_82599() {
         .collect();
 
     assert!(info.flags.contains(DeviceFlags::PCI | DeviceFlags::RESET));
-    assert_eq!(sizes, [0x8_0000, 0, 32, 0, 0x4000, 0, 0, 4096, 0]);
+    assert_eq!(sizes, [0x8_0000, 0, 32, 0, 0x4000, 0, 0x8_0000, 4096, 0]);
     assert_eq!(vectors, [1, 1, 64, 1, 1]);
 }
 

@@ -7,6 +7,9 @@ pub const MIN_WORDS: usize = 2048;
 /// Words of the largest NVM: EERD has 14 bits for the address.
 pub const MAX_WORDS: usize = 1 << 14;
 
+/// Size of the flash, and so of the expansion ROM, in bytes.
+pub const FLASH_SIZE: u32 = 512 * 1024;
+
 /// First of the pointers (0x03 to 0x0E) to sections that the checksum covers.
 pub const FIRST_SECTION_POINTER: usize = 0x03;
 /// Last of them.

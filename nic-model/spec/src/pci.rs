@@ -54,6 +54,10 @@ pub mod header {
     pub const SUBSYSTEM_VENDOR: usize = 0x2C;
     /// Subsystem id.
     pub const SUBSYSTEM: usize = 0x2E;
+    /// Expansion ROM base address.
+    pub const ROM: usize = 0x30;
+    /// Bit of [`ROM`]: the ROM answers.
+    pub const ROM_ENABLE: u32 = 1 << 0;
     /// Offset of the first capability.
     pub const CAPABILITIES: usize = 0x34;
     /// Interrupt line.

@@ -253,14 +253,28 @@ fn a_restart_of_the_link_clears_itself_and_the_state_machine_is_not_idle() {
 }
 
 #[test]
-fn no_phy_answers_on_mdio() {
+fn no_phy_answers_on_mdio_in_either_frame_format() {
+    const CLAUSE_22: u32 = 1 << 28;
     let mut world = World::enabled();
     for phy in 0..32 {
-        // Address cycle, then a read of the identifier.
-        for op in [0, 3] {
-            world.set(Reg::MSCA, 0x0001_0002 | phy << 21 | op << 26 | 1 << 30);
+        // An address cycle, a write, and the two reads of clause 45; a write and a read of clause 22.
+        for (op, format) in [
+            (0, 0),
+            (1, 0),
+            (2, 0),
+            (3, 0),
+            (1, CLAUSE_22),
+            (2, CLAUSE_22),
+        ] {
+            world.set(Reg::MSRWD, 0x5555);
+            world.set(
+                Reg::MSCA,
+                0x0001_0002 | phy << 21 | op << 26 | format | 1 << 30,
+            );
             assert_eq!(world.get(Reg::MSCA) >> 30 & 1, 0, "complete");
+            if op >= 2 {
+                assert_eq!(world.get(Reg::MSRWD), 0xFFFF_5555, "all ones");
+            }
         }
-        assert_eq!(world.get(Reg::MSRWD) >> 16, 0xFFFF);
     }
 }

@@ -7,11 +7,12 @@
 //! ([`NvmImage`]), and can be kept: [`NvmChip`] reads them, and [`Port::take_nvm_written`](crate::Port::take_nvm_written)
 //! tells when to.
 //!
-//! The card has no flash: its pins are granted and nobody answers. The registers by which firmware reaches the two
-//! (EEMNGCTL, FLMNGCTL and their data) are not software's.
+//! Beside it lies the flash, which software reaches by the pins of FLA and reads as the expansion ROM. The registers by
+//! which firmware reaches the two (EEMNGCTL, FLMNGCTL and their data) are not software's.
 
 mod eeprom;
 mod factory;
+mod flash;
 mod image;
 mod serial;
 #[cfg(test)]
@@ -28,17 +29,38 @@ use ixgbe_spec::{
 
 use crate::{card::Card, port::LanId, regs::RegisterFile};
 use eeprom::Eeprom;
+use flash::Flash;
 use serial::Pins;
 
 pub use image::{NvmImage, NvmSizeError};
 
-/// The NVM chip of a card, which its ports share: what one writes the other reads, and one at a time has the pins.
+/// The NVM and the flash of a card, which its ports share: what one writes the other reads, and one at a time has the
+/// pins of each.
 #[derive(Debug)]
 pub(crate) struct Chip {
     image: NvmImage,
     eeprom: Eeprom,
-    /// Who has the pins (EEC.GNT).
-    granted: Option<LanId>,
+    /// Who has the NVM's pins (EEC.GNT).
+    granted: Grant,
+    flash: Flash,
+    /// Who has the flash's pins (FLA.GNT).
+    flash_granted: Grant,
+}
+
+/// The port that has the pins of a chip.
+#[derive(Clone, Copy, Debug, Default)]
+struct Grant(Option<LanId>);
+
+impl Grant {
+    /// Grants the pins to a port, unless the other one has them. Returns whether it has them then.
+    fn request(&mut self, by: LanId) -> bool {
+        *self.0.get_or_insert(by) == by
+    }
+
+    /// Takes the pins from a port. Returns whether it had them.
+    fn release(&mut self, by: LanId) -> bool {
+        self.0.take_if(|port| *port == by).is_some()
+    }
 }
 
 impl Chip {
@@ -47,7 +69,9 @@ impl Chip {
         Self {
             image,
             eeprom: Eeprom::default(),
-            granted: None,
+            granted: Grant::default(),
+            flash: Flash::default(),
+            flash_granted: Grant::default(),
         }
     }
 
@@ -66,16 +90,35 @@ impl Chip {
         u32::from_le_bytes(bytes.map(|at| if at < end { self.image.byte(at) } else { 0 }))
     }
 
-    /// Grants the pins to a port, unless the other one has them. Returns whether it has them then.
-    fn request(&mut self, by: LanId) -> bool {
-        *self.granted.get_or_insert(by) == by
+    /// Writes the dword at a byte of the vital product data, as far as that is for software to write. Returns whether it
+    /// was.
+    pub(crate) fn write_vital_product_data(&mut self, byte: u16, value: u32) -> bool {
+        let Some(area) = self.image.pointer(VPD_POINTER) else {
+            return false;
+        };
+        let area = 2 * area;
+        let writable = vpd::writable(|at| self.image.byte(area + at));
+        let mut written = false;
+        for (at, value) in (usize::from(byte)..).zip(value.to_le_bytes()) {
+            if writable.contains(&at) {
+                self.image.set_byte(area + at, value);
+                written = true;
+            }
+        }
+        written
     }
 
-    /// Takes the pins from a port, if it has them; the chip is deselected.
+    /// Takes the NVM's pins from a port, if it has them; the chip is deselected.
     fn release(&mut self, by: LanId) {
-        if self.granted == Some(by) {
-            self.granted = None;
+        if self.granted.release(by) {
             self.eeprom = Eeprom::default();
+        }
+    }
+
+    /// Takes the flash's pins from a port, if it has them; the chip is deselected.
+    fn release_flash(&mut self, by: LanId) {
+        if self.flash_granted.release(by) {
+            self.flash.deselect();
         }
     }
 }
@@ -120,6 +163,7 @@ impl Nvm {
         } = self;
         let chip = &mut card.lock().chip;
         chip.release(*lan_id);
+        chip.release_flash(*lan_id);
         let size = (chip.image.len() >> eec::SIZE_UNIT).trailing_zeros();
         let value = regs.get(Reg::EEC, 0) & !(eec::SIZE_MASK << eec::SIZE_SHIFT);
         regs.set(Reg::EEC, 0, value | size << eec::SIZE_SHIFT);
@@ -128,6 +172,11 @@ impl Nvm {
     /// The port's MAC address, if the NVM has one.
     pub(crate) fn mac(&self) -> Option<[u8; 6]> {
         self.card.mac(self.lan_id)
+    }
+
+    /// The function on its bus has written the chip.
+    pub(crate) fn written_by_bus(&mut self) {
+        self.written = true;
     }
 
     /// A handle to the chip.
@@ -145,6 +194,9 @@ impl Nvm {
     pub(crate) fn read(&mut self, reg: Reg, index: usize, regs: &mut RegisterFile) -> u32 {
         if reg == Reg::EEC && regs.get(reg, index) & (eec::REQ | eec::GNT) == eec::REQ {
             self.pins(regs);
+        }
+        if reg == Reg::FLA && regs.get(reg, index) & (fla::REQ | fla::GNT) == fla::REQ {
+            self.flash_pins(regs);
         }
         regs.read(reg, index)
     }
@@ -171,10 +223,7 @@ impl Nvm {
                 regs.set(Reg::EEWR, 0, value & !eerd::START | eerd::DONE);
             }
             Reg::EEC => self.pins(regs),
-            Reg::FLA => {
-                let granted = if value & fla::REQ != 0 { fla::GNT } else { 0 };
-                regs.set(Reg::FLA, 0, value & !fla::GNT | granted | fla::SO);
-            }
+            Reg::FLA => self.flash_pins(regs),
             _ => {}
         }
     }
@@ -191,7 +240,7 @@ impl Nvm {
         let answer = if value & eec::REQ == 0 {
             chip.release(self.lan_id);
             0
-        } else if !chip.request(self.lan_id) {
+        } else if !chip.granted.request(self.lan_id) {
             0
         } else if chip.eeprom.pins(pins, &mut chip.image) {
             eec::GNT | eec::DO
@@ -200,6 +249,34 @@ impl Nvm {
         };
         self.written |= chip.eeprom.take_written();
         regs.set(Reg::EEC, 0, value | answer);
+    }
+
+    /// Software has moved the pins of the flash.
+    fn flash_pins(&mut self, regs: &mut RegisterFile) {
+        let value = regs.get(Reg::FLA, 0) & !(fla::GNT | fla::SO);
+        let chip = &mut self.card.lock().chip;
+        let pins = Pins {
+            selected: value & fla::CE == 0,
+            clock: value & fla::SK != 0,
+            data_in: value & fla::SI != 0,
+        };
+        // Without a grant nobody drives the output, which is pulled up.
+        let answer = if value & fla::REQ == 0 {
+            chip.release_flash(self.lan_id);
+            fla::SO
+        } else if !chip.flash_granted.request(self.lan_id) {
+            fla::SO
+        } else if chip.flash.pins(pins) {
+            fla::GNT | fla::SO
+        } else {
+            fla::GNT
+        };
+        regs.set(Reg::FLA, 0, value | answer);
+    }
+
+    /// Reads the flash from `offset` on, all ones past its end.
+    pub(crate) fn read_flash(&self, offset: u64, data: &mut [u8]) {
+        self.card.lock().chip.flash.read(offset, data);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The NVM as drivers read it: by EERD, and bit by bit.
 
+mod flash;
+
 use ixgbe_spec::register::Reg;
 
 use crate::{
@@ -426,17 +428,4 @@ fn the_port_that_wrote_says_so_and_either_shows_the_whole_chip() {
         second.port.nvm().image().to_bytes()[0x2000..0x2002],
         [0x34, 0x12]
     );
-}
-
-#[test]
-fn the_pins_of_the_flash_are_granted_and_no_chip_answers() {
-    let mut world = World::cold();
-    world.set(Reg::FLA, 1 << 4);
-    assert_eq!(
-        world.get(Reg::FLA),
-        0x38,
-        "request, grant, and an output that nobody pulls down"
-    );
-    world.set(Reg::FLA, 0);
-    assert_eq!(world.get(Reg::FLA), 0x08);
 }

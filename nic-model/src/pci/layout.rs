@@ -1,9 +1,12 @@
 //! What configuration space holds after power-on (9.3, 9.4).
 
-use ixgbe_spec::pci::{
-    AER, ARI, CLASS_CODE, CSR_BAR_SIZE, DEVICE_ID, EXPRESS, IO_BAR_SIZE, MSI, MSIX, MSIX_BAR_SIZE,
-    MSIX_PBA, MSIX_VECTORS, PM, PMCSR, REVISION_ID, SERIAL_NUMBER, SRIOV, SUBSYSTEM_ID, VENDOR_ID,
-    VPD, command, header, status,
+use ixgbe_spec::{
+    nvm::FLASH_SIZE,
+    pci::{
+        AER, ARI, CLASS_CODE, CSR_BAR_SIZE, DEVICE_ID, EXPRESS, IO_BAR_SIZE, MSI, MSIX,
+        MSIX_BAR_SIZE, MSIX_PBA, MSIX_VECTORS, PM, PMCSR, REVISION_ID, SERIAL_NUMBER, SRIOV,
+        SUBSYSTEM_ID, VENDOR_ID, VPD, command, header, status,
+    },
 };
 
 use super::{space::ConfigSpace, sriov};
@@ -32,6 +35,7 @@ pub(super) fn power_on(place: &Place) -> ConfigSpace {
     express(&mut space);
     space.set(VPD, &[CAP_VPD, 0]);
     space.define16(VPD + 2, 0, u16::MAX);
+    space.define32(VPD + 4, 0, u32::MAX);
     advanced_error_reporting(&mut space);
     serial_number(&mut space, place.serial);
     alternative_routing(&mut space, place);
@@ -67,6 +71,7 @@ fn type0_header(space: &mut ConfigSpace, place: &Place) {
     space.define32(header::BAR0 + 8, 0x1, !(IO_BAR_SIZE - 1));
     space.define32(header::BAR0 + 16, 0xC, !(MSIX_BAR_SIZE - 1));
     space.define32(header::BAR0 + 20, 0, u32::MAX);
+    space.define32(header::ROM, 0, !(FLASH_SIZE - 1) | header::ROM_ENABLE);
     space.define16(header::SUBSYSTEM_VENDOR, VENDOR_ID, 0);
     space.define16(header::SUBSYSTEM, SUBSYSTEM_ID, 0);
     space.set(header::CAPABILITIES, &[pointer(PM)]);

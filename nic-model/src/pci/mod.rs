@@ -1,6 +1,8 @@
 //! The PCI function: configuration space, interrupts on the bus, power states (chapter 9).
 //!
-//! Not implemented: virtual functions, an expansion ROM.
+//! The expansion ROM is the flash of the NVM chapter.
+//!
+//! Not implemented: virtual functions.
 
 mod error;
 mod layout;
@@ -44,6 +46,8 @@ impl Delivery {
 pub(crate) enum ConfigEffect {
     /// Nothing.
     None,
+    /// None but that the vital product data, and so the NVM, was written.
+    NvmWritten,
     /// A function level reset (DevCtl bit 15).
     FunctionReset,
     /// A reset because of the move from D3hot to D0.
@@ -159,10 +163,10 @@ impl Function {
         self.space.write(offset, data);
         sriov::follow(&mut self.space);
 
-        if written(VPD_FLAG_BYTE).is_some() {
-            self.access_vpd();
-        }
         let mut effect = ConfigEffect::None;
+        if written(VPD_FLAG_BYTE).is_some() && self.access_vpd() {
+            effect = ConfigEffect::NvmWritten;
+        }
         match self.power_state() {
             D0 if power == D3_HOT => effect = ConfigEffect::PowerUp,
             D0 | D3_HOT => {}
@@ -176,16 +180,22 @@ impl Function {
         effect
     }
 
-    /// The protocol of the VPD register: flag 0 asks for a read, which sets it; flag 1 asks for a write, which clears
-    /// it and changes nothing, for the data is read-only. The data is that of the NVM.
-    fn access_vpd(&mut self) {
+    /// The protocol of the VPD register: flag 0 asks for a read, which sets it; flag 1 asks for a write, which clears it.
+    /// The data is that of the NVM; only its part for software is written. Returns whether the NVM was.
+    fn access_vpd(&mut self) -> bool {
         const FLAG: u16 = 0x8000;
         let register = self.space.get16(VPD + 2);
-        if register & FLAG == 0 {
-            let data = self.card.lock().chip.vital_product_data(register);
+        let address = register & !FLAG;
+        let chip = &mut self.card.lock().chip;
+        let written = if register & FLAG == 0 {
+            let data = chip.vital_product_data(address);
             self.space.set(VPD + 4, &data.to_le_bytes());
-        }
+            false
+        } else {
+            chip.write_vital_product_data(address, self.space.get32(VPD + 4))
+        };
         self.space.set(VPD + 2, &(register ^ FLAG).to_le_bytes());
+        written
     }
 
     /// How many virtual functions are enabled.

@@ -95,7 +95,11 @@ fn sizing_the_bars_gives_their_sizes_and_kinds() {
         ]
     );
     world.config_write32(0x30, u32::MAX);
-    assert_eq!(world.config_read32(0x30), 0, "no ROM");
+    assert_eq!(
+        world.config_read32(0x30),
+        0xFFF8_0001,
+        "expansion ROM, 512 KB"
+    );
 }
 
 #[test]
@@ -205,7 +209,9 @@ fn the_vital_product_data_is_well_formed_and_names_the_product() {
         data[read_only + 2],
     ]));
     let end = read_only + 3 + fields;
-    assert_eq!(data[end], 0x78, "end tag");
+    assert_eq!(data[end..end + 3], [0x91, 64, 0], "what software may write");
+    assert_eq!(data[end + 3..end + 6], [b'R', b'W', 61]);
+    assert_eq!(data[end + 67], 0x78, "end tag");
 
     let mut keywords = Vec::new();
     let mut at = read_only + 3;
@@ -222,13 +228,49 @@ fn the_vital_product_data_is_well_formed_and_names_the_product() {
 }
 
 #[test]
-fn a_write_of_vital_product_data_completes_and_changes_nothing() {
+fn a_write_of_vital_product_data_changes_what_software_may_write_and_nothing_else() {
     let mut world = World::cold();
-    let before = vital_product_data(&mut world, 8);
+    let before = vital_product_data(&mut world, 256);
+    let first = before.windows(3).position(|bytes| bytes == b"RW\x3D");
+    let (first, end) = (first.unwrap(), first.unwrap() + 64);
+
+    for address in (0..256).step_by(4) {
+        world.config_write32(0xE4, 0x5A5A_5A5A);
+        world.config_write16(0xE2, address | 0x8000);
+        assert_eq!(world.config_read16(0xE2), address, "done");
+    }
+
+    let after = vital_product_data(&mut world, 256);
+    assert_eq!(after[first..end], [0x5A; 64]);
+    assert_eq!(after[..first], before[..first]);
+    assert_eq!(after[end..], before[end..]);
+    assert!(world.port.take_nvm_written());
+}
+
+#[test]
+fn a_write_of_vital_product_data_that_is_refused_writes_no_nvm() {
+    let mut world = World::cold();
+
     world.config_write32(0xE4, 0);
     world.config_write16(0xE2, 0x8004);
-    assert_eq!(world.config_read16(0xE2), 0x0004);
-    assert_eq!(vital_product_data(&mut world, 8), before);
+
+    assert_eq!(world.config_read16(0xE2), 0x0004, "done all the same");
+    assert!(!world.port.take_nvm_written());
+}
+
+#[test]
+fn an_area_of_vital_product_data_without_an_end_is_read_to_the_end_of_the_chip() {
+    let mut world = World::cold();
+    let area = 0x01C0;
+    // Small tags without data, as far as there are words.
+    for word in area..0x2000 {
+        world.set(Reg::EEWR, 0x0808 << 16 | word << 2 | 1);
+    }
+
+    world.config_write16(0xE2, 0xFFFC);
+
+    assert_eq!(world.config_read16(0xE2), 0x7FFC, "done");
+    assert_eq!(vital_product_data(&mut world, 8), [0x08; 8]);
 }
 
 #[test]

@@ -63,6 +63,10 @@ impl Port {
             data.fill(0xFF);
             return;
         }
+        if bar == Bar::Rom {
+            self.nvm.read_flash(offset, data);
+            return;
+        }
         let access = self.access(offset, data.len());
         for piece in access.pieces() {
             let value = u32::try_from(piece.offset)
@@ -75,7 +79,7 @@ impl Port {
     /// Writes a BAR, any width and alignment. Registers are 32 bits wide: two of them are written low first; a part of
     /// one is a write of the whole in which the other bytes keep their value or, where a 1 acts, are 0.
     pub fn bar_write(&mut self, bar: Bar, offset: u64, data: &[u8], context: &mut Context<'_>) {
-        if !self.pci.is_powered() {
+        if !self.pci.is_powered() || bar == Bar::Rom {
             return;
         }
         let access = self.access(offset, data.len());
@@ -104,6 +108,7 @@ impl Port {
                 _ => 0,
             },
             Bar::MsiX => self.pci.msix_read((offset / 4) as usize),
+            Bar::Rom => 0,
         }
     }
 
@@ -123,6 +128,7 @@ impl Port {
                 _ => {}
             },
             Bar::MsiX => self.pci.msix_write((offset / 4) as usize, value, mask),
+            Bar::Rom => {}
         }
     }
 

@@ -55,12 +55,14 @@ pub struct Context<'a> {
 /// A base address register of the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bar {
-    /// BAR0: the CSRs, and the flash above them.
+    /// BAR0: the CSRs.
     Csr,
     /// BAR2: IOADDR and IODATA.
     Io,
     /// BAR4: MSI-X table and pending bits.
     MsiX,
+    /// The expansion ROM: the flash, read-only.
+    Rom,
 }
 
 /// Which port of the card (STATUS.LAN ID).
@@ -214,6 +216,7 @@ impl Port {
         self.show_vfs();
         match effect {
             ConfigEffect::None => {}
+            ConfigEffect::NvmWritten => self.nvm.written_by_bus(),
             ConfigEffect::FunctionReset => self.reset_by(Reset::Bus, context.bus),
             ConfigEffect::PowerUp => self.reset_by(Reset::Power, context.bus),
         }

@@ -98,6 +98,12 @@ pub mod eec {
 
 /// Flash Access (8.2.3.2).
 pub mod fla {
+    /// Clock to the flash.
+    pub const SK: u32 = 1 << 0;
+    /// Chip select of the flash, 0 selects it (the pin is low-active).
+    pub const CE: u32 = 1 << 1;
+    /// Data to the flash.
+    pub const SI: u32 = 1 << 2;
     /// Data from the flash.
     pub const SO: u32 = 1 << 3;
     /// Software asks for the pins.

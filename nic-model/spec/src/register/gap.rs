@@ -31,7 +31,9 @@ impl Reg {
             return None;
         }
         Some(match self {
-            Self::FLOP => Enough("it erases a flash, which the card does not have"),
+            Self::FLOP => Enough(
+                "the opcodes with which FLA would erase by itself; software sends them by the pins",
+            ),
             Self::GRC => Enough("wake-up without a driver, in power states that no client gives"),
             Self::VPDDIAG => {
                 Enough("how the card's own reader got on with the VPD; drivers only dump it")

@@ -155,7 +155,7 @@ registers! {
     EERD Nvm Effect Works at [0x10014];
     /// EEPROM Write: start (0), done (1), word address (15:2), data (31:16).
     EEWR Nvm Effect Works at [0x10018] reset 0x0000_0002;
-    /// Flash Access: SPI pins (3:0), request and grant (4, 5). There is no chip: its output stays high.
+    /// Flash Access: SPI pins (3:0), request and grant (4, 5).
     FLA Nvm ReadWrite Works at [0x1001C] reset 0x0000_0008 write 0x0000_0017;
     /// Manageability EEPROM Control: configuration done of port 0 (18) and 1 (19).
     EEMNGCTL Nvm ReadWrite Works at [0x10110] reset 0x000C_0000 write 0xFFF3_FFFF;
