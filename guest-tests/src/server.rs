@@ -24,6 +24,9 @@ use crate::{
     frames::Mac,
 };
 
+/// Environment variable with `posted` or `mapped`: the doorbells of servers whose test does not say.
+const DOORBELLS: &str = "XTASK_DOORBELLS";
+
 /// How long the server may take to do what it is asked to.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -101,6 +104,14 @@ impl Server {
     /// # Errors
     /// It does not start.
     pub fn start_as(mac: Mac, far: Far<'_>) -> Result<Self> {
+        Self::start_with(mac, far, &[])
+    }
+
+    /// Starts the server of a card with another address and further flags.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_with(mac: Mac, far: Far<'_>, flags: &[&str]) -> Result<Self> {
         let (wire, spawner) = match far {
             Far::Nobody => ("null".to_owned(), Spawner::own()),
             Far::Host => ("host".to_owned(), Spawner::own()),
@@ -114,11 +125,22 @@ impl Server {
         };
         let folder = tempfile::tempdir().context("cannot make a folder")?;
         let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+        // Told of once each: registers that the driver touches and that do not do all that they should.
+        let own = ["--mac", &mac, "--log", "info,nic_model=debug"];
+        let doorbells = env::var(DOORBELLS).ok();
+        let mut all = own.to_vec();
+        // What a test asks for comes first; then the variable is not asked.
+        if let Some(kind) = doorbells.as_deref()
+            && !flags.contains(&"--doorbells")
+        {
+            all.extend(["--doorbells", kind]);
+        }
+        all.extend(flags);
+        let flags = all;
         let nic = NicServer::start(
             &program()?,
             &wire,
-            // Told of once each: registers that the driver touches and that do not do all that they should.
-            &["--mac", &mac, "--log", "info,nic_model=debug"],
+            &flags,
             &spawner,
             &folder.path().join("server.log"),
         )?;
@@ -172,12 +194,12 @@ impl Server {
     }
 }
 
-/// Our driver on a card of a server of its own, and the server.
+/// Our driver on a card of a server of its own with these flags, and the server.
 ///
 /// # Errors
 /// The server does not start, or serves no card.
-pub fn card_world(lending: Lending) -> Result<(CardWorld, Server)> {
-    let server = Server::start(Far::Nobody)?;
+pub fn card_world(lending: Lending, flags: &[&str]) -> Result<(CardWorld, Server)> {
+    let server = Server::start_with(MAC, Far::Nobody, flags)?;
     let card = OverSocket::connect(server.socket(), Options::default(), lending)?;
     let world = CardWorld::new(Box::new(card), Box::new(server.cable()?));
     Ok((world, server))

@@ -39,7 +39,7 @@ fn main() {
 
 fn tshark_reads_frames_of_both_directions(ixgbectl: &Path) -> Result<()> {
     let tshark = tshark(&Cache::open()?)?;
-    let (mut world, server) = card_world(Lending::Descriptor)?;
+    let (mut world, server) = card_world(Lending::Descriptor, &[])?;
     world.set_up(&Setup::default())?;
     let mac = world.mac()?;
     let mut tagged = Vec::new();

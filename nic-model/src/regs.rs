@@ -58,6 +58,34 @@ impl RegisterFile {
         value
     }
 
+    /// Values of all elements.
+    #[inline]
+    #[must_use]
+    pub fn all(&self, reg: Reg) -> &[u32] {
+        let first = reg.first_slot();
+        self.values
+            .get(first..first + reg.count())
+            .unwrap_or_default()
+    }
+
+    /// Software has read `value` of a counter that a read clears, at an earlier time: takes out as much of it as is
+    /// still there.
+    pub fn take(&mut self, counter: Reg, index: usize, value: u32) {
+        let value = value.min(self.get(counter, index));
+        self.set(counter, index, self.get(counter, index) - value);
+        self.has_left(counter, index, value);
+    }
+
+    /// The same for a 36-bit counter that lies in two registers, `low` and `high`.
+    pub fn take36(&mut self, low: Reg, high: Reg, index: usize, value: u64) {
+        let held = u64::from(self.get(high, index)) << 32 | u64::from(self.get(low, index));
+        let value = value.min(held);
+        self.set36(low, high, index, held - value);
+        let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+        self.has_left(low, index, u32::from_le_bytes([a, b, c, d]));
+        self.has_left(high, index, u32::from_le_bytes([e, f, g, h]));
+    }
+
     /// What a counter that a read clears has counted in all: what stands in it, and what reads and resets took out.
     #[must_use]
     pub fn total(&self, counter: Reg, index: usize) -> u64 {
@@ -67,7 +95,10 @@ impl RegisterFile {
     }
 
     fn keep(&mut self, counter: Reg, index: usize) {
-        let value = self.get(counter, index);
+        self.has_left(counter, index, self.get(counter, index));
+    }
+
+    fn has_left(&mut self, counter: Reg, index: usize, value: u32) {
         if let Some(left) = self.left.get_mut(counter.first_slot() + index) {
             *left = left.wrapping_add(value.into());
         }
@@ -111,7 +142,10 @@ impl RegisterFile {
     pub fn count36(&mut self, low: Reg, high: Reg, index: usize, by: u64) {
         const MAX: u64 = (1 << 36) - 1;
         let value = u64::from(self.get(high, index)) << 32 | u64::from(self.get(low, index));
-        let value = value.saturating_add(by).min(MAX);
+        self.set36(low, high, index, value.saturating_add(by).min(MAX));
+    }
+
+    fn set36(&mut self, low: Reg, high: Reg, index: usize, value: u64) {
         let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
         self.set(low, index, u32::from_le_bytes([a, b, c, d]));
         self.set(high, index, u32::from_le_bytes([e, f, g, h]));
@@ -171,6 +205,32 @@ mod tests {
         assert_eq!(file.read(Reg::GORCL, 0), u32::MAX);
         assert_eq!(file.read(Reg::GORCH, 0), 0xF);
         assert_eq!(file.read(Reg::GORCH, 0), 0);
+    }
+
+    #[test]
+    fn what_was_read_earlier_is_taken_out_and_what_was_counted_since_stays() {
+        let mut file = RegisterFile::default();
+        file.count(Reg::QPRC, 3, 10);
+
+        file.take(Reg::QPRC, 3, 7);
+        file.take(Reg::QPRC, 4, 7);
+
+        assert_eq!(file.get(Reg::QPRC, 3), 3);
+        assert_eq!(file.total(Reg::QPRC, 3), 10);
+        assert_eq!(file.get(Reg::QPRC, 4), 0);
+    }
+
+    #[test]
+    fn a_counter_of_36_bits_borrows_from_its_high_half() {
+        let mut file = RegisterFile::default();
+        file.count36(Reg::QBRC_L, Reg::QBRC_H, 0, 0x1_0000_0005);
+
+        file.take36(Reg::QBRC_L, Reg::QBRC_H, 0, 0xFFFF_FFFF);
+
+        assert_eq!(file.get(Reg::QBRC_L, 0), 6);
+        assert_eq!(file.get(Reg::QBRC_H, 0), 0);
+        let total = file.total(Reg::QBRC_L, 0) + (file.total(Reg::QBRC_H, 0) << 32);
+        assert_eq!(total, 0x1_0000_0005);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Parser;
 use nic_model::Module;
 
-use crate::{mac_address::MacAddress, polling::Polling, port_arguments::PortArguments};
+use crate::{
+    doorbells::Doorbells, mac_address::MacAddress, polling::Polling, port_arguments::PortArguments,
+};
 
 const AFTER_HELP: &str = "\
 EXAMPLE
@@ -89,6 +91,7 @@ CONFIGURATION FILE
     wire = \"tap:tap0\"
     module = \"lr\"
     nvm = \"/var/lib/nic.nvm\"
+    doorbells = \"posted\"
     log = \"info\"
     control = \"/run/nic/nic.sock.control\"
     poll-us = 200
@@ -134,8 +137,14 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub nvm: Option<PathBuf>,
 
-    /// A further port: socket=PATH, and as needed wire=WIRE, mac=MAC, module=KIND, nvm=FILE, with commas between them
-    /// and meanings and defaults as above. May be repeated.
+    /// How the client tells that a ring has work: posted (by messages) or mapped (through pages of BAR 0 that the client
+    /// maps: no message and no exit of the guest, for drivers that poll; QEMU then waits for every other register
+    /// write). See docs/doorbells.md. Default: posted.
+    #[arg(long, value_name = "posted|mapped")]
+    pub doorbells: Option<Doorbells>,
+
+    /// A further port: socket=PATH, and as needed wire=WIRE, mac=MAC, module=KIND, nvm=FILE,
+    /// doorbells=KIND, with commas between them and meanings and defaults as above. May be repeated.
     #[arg(long, value_name = "socket=PATH,...")]
     pub port: Vec<PortArguments>,
 

@@ -1,12 +1,14 @@
 //! The client that is connected: its session, and the DMA messages that it has not answered.
 
-use std::os::unix::net::UnixStream;
+use std::{io, os::unix::net::UnixStream};
 
+use nic_model::Port;
 use vfio_user::server::{DmaError, Limits, Progress, Session, SessionError};
 
 use crate::{
     bus::ClientBus,
     device::{self, Card, InFlight, Served},
+    doorbells::{Doorbells, Look, Mirror},
     events::{Registry, Source, Watched},
     message_dma::Command,
 };
@@ -20,24 +22,56 @@ pub struct Client {
     session: Watched<Session>,
     in_flight: InFlight,
     more: bool,
+    /// The pages that this client may map: memory of its own, which no client after it shares.
+    mirror: Option<Mirror>,
 }
 
 impl Client {
-    /// Begins a session.
+    /// Begins a session with a client that may ring `doorbells` of the port.
     ///
     /// # Errors
-    /// What the system says when the socket is added to the epoll set.
-    pub fn new(socket: UnixStream, registry: &Registry) -> nix::Result<Self> {
+    /// What the system says when the socket is added to the epoll set, or memory is made.
+    pub fn new(
+        socket: UnixStream,
+        registry: &Registry,
+        doorbells: Doorbells,
+        port: &Port,
+    ) -> io::Result<Self> {
+        let mirror = match doorbells {
+            Doorbells::Posted => None,
+            Doorbells::Mapped => Some(Mirror::new(port)?),
+        };
+        let mapping = mirror.as_ref().map(Mirror::region).transpose()?;
         let limits = Limits {
             messages_per_turn: MESSAGES_PER_TURN,
             ..Limits::default()
         };
-        let session = Session::new(socket, limits, device::description());
+        let session = Session::new(socket, limits, device::description(mapping));
         Ok(Self {
             session: registry.watch(session, Source::Session)?,
             in_flight: InFlight::new(),
             more: false,
+            mirror,
         })
+    }
+
+    /// Whether the client may ring doorbells that only [`Client::look`] finds.
+    #[must_use]
+    pub const fn has_mapped_doorbells(&self) -> bool {
+        self.mirror.is_some()
+    }
+
+    /// Takes over what the client has stored in pages that it maps; returns whether that was anything.
+    pub fn look(&mut self, look: Look, card: &mut Card<'_>) -> bool {
+        let mirror = self.mirror.as_mut();
+        mirror.is_some_and(|mirror| mirror.look(look, card))
+    }
+
+    /// Shows the registers as they are now in the pages that the client maps.
+    pub fn show(&mut self, port: &Port) {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.show(port);
+        }
     }
 
     /// Whether messages are left that no event announces.
@@ -60,6 +94,7 @@ impl Client {
         let mut served = Served {
             card,
             in_flight: &mut self.in_flight,
+            mirror: self.mirror.as_mut(),
         };
         let Progress { more, .. } = self.session.get_mut().receive(&mut served)?;
         self.more = more;

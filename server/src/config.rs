@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use crate::{
-    cli::Arguments, mac_address::MacAddress, polling::Polling, port_arguments::PortArguments,
+    cli::Arguments, doorbells::Doorbells, mac_address::MacAddress, polling::Polling,
+    port_arguments::PortArguments,
 };
 
 /// Most ports of a server.
@@ -44,6 +45,8 @@ pub struct PortConfig {
     pub module: Module,
     /// File that keeps the NVM of the port's card; the card's other port names the same one or none.
     pub nvm: Option<PathBuf>,
+    /// How the client rings.
+    pub doorbells: Doorbells,
 }
 
 /// Why there is no [`Config`].
@@ -127,6 +130,8 @@ struct File {
     #[serde(default, deserialize_with = "parsed")]
     module: Option<Module>,
     nvm: Option<PathBuf>,
+    #[serde(default, deserialize_with = "parsed")]
+    doorbells: Option<Doorbells>,
     log: Option<String>,
     control: Option<PathBuf>,
     poll_us: Option<Polling>,
@@ -155,6 +160,7 @@ impl Config {
             arguments.module.or(file.module),
             arguments.nvm.or(file.nvm),
         );
+        let doorbells = arguments.doorbells.or(file.doorbells);
         let mut given = Vec::new();
         match arguments.socket.or(file.socket) {
             Some(socket) => given.push(PortArguments {
@@ -163,9 +169,14 @@ impl Config {
                 wire,
                 module,
                 nvm,
+                doorbells,
             }),
             // Every port may be described as a further one.
-            None if mac.is_none() && wire.is_none() && module.is_none() && nvm.is_none() => {}
+            None if mac.is_none()
+                && wire.is_none()
+                && module.is_none()
+                && nvm.is_none()
+                && doorbells.is_none() => {}
             None => return Err(ConfigError::NoSocket),
         }
         given.extend(further);
@@ -202,6 +213,7 @@ fn ports(given: Vec<PortArguments>, control: &Path) -> Result<Vec<PortConfig>, C
             wire,
             module,
             nvm,
+            doorbells,
         } = port;
         if socket == control {
             return Err(ConfigError::SameSocket { path: socket });
@@ -224,6 +236,7 @@ fn ports(given: Vec<PortArguments>, control: &Path) -> Result<Vec<PortConfig>, C
             wire,
             module: module.unwrap_or_default(),
             nvm,
+            doorbells: doorbells.unwrap_or_default(),
         });
     }
     one_nvm_each(&ports)?;
@@ -464,6 +477,23 @@ mod tests {
         let line = error.to_string();
         assert!(line.starts_with(&format!("{path}:2: ")), "{line}");
         assert!(line.contains("multicast"), "{line}");
+    }
+
+    #[test]
+    fn each_port_has_doorbells_of_its_own_and_they_are_posted_without() {
+        let file = file("doorbells = \"mapped\"\n[[port]]\nsocket = \"/tmp/b\"\n");
+        let path = file.path().to_str().unwrap();
+        let doorbells = |rest: &[&str]| {
+            let given = [&["--socket", "/tmp/a"], rest].concat();
+            let ports = Config::load(arguments(&given)).unwrap().ports;
+            ports.iter().map(|port| port.doorbells).collect::<Vec<_>>()
+        };
+
+        let by_file = doorbells(&["--config", path]);
+        let by_flags = doorbells(&["--port", "socket=/tmp/b,doorbells=mapped"]);
+
+        assert_eq!(by_file, [Doorbells::Mapped, Doorbells::Posted]);
+        assert_eq!(by_flags, [Doorbells::Posted, Doorbells::Mapped]);
     }
 
     #[test]

@@ -12,21 +12,21 @@ use vfio_user::{
     message::{DeviceFlags, IrqFlags, Protection},
     server::{
         Description, Device, DmaMapping, DmaRange, Irq, IrqAction, IrqOperation, IrqUpdate, Region,
-        RequestId,
+        RegionMapping, RequestId,
     },
 };
 use vm_memory::Permissions;
 
-use crate::{bus::ClientBus, irq::IrqIndex, message_dma::Serial};
+use crate::{bus::ClientBus, doorbells::Mirror, irq::IrqIndex, message_dma::Serial};
 
 /// Index of the expansion ROM among the regions (`VFIO_PCI_ROM_REGION_INDEX`).
 const ROM_REGION: u32 = 6;
 /// Index of configuration space among the regions (`VFIO_PCI_CONFIG_REGION_INDEX`).
 const CONFIG_REGION: u32 = 7;
 
-/// What the client is told about the device.
+/// What the client is told about the device, with the part of BAR 0 that it may map.
 #[must_use]
-pub fn description() -> Description {
+pub fn description(mapping: Option<RegionMapping>) -> Description {
     let eventfd = |count| Irq {
         flags: IrqFlags::EVENTFD,
         count,
@@ -34,7 +34,10 @@ pub fn description() -> Description {
     Description {
         flags: DeviceFlags::PCI | DeviceFlags::RESET,
         regions: vec![
-            Region::trapped(CSR_BAR_SIZE.into()),
+            Region {
+                mapping,
+                ..Region::trapped(CSR_BAR_SIZE.into())
+            },
             Region::ABSENT,
             Region::trapped(IO_BAR_SIZE.into()),
             Region::ABSENT,
@@ -90,6 +93,22 @@ pub type InFlight = BTreeMap<RequestId, Serial>;
 pub(crate) struct Served<'a, 'card> {
     pub(crate) card: &'a mut Card<'card>,
     pub(crate) in_flight: &'a mut InFlight,
+    /// The pages that the client may have mapped.
+    pub(crate) mirror: Option<&'a mut Mirror>,
+}
+
+impl<'card> Served<'_, 'card> {
+    /// Does what a message asks for. What the client has stored in mapped pages before it sent the message comes first,
+    /// and what the message changes is there when the client has the reply. `read` is the offset in BAR 0 of a read.
+    fn in_order<R>(&mut self, read: Option<u64>, act: impl FnOnce(&mut Card<'card>) -> R) -> R {
+        let Some(mirror) = &mut self.mirror else {
+            return act(self.card);
+        };
+        mirror.message(read, self.card);
+        let done = act(self.card);
+        mirror.show(self.card.port);
+        done
+    }
 }
 
 /// A place that the client can read and write.
@@ -114,9 +133,12 @@ impl Place {
 impl Device for Served<'_, '_> {
     fn region_read(&mut self, region: u32, offset: u64, data: &mut [u8]) -> Result<(), Errno> {
         let place = Place::new(region, offset)?;
-        self.card.with(|port, context| match place {
-            Place::Bar(bar, offset) => port.bar_read(bar, offset, data, context),
-            Place::Config(offset) => port.config_read(offset, data),
+        let csr = matches!(place, Place::Bar(Bar::Csr, _)).then_some(offset);
+        self.in_order(csr, |card| {
+            card.with(|port, context| match place {
+                Place::Bar(bar, offset) => port.bar_read(bar, offset, data, context),
+                Place::Config(offset) => port.config_read(offset, data),
+            });
         });
         if let Place::Bar(Bar::MsiX, offset) = place {
             add_pending(self.card.bus.irqs().msix_pending(), offset, data);
@@ -126,15 +148,17 @@ impl Device for Served<'_, '_> {
 
     fn region_write(&mut self, region: u32, offset: u64, data: &[u8]) -> Result<(), Errno> {
         let place = Place::new(region, offset)?;
-        self.card.with(|port, context| match place {
-            Place::Bar(bar, offset) => port.bar_write(bar, offset, data, context),
-            Place::Config(offset) => port.config_write(offset, data, context),
+        self.in_order(None, |card| {
+            card.with(|port, context| match place {
+                Place::Bar(bar, offset) => port.bar_write(bar, offset, data, context),
+                Place::Config(offset) => port.config_write(offset, data, context),
+            });
         });
         Ok(())
     }
 
     fn reset(&mut self) -> Result<(), Errno> {
-        self.card.with(Port::reset);
+        self.in_order(None, |card| card.with(Port::reset));
         Ok(())
     }
 
@@ -257,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_regions_stand_at_the_indices_of_vfio_pci() {
-        let description = description();
+        let description = description(None);
 
         let sizes: Vec<u64> = description
             .regions
@@ -270,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_interrupts_stand_at_the_indices_of_vfio_pci() {
-        let counts: Vec<u32> = description().irqs.iter().map(|irq| irq.count).collect();
+        let counts: Vec<u32> = description(None).irqs.iter().map(|irq| irq.count).collect();
 
         assert_eq!(counts, [1, 1, 64, 1, 1]);
     }

@@ -62,6 +62,12 @@ impl Ready {
         self.0 == 0
     }
 
+    /// Whether nothing but `source` is in the set.
+    #[must_use]
+    pub const fn is_only(self, source: Source) -> bool {
+        self.0 & !(1 << source as u8) == 0
+    }
+
     const fn insert(&mut self, source: Source) {
         self.0 |= 1 << source as u8;
     }

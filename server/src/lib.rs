@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 mod counters;
 pub mod device;
+pub mod doorbells;
 pub mod events;
 pub mod irq;
 pub mod mac_address;

@@ -107,6 +107,12 @@ impl PollBudget {
         self.current
     }
 
+    /// Takes note of work that was found by a look after a sleep: how long it had been there is not known, so it is
+    /// polled for the next.
+    pub fn found_late(&mut self) {
+        self.current = self.limit;
+    }
+
     /// Takes note of a wait that is over: how long it took, polling included, until there was work.
     pub fn waited(&mut self, time: Duration) {
         if time <= self.current {
@@ -139,6 +145,15 @@ mod tests {
         budget.waited(micros(1_000_000));
 
         assert_eq!(budget.get(), Duration::MAX);
+    }
+
+    #[test]
+    fn after_a_find_by_a_look_the_whole_budget_is_polled() {
+        let mut budget = up_to(50);
+
+        budget.found_late();
+
+        assert_eq!(budget.get(), micros(50));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use nic_model::Module;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{config::parsed, mac_address::MacAddress};
+use crate::{config::parsed, doorbells::Doorbells, mac_address::MacAddress};
 
 /// A port after the first one, as a person describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -25,6 +25,9 @@ pub struct PortArguments {
     pub module: Option<Module>,
     /// File that keeps the NVM of the port's card.
     pub nvm: Option<PathBuf>,
+    /// How the client rings, if not by messages.
+    #[serde(default, deserialize_with = "parsed")]
+    pub doorbells: Option<Doorbells>,
 }
 
 /// Why a text describes no port.
@@ -33,7 +36,8 @@ pub struct PortArguments {
 pub enum PortError {
     /// Not a setting.
     #[error(
-        "'{0}' is no setting of a port; write socket=PATH,wire=WIRE,mac=MAC,module=KIND,nvm=FILE, all but the socket optional"
+        "'{0}' is no setting of a port; write socket=PATH,wire=WIRE,mac=MAC,module=KIND,nvm=FILE,\
+         doorbells=KIND, all but the socket optional"
     )]
     Setting(String),
     /// A setting stands there twice.
@@ -52,7 +56,7 @@ pub enum PortError {
     },
 }
 
-const SETTINGS: [&str; 5] = ["socket", "wire", "mac", "module", "nvm"];
+const SETTINGS: [&str; 6] = ["socket", "wire", "mac", "module", "nvm", "doorbells"];
 
 /// Splits a piece into setting and value, if it begins with the name of a setting.
 fn setting(piece: &str) -> Option<(&'static str, &str)> {
@@ -97,6 +101,7 @@ impl FromStr for PortArguments {
             wire: value_of("wire", value("wire"))?,
             module: value_of("module", value("module"))?,
             nvm: value("nvm").map(PathBuf::from),
+            doorbells: value_of("doorbells", value("doorbells"))?,
         })
     }
 }

@@ -24,6 +24,7 @@ use wire::{Backend, Cables};
 
 use crate::{
     config::{Config, PortConfig},
+    doorbells::Doorbells,
     nvm_file::{self, ChangeNotice, NvmKeeper},
     polling::Polling,
     worker::Worker,
@@ -42,6 +43,8 @@ pub struct Prepared {
     pub inbox: control::Inbox,
     /// How the worker polls before it sleeps.
     pub polling: Polling,
+    /// How the client rings.
+    pub doorbells: Doorbells,
     /// Readable when the worker is to end.
     pub stop: Arc<EventFd>,
     /// Whom to tell when the port has written its NVM, if that is kept.
@@ -154,15 +157,19 @@ fn prepare(
         .zip(wires)
         .zip(listeners)
         .zip(inboxes)
-        .map(|((((port, nvm), wire), listener), inbox)| Prepared {
-            port,
-            wire,
-            listener,
-            inbox,
-            polling: config.polling,
-            stop: Arc::clone(stop),
-            nvm,
-        });
+        .zip(&config.ports)
+        .map(
+            |(((((port, nvm), wire), listener), inbox), settings)| Prepared {
+                port,
+                wire,
+                listener,
+                inbox,
+                polling: config.polling,
+                doorbells: settings.doorbells,
+                stop: Arc::clone(stop),
+                nvm,
+            },
+        );
     Ok((control, prepared.collect(), keepers))
 }
 

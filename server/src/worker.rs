@@ -6,6 +6,7 @@
 //! then sleeps.
 
 use std::{
+    hint, mem,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     thread,
@@ -28,6 +29,7 @@ use crate::{
     clock::Clock,
     counters,
     device::Card,
+    doorbells::{Doorbells, Look},
     events::{Events, Ready, Registry, Source, Watched},
     nvm_file::ChangeNotice,
     polling::PollBudget,
@@ -37,6 +39,12 @@ use crate::{
 /// Frames that are taken from the wire in one turn.
 const FRAMES_PER_TURN: usize = 64;
 
+/// Time for which mapped doorbells are watched between two looks at everything else.
+const WATCH: Duration = Duration::from_micros(2);
+/// First and longest sleep between two looks at mapped doorbells, which wake nobody. The longest is shorter than the
+/// millisecond that drivers give a queue to go off.
+const NAP: (Duration, Duration) = (Duration::from_micros(50), Duration::from_micros(500));
+
 /// Everything that one port needs to run.
 #[derive(Debug)]
 pub struct Worker {
@@ -44,6 +52,7 @@ pub struct Worker {
     events: Events,
     registry: Registry,
     polling: PollBudget,
+    doorbells: Doorbells,
     _stop: Watched<Arc<EventFd>>,
     listener: Watched<Listener>,
     client: Option<Client>,
@@ -52,6 +61,10 @@ pub struct Worker {
     wire: Tapped<Box<dyn Backend>>,
     /// The wire's descriptor in the epoll set, if it has one.
     wire_events: Option<Watched<OwnedFd>>,
+    /// Whether mapped doorbells have been looked at since the last turn.
+    looked: bool,
+    /// Whether mapped pages show the registers as the last turn has left them.
+    shown: bool,
     /// Whether the port is known to have more to do at once.
     busy: bool,
     carrier: bool,
@@ -92,6 +105,7 @@ impl Worker {
             listener,
             inbox,
             polling,
+            doorbells,
             stop,
             nvm,
         } = prepared;
@@ -110,6 +124,7 @@ impl Worker {
         Ok(Self {
             clock: Clock::start(),
             polling: PollBudget::new(polling),
+            doorbells,
             _stop: registry.watch(stop, Source::Stop).context(watch)?,
             listener: registry.watch(listener, Source::Listener).context(watch)?,
             client: None,
@@ -120,6 +135,8 @@ impl Worker {
             inbox: registry
                 .watch(ControlInbox(inbox), Source::Control)
                 .context(watch)?,
+            looked: false,
+            shown: false,
             busy: true,
             carrier: false,
             lit: true,
@@ -151,7 +168,7 @@ impl Worker {
         }
     }
 
-    /// What is ready now, or as soon as something is or a deadline has come.
+    /// What is ready now, or as soon as something is, a doorbell has been rung or a deadline has come.
     fn wait(&mut self) -> nix::Result<Ready> {
         if self.has_more() {
             return self.events.poll();
@@ -161,7 +178,9 @@ impl Worker {
         let mut now = start;
         loop {
             let ready = self.events.poll()?;
-            if !ready.is_empty() || deadline.is_some_and(|deadline| deadline <= now) {
+            let rung = ready.is_empty() && self.rung(now);
+            self.looked = rung;
+            if rung || !ready.is_empty() || deadline.is_some_and(|deadline| deadline <= now) {
                 self.polling.waited(now.since(start));
                 return Ok(ready);
             }
@@ -172,10 +191,88 @@ impl Worker {
             thread::yield_now();
             now = self.clock.now();
         }
-        let ready = self.events.sleep(now, deadline)?;
-        self.counters.sleeps = self.counters.sleeps.wrapping_add(1);
+        let ready = self.sleep(now, deadline)?;
         self.polling.waited(self.clock.now().since(start));
         Ok(ready)
+    }
+
+    /// Sleeps until something is ready or a deadline has come. Where doorbells are mapped it gets up now and then, ever
+    /// more rarely, to look whether one has been rung.
+    fn sleep(&mut self, mut now: Time, deadline: Option<Time>) -> nix::Result<Ready> {
+        let mut nap = NAP.0;
+        loop {
+            self.counters.sleeps = self.counters.sleeps.wrapping_add(1);
+            if !self.has_mapped_doorbells() {
+                return self.events.sleep(now, deadline);
+            }
+            let end = now.plus_nanos(u64::try_from(nap.as_nanos()).unwrap_or(u64::MAX));
+            let until = deadline.map_or(end, |deadline| deadline.min(end));
+            let ready = self.events.sleep(now, Some(until))?;
+            now = self.clock.now();
+            let due = deadline.is_some_and(|deadline| deadline <= now);
+            if due || !ready.is_only(Source::Timer) {
+                return Ok(ready);
+            }
+            if self.look(Look::All, now) {
+                self.polling.found_late();
+                return Ok(ready);
+            }
+            nap = nap.saturating_mul(2).min(NAP.1);
+        }
+    }
+
+    /// Whether a mapped doorbell has been rung, or is within [`WATCH`].
+    fn rung(&mut self, now: Time) -> bool {
+        const LOOKS: usize = 16;
+        if !self.has_mapped_doorbells() {
+            return false;
+        }
+        if self.look(Look::All, now) {
+            return true;
+        }
+        if !mem::replace(&mut self.shown, true) {
+            self.show();
+        }
+        if self.polling.get().is_zero() {
+            return false;
+        }
+        loop {
+            for _ in 0..LOOKS {
+                if self.look(Look::Tails, now) {
+                    return true;
+                }
+                hint::spin_loop();
+            }
+            if self.clock.now().since(now) >= WATCH {
+                return false;
+            }
+        }
+    }
+
+    fn has_mapped_doorbells(&self) -> bool {
+        let client = self.client.as_ref();
+        client.is_some_and(Client::has_mapped_doorbells)
+    }
+
+    /// Takes over what the client has stored in mapped pages.
+    fn look(&mut self, look: Look, now: Time) -> bool {
+        let Some(client) = &mut self.client else {
+            return false;
+        };
+        let mut card = Card {
+            port: &mut self.port,
+            bus: &mut self.bus,
+            wire: &mut self.wire,
+            now,
+        };
+        client.look(look, &mut card)
+    }
+
+    /// Shows the registers in mapped pages.
+    fn show(&mut self) {
+        if let Some(client) = &mut self.client {
+            client.show(&self.port);
+        }
     }
 
     fn has_more(&self) -> bool {
@@ -206,6 +303,11 @@ impl Worker {
         self.counters.turns = self.counters.turns.wrapping_add(1);
         let now = self.clock.now();
         self.bus.advance(now);
+        self.shown = false;
+        // Before frames or messages: a ring that was turned off is off.
+        if !mem::take(&mut self.looked) {
+            self.look(Look::All, now);
+        }
         if ready.has(Source::Listener) || self.accept_again.is_some_and(|time| time <= now) {
             self.accept(now)?;
         }
@@ -239,8 +341,9 @@ impl Worker {
         self.accept_again = None;
         if self.client.is_none() {
             let accepted = self.listener.get().accept().and_then(|socket| {
-                let client = socket.map(|socket| Client::new(socket, &self.registry));
-                client.transpose().map_err(std::io::Error::from)
+                let begin =
+                    |socket| Client::new(socket, &self.registry, self.doorbells, &self.port);
+                socket.map(begin).transpose()
             });
             match accepted {
                 Ok(Some(client)) => {

@@ -106,6 +106,8 @@ fn add_receive(
     let driver = world.driver()?;
     driver.set_register(Reg::IPSRXMOD, 0, mode)?;
     driver.set_register(Reg::IPSRXIDX, 0, command(ipsidx::TABLE_KEY, index))?;
+    // A frame on the cable does not wait for posted writes.
+    driver.register(Reg::IPSRXIDX, 0)?;
     Ok(())
 }
 

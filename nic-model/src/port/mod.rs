@@ -343,6 +343,24 @@ impl Port {
         self.regs.get(reg, index)
     }
 
+    /// The values of all elements of a register as they stand, without the side effects of a read.
+    #[inline]
+    #[must_use]
+    pub fn registers(&self, reg: Reg) -> &[u32] {
+        self.regs.all(reg)
+    }
+
+    /// Software has read `value` of a counter that a read clears, at a time when the port did not see it: takes out as
+    /// much of it as is still there. What was counted since stays.
+    pub fn take_counter(&mut self, counter: Reg, index: usize, value: u32) {
+        self.regs.take(counter, index, value);
+    }
+
+    /// The same for a 36-bit counter that lies in two registers, `low` and `high`.
+    pub fn take_counter36(&mut self, low: Reg, high: Reg, index: usize, value: u64) {
+        self.regs.take36(low, high, index, value);
+    }
+
     /// Takes a frame that arrives on the cable. Without a link, at this end or (with the laser off) at the other, and
     /// while transmit is looped back in the MAC, it does not get into the port.
     pub fn receive(&mut self, frame: &RxFrame<'_>, context: &mut Context<'_>) -> Verdict {

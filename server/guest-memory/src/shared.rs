@@ -1,4 +1,5 @@
-//! The client's side: memory that a driver process lends to a device.
+//! Memory with a descriptor that two processes share: what a driver lends to a device, and the pages of registers that
+//! a device lends to a driver.
 
 use std::ffi::CStr;
 use std::io;
@@ -7,14 +8,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 use vm_memory::VolatileSlice;
 
 use crate::mapping::Mapping;
 use crate::table::PAGE_SIZE;
 
-/// Anonymous memory with a descriptor, sealed at its size, zero at first. The device on the other side may change it
-/// at any time.
+/// Memory with a descriptor, which whoever holds it can change at any time.
 #[derive(Debug)]
 pub struct SharedMemory {
     fd: OwnedFd,
@@ -22,7 +23,8 @@ pub struct SharedMemory {
 }
 
 impl SharedMemory {
-    /// Makes `len` bytes of memory (a multiple of 4096, not 0). `name` shows in `/proc`.
+    /// Makes `len` bytes of anonymous memory (a multiple of 4096, not 0), sealed at their size, zero at first. `name`
+    /// shows in `/proc`.
     ///
     /// # Errors
     /// `EINVAL` for another length; else as `memfd_create`, `ftruncate`, `fcntl` and `mmap`.
@@ -36,6 +38,23 @@ impl SharedMemory {
         ftruncate(&fd, file_size)?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(seals))?;
+        let mapping = Mapping::new(&fd, size, page, true)?;
+        Ok(Self { fd, mapping })
+    }
+
+    /// Maps the first `len` bytes (a multiple of 4096, not 0) of memory that the other side has made. Should it be
+    /// truncated, it reads as zero from then on.
+    ///
+    /// # Errors
+    /// `EINVAL` for another length, and for memory that is shorter; else as `fstat` and `mmap`.
+    pub fn attach(fd: OwnedFd, len: usize) -> io::Result<Self> {
+        let page = usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX);
+        let size = NonZeroUsize::new(len).filter(|len| len.get().is_multiple_of(page));
+        let there = u64::try_from(fstat(&fd)?.st_size).unwrap_or(0);
+        let enough = u64::try_from(len).is_ok_and(|len| len <= there);
+        let Some(size) = size.filter(|_| enough) else {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        };
         let mapping = Mapping::new(&fd, size, page, true)?;
         Ok(Self { fd, mapping })
     }
@@ -60,7 +79,7 @@ impl SharedMemory {
 }
 
 impl AsFd for SharedMemory {
-    /// The descriptor to send with a `DMA_MAP`.
+    /// The descriptor to send to the other side.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

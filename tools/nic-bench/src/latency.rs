@@ -85,3 +85,36 @@ pub fn doorbell_to_interrupt(socket: &Path, time: Duration) -> Result<Measured> 
         Ok(start.elapsed())
     })
 }
+
+/// From the doorbell, a store, until the frame is back in memory and its descriptor says so. The card is idle before, and
+/// nobody sends a message.
+pub fn doorbell_to_descriptor(socket: &Path, time: Duration) -> Result<Measured> {
+    let config = Config {
+        promiscuous: true,
+        ..Config::default()
+    };
+    let mut card = card::bring_up(socket, &config)?;
+    ensure!(
+        card.device().has_mapped_doorbells(),
+        "the server offers no mapped doorbells"
+    );
+    let frame = [0x5a; 60];
+    let mut turn = 0_u32;
+    median(time, || {
+        turn = turn % 8 + 1;
+        let pause = Instant::now();
+        while pause.elapsed() < PAUSE * turn {
+            spin_loop();
+        }
+        card.tx(0).0.reclaim();
+        card.tx(0).0.put(&Packet::plain(&frame))?;
+        let start = Instant::now();
+        let (ring, device) = card.tx(0);
+        ring.ring_doorbell(device)?;
+        let (ring, device) = card.rx(0);
+        while ring.burst(device, 1, |_| ())? == 0 {
+            ensure!(start.elapsed() < PATIENCE, "no frame came");
+        }
+        Ok(start.elapsed())
+    })
+}

@@ -59,6 +59,12 @@ enum What {
         /// The server's vfio-user socket
         socket: PathBuf,
     },
+    /// From the doorbell of a transmit queue to the written-back descriptor of the receive queue, of a server with
+    /// `--wire loopback --doorbells mapped`: the median
+    LatencyMapped {
+        /// The server's vfio-user socket
+        socket: PathBuf,
+    },
     /// Brings the card up and does nothing more, until it is killed
     Hold {
         /// The server's vfio-user socket
@@ -132,6 +138,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         What::Pair { to, traffic } => traffic::pair(traffic, to, time)?,
         What::Ports { sockets } => traffic::ports(sockets, time)?,
         What::Latency { socket } => latency::doorbell_to_interrupt(socket, time)?,
+        What::LatencyMapped { socket } => latency::doorbell_to_descriptor(socket, time)?,
         What::Hold { socket } => return card::hold(socket),
         What::RegisterRead { socket } => latency::register_read(socket, time)?,
         What::Echo { socket } => echo::client(socket, time)?,

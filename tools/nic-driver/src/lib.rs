@@ -15,6 +15,7 @@ mod driver;
 mod error;
 pub mod in_process;
 pub mod over_socket;
+mod pages;
 mod rx;
 mod statistics;
 mod tx;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use guest_memory::{Backing, IovaTable, Limits, SharedMemory};
+use ixgbe_spec::register::{Access, Reg};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use vfio_user::{
     Errno,
@@ -18,7 +19,10 @@ use vfio_user::{
 };
 use vm_memory::Permissions;
 
-use crate::device::{Device, DeviceError};
+use crate::{
+    device::{Device, DeviceError},
+    pages::Pages,
+};
 
 /// BAR0 (`VFIO_PCI_BAR0_REGION_INDEX`).
 const BAR0: u32 = 0;
@@ -45,6 +49,10 @@ pub struct OverSocket {
     /// What messages may reach.
     lent: Lent,
     vectors: Vec<Vector>,
+    /// Registers that are memory, if the server offers any.
+    pages: Option<Pages>,
+    /// A register write has been sent, and nothing has been waited for since.
+    posted: bool,
 }
 
 #[derive(Debug)]
@@ -104,17 +112,50 @@ impl OverSocket {
         client
             .assign_irqs(MSIX, IrqAction::Trigger, 0, &eventfds)
             .map_err(failed)?;
+        let region = client
+            .region_info(BAR0)
+            .map_err(|error| DeviceError::new("asking for the card's registers", error))?;
+        let pages = Pages::map(region)
+            .map_err(|error| DeviceError::new("mapping the card's registers", error))?;
         Ok(Self {
             client,
             lending,
             lent,
             vectors,
+            pages,
+            posted: false,
         })
+    }
+
+    /// Whether doorbells are stores to memory.
+    #[must_use]
+    pub const fn has_mapped_doorbells(&self) -> bool {
+        self.pages.is_some()
+    }
+
+    /// Reads a register by a message, wherever it lies. What was stored to registers that are memory comes before it.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn read_by_message(&mut self, offset: u32) -> Result<u32, DeviceError> {
+        let mut value = [0; 4];
+        self.client
+            .region_read(BAR0, offset.into(), &mut value)
+            .map_err(|error| {
+                DeviceError::new(format!("reading the register at {offset:#x}"), error)
+            })?;
+        self.posted = false;
+        Ok(u32::from_le_bytes(value))
     }
 
     /// The session, for what a driver has no need of.
     pub fn client(&mut self) -> &mut Client {
         &mut self.client
+    }
+
+    /// Waits until the writes that were sent are done: memory is faster than messages.
+    fn flush(&mut self) -> Result<(), DeviceError> {
+        self.read_by_message(Reg::STATUS.offset(0)).map(drop)
     }
 
     /// Reads the eventfds; returns whether any vector has fired since.
@@ -145,16 +186,33 @@ impl OverSocket {
 
 impl Device for OverSocket {
     fn read(&mut self, offset: u32) -> Result<u32, DeviceError> {
-        let mut value = [0; 4];
-        self.client
-            .region_read(BAR0, offset.into(), &mut value)
-            .map_err(|error| {
-                DeviceError::new(format!("reading the register at {offset:#x}"), error)
-            })?;
-        Ok(u32::from_le_bytes(value))
+        let counter = |(reg, _): (Reg, usize)| reg.row().access == Access::ReadClear;
+        // Memory cannot tell that a counter was read.
+        if self.pages.is_none() || Reg::decode(offset).is_some_and(counter) {
+            return self.read_by_message(offset);
+        }
+        if self.posted {
+            self.flush()?;
+        }
+        match self.pages.as_ref().and_then(|pages| pages.load(offset)) {
+            Some(value) => Ok(value),
+            None => self.read_by_message(offset),
+        }
     }
 
     fn write(&mut self, offset: u32, value: u32) -> Result<(), DeviceError> {
+        if let Some(pages) = &self.pages
+            && pages.contain(offset)
+        {
+            if self.posted {
+                self.flush()?;
+            }
+            if let Some(pages) = &self.pages {
+                pages.store(offset, value);
+            }
+            return Ok(());
+        }
+        self.posted = true;
         self.client
             .region_write_posted(BAR0, offset.into(), &value.to_le_bytes())
             .map_err(|error| {

@@ -91,8 +91,8 @@ struct BenchInstructionsArguments {
 
 #[derive(Debug, Args)]
 struct BenchWireArguments {
-    /// The figures, by commas: rx_60, tx_60, duplex_60, rx_1514, tso_64k, pair_1514, latency_posted, register_read,
-    /// idle_cpu, port_memory, ports_16 (default: all)
+    /// The figures, by commas: rx_60, tx_60, duplex_60, rx_1514, tso_64k, pair_1514, latency_posted, latency_mapped,
+    /// register_read, idle_cpu, port_memory, ports_16 (default: all)
     #[arg(long, value_delimiter = ',')]
     figure: Vec<String>,
 

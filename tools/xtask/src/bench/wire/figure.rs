@@ -19,6 +19,8 @@ pub enum Figure {
     Pair1514,
     /// From the doorbell to the frame and its interrupt.
     LatencyPosted,
+    /// From the doorbell, a store, to the written-back descriptor.
+    LatencyMapped,
     /// A register read and its reply.
     RegisterRead,
     /// Processor time of a server whose client does nothing.
@@ -31,7 +33,7 @@ pub enum Figure {
 
 impl Figure {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Receive60,
         Self::Transmit60,
         Self::Duplex60,
@@ -39,6 +41,7 @@ impl Figure {
         Self::Tso64k,
         Self::Pair1514,
         Self::LatencyPosted,
+        Self::LatencyMapped,
         Self::RegisterRead,
         Self::IdleCpu,
         Self::PortMemory,
@@ -55,6 +58,7 @@ impl Figure {
             Self::Tso64k => "tso_64k",
             Self::Pair1514 => "pair_1514",
             Self::LatencyPosted => "latency_posted",
+            Self::LatencyMapped => "latency_mapped",
             Self::RegisterRead => "register_read",
             Self::IdleCpu => "idle_cpu",
             Self::PortMemory => "port_memory",
@@ -75,7 +79,15 @@ impl Figure {
             // It copies each segment and has next to nothing to say.
             Self::Tso64k => "generate:1pps,60",
             Self::Pair1514 => "pair:bench",
-            Self::LatencyPosted => "loopback",
+            Self::LatencyPosted | Self::LatencyMapped => "loopback",
+        }
+    }
+
+    /// How the server is told of doorbells.
+    pub const fn doorbells(self) -> &'static str {
+        match self {
+            Self::LatencyMapped => "mapped",
+            _ => "posted",
         }
     }
 

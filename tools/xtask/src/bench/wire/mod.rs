@@ -107,7 +107,7 @@ impl Bench<'_> {
     /// Sees that frames pass as they are, before it is measured how fast.
     fn check(&self) -> Result<()> {
         for len in ["60", "1514"] {
-            let server = self.server("loopback", 1)?;
+            let server = self.server("loopback", "posted", 1)?;
             self.client(&["check", "--len", len], &server.sockets)
                 .context("frames do not pass as they are")?;
         }
@@ -116,7 +116,7 @@ impl Bench<'_> {
 
     /// Measures one figure of the NIC, then that of whom it is compared with.
     fn measure(&self, figure: Figure) -> Result<Vec<Sample>> {
-        let server = self.server(figure.wire(), figure.ports())?;
+        let server = self.server(figure.wire(), figure.doorbells(), figure.ports())?;
         let ours = |words: &[&str]| {
             let sample = self.sample(figure.name(), OURS, words, &server.sockets)?;
             Ok(vec![sample])
@@ -129,6 +129,7 @@ impl Bench<'_> {
             Figure::Tso64k => ours(&["tso"]),
             Figure::Pair1514 => ours(&["pair", "--len", "1514"]),
             Figure::LatencyPosted => ours(&["latency"]),
+            Figure::LatencyMapped => ours(&["latency-mapped"]),
             Figure::RegisterRead => ours(&["register-read"]),
             Figure::IdleCpu => self.idle_cpu(&server),
             Figure::PortMemory => self.memory(&server),
@@ -148,20 +149,22 @@ impl Bench<'_> {
         Ok(samples)
     }
 
-    /// A server whose ports all have the same wire.
-    fn server(&self, wire: &str, ports: usize) -> Result<Server> {
+    /// A server whose ports all have the same wire and doorbells.
+    fn server(&self, wire: &str, doorbells: &str, ports: usize) -> Result<Server> {
         let log = self.cache.log_folder("bench-wire")?.join("server.log");
         let folder = tempfile::tempdir().context("no folder for sockets")?;
         let further: Vec<PathBuf> = (1..ports)
             .map(|port| folder.path().join(format!("nic{port}")))
             .collect();
-        let arguments: Vec<String> = further
+        let mut arguments: Vec<String> = further
             .iter()
             .flat_map(|socket| {
-                let port = format!("socket={},wire={wire}", socket.display());
+                let socket = socket.display();
+                let port = format!("socket={socket},wire={wire},doorbells={doorbells}");
                 ["--port".to_owned(), port]
             })
             .collect();
+        arguments.extend(["--doorbells", doorbells].map(str::to_owned));
         let nic = NicServer::start(
             &self.binaries.server,
             wire,
