@@ -111,15 +111,16 @@ impl Bench {
         }
         self.tail = (self.tail + FRAMES) % DESCRIPTORS;
         self.write(Reg::RDT, 0, self.tail);
-        let mut context = Context {
+        let context = Context {
             now: Time::ZERO,
             bus: &self.bus,
             wire: &mut Dark,
         };
-        for _ in 0..FRAMES {
-            let verdict = self.port.receive(frame, &mut context);
-            assert_eq!(verdict, Verdict::Delivered { queue: 0 });
-        }
+        self.port.receive_burst(&context, |arrivals| {
+            for _ in 0..FRAMES {
+                assert_eq!(arrivals.take(frame), Verdict::Delivered { queue: 0 });
+            }
+        });
     }
 }
 
@@ -138,6 +139,18 @@ fn frame(len: usize) -> Vec<u8> {
 fn tcp(bencher: Bencher<'_, '_>, len: usize) {
     let frame = frame(len);
     let mut bench = Bench::new();
+    bencher
+        .counter(ItemsCount::new(FRAMES))
+        .bench_local(|| bench.receive(&RxFrame::new(&frame)));
+}
+
+/// As [`tcp`], by a driver that has neither RSS nor the Flow Director on.
+#[divan::bench(args = [60, 1514])]
+fn tcp_to_one_queue(bencher: Bencher<'_, '_>, len: usize) {
+    let frame = frame(len);
+    let mut bench = Bench::new();
+    bench.write(Reg::MRQC, 0, 0);
+    bench.write(Reg::FDIRCTRL, 0, 0);
     bencher
         .counter(ItemsCount::new(FRAMES))
         .bench_local(|| bench.receive(&RxFrame::new(&frame)));

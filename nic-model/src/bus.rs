@@ -97,6 +97,41 @@ impl Span<'_> {
     }
 }
 
+/// What the DMA engine wants to do with client memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Right {
+    /// Read it.
+    Read,
+    /// Write it.
+    Write,
+}
+
+/// A range of client memory that lies in one piece, found once for many accesses.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    first: u64,
+    memory: VolatileSlice<'a>,
+}
+
+impl<'a> Window<'a> {
+    /// The memory that is at `first` and the addresses behind it.
+    #[must_use]
+    pub const fn new(first: Iova, memory: VolatileSlice<'a>) -> Self {
+        Self {
+            first: first.0,
+            memory,
+        }
+    }
+
+    /// The `len` bytes at `iova`, if all of them lie inside.
+    #[inline]
+    #[must_use]
+    pub fn slice(&self, iova: Iova, len: usize) -> Option<VolatileSlice<'a>> {
+        let offset = usize::try_from(iova.0.checked_sub(self.first)?).ok()?;
+        self.memory.subslice(offset, len).ok()
+    }
+}
+
 /// The pieces of a frame in order.
 pub type Spans<'a> = SmallVec<[Span<'a>; 8]>;
 
@@ -136,6 +171,14 @@ pub trait Bus {
         len: usize,
         spans: &mut Spans<'a>,
     ) -> Result<(), DmaError>;
+
+    /// The largest range around `iova` that lies in one piece and allows `right`, so that the accesses of one call need
+    /// not be looked up one by one. `None` where there is no such range, or where each access has to be seen: the caller
+    /// then takes the other methods. A bus may always say `None`.
+    fn window(&self, by: Requester, iova: Iova, right: Right) -> Option<Window<'_>> {
+        let _ = (by, iova, right);
+        None
+    }
 
     /// The step that the preceding accesses belong to is complete (a packet is sent or received for good): what was
     /// kept for its repetition after [`DmaError::Pending`] can be dropped.

@@ -1,7 +1,7 @@
 //! What the data path works with during one call.
 
 use crate::{
-    bus::Bus, faults::GuestFaults, interrupt::Interrupts, ipsec::IpSec, regs::RegisterFile,
+    dma::Dma, faults::GuestFaults, interrupt::Interrupts, ipsec::IpSec, regs::RegisterFile,
     time::Time, timesync::TimeSync,
 };
 
@@ -10,7 +10,7 @@ pub(crate) struct Hw<'a> {
     /// Now.
     pub(crate) now: Time,
     /// Client memory. Refuses everything while the function must not master the bus.
-    pub(crate) bus: &'a dyn Bus,
+    pub(crate) dma: Dma<'a>,
     /// All registers, statistics included.
     pub(crate) regs: &'a mut RegisterFile,
     /// Where causes are reported.

@@ -21,8 +21,10 @@
 //! [`Coverage::Stored`]: ixgbe_spec::register::Coverage::Stored
 #![forbid(unsafe_code)]
 
+mod amount;
 pub mod bus;
 mod card;
+mod dma;
 pub mod faults;
 mod fcoe;
 mod filter;
@@ -54,6 +56,6 @@ pub use led::{LEDS, Led, LedMode, Light};
 pub use link::{Module, UnknownModule};
 pub use nvm::{NvmChip, NvmImage, NvmSizeError};
 pub use pci::{BusError, ErrorMessage};
-pub use port::{Bar, Context, LanId, Port, PortConfig};
+pub use port::{Arrivals, Bar, Context, LanId, Port, PortConfig};
 pub use time::Time;
 pub use wire::Wire;

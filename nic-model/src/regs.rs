@@ -7,16 +7,16 @@ use ixgbe_spec::register::{Access, Reg, SLOTS};
 /// Plain storage: what a write sets in motion is the affair of the register's chapter.
 #[derive(Clone, Debug)]
 pub struct RegisterFile {
-    values: Box<[u32]>,
+    values: Box<[u32; SLOTS]>,
     /// What left the counters that a read clears, by a read or a reset.
-    left: Box<[u64]>,
+    left: Box<[u64; SLOTS]>,
 }
 
 impl Default for RegisterFile {
     fn default() -> Self {
         let mut file = Self {
-            values: vec![0; SLOTS].into_boxed_slice(),
-            left: vec![0; SLOTS].into_boxed_slice(),
+            values: Box::new([0; SLOTS]),
+            left: Box::new([0; SLOTS]),
         };
         Reg::ALL.iter().for_each(|reg| file.reset(*reg));
         file

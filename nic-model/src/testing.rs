@@ -7,7 +7,7 @@ use std::{
 
 use vm_memory::{MmapRegion, VolatileMemory, VolatileSlice};
 
-use crate::bus::{Bus, DmaError, Iova, Requester, Signal, Span, Spans};
+use crate::bus::{Bus, DmaError, Iova, Requester, Right, Signal, Span, Spans, Window};
 
 /// A [`Bus`] over one flat piece of memory that starts at [`TestBus::BASE`], so that an address of 0 is never mapped.
 #[derive(Debug)]
@@ -203,6 +203,12 @@ impl Bus for TestBus {
             Span::Mapped(slice)
         });
         Ok(())
+    }
+
+    fn window(&self, _by: Requester, _iova: Iova, _right: Right) -> Option<Window<'_>> {
+        // Each access is to be seen, while there is a record of them.
+        let all = self.memory.get_slice(0, self.memory.size()).ok()?;
+        (!self.recording.get()).then_some(Window::new(Iova(Self::BASE), all))
     }
 
     fn retire(&self) {

@@ -9,7 +9,7 @@ use std::{
 use guest_memory::{AccessError, IovaTable};
 use nic_model::{
     Bus, Time,
-    bus::{DmaError, Iova, Requester, Signal, Span, Spans},
+    bus::{DmaError, Iova, Requester, Right, Signal, Span, Spans, Window},
 };
 use smallvec::SmallVec;
 use vm_memory::Permissions;
@@ -324,6 +324,15 @@ impl Bus for ClientBus {
             }
             Err(error) => self.counted(Err(refused(error))),
         }
+    }
+
+    fn window(&self, _by: Requester, iova: Iova, right: Right) -> Option<Window<'_>> {
+        let access = match right {
+            Right::Read => Permissions::Read,
+            Right::Write => Permissions::Write,
+        };
+        let (first, memory) = self.memory.window(iova.0, access)?;
+        Some(Window::new(Iova(first), memory))
     }
 
     fn retire(&self) {

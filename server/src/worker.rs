@@ -37,7 +37,9 @@ use crate::{
 };
 
 /// Frames that are taken from the wire in one turn.
-const FRAMES_PER_TURN: usize = 64;
+const FRAMES_PER_TURN: usize = 256;
+/// Steps of the port in one turn, each of up to 64 frames in either direction.
+const STEPS_PER_TURN: usize = 4;
 
 /// Time for which mapped doorbells are watched between two looks at everything else.
 const WATCH: Duration = Duration::from_micros(2);
@@ -328,7 +330,7 @@ impl Worker {
         self.follow_carrier(now);
         if !self.bus.is_congested() {
             self.receive(ready, now);
-            self.busy = self.card(now).with(Port::step);
+            self.busy = self.step(now);
             self.bus.end_turn();
         }
         self.send_to_client(now)?;
@@ -448,19 +450,21 @@ impl Worker {
         if !self.port.has_room() || !(ready.has(Source::Wire) || self.wire.has_frames()) {
             return;
         }
-        let (port, bus) = (&mut self.port, &self.bus);
-        self.wire.receive(FRAMES_PER_TURN, &mut |frame| {
-            let mut context = Context {
-                now,
-                bus,
-                wire: &mut Occupied,
-            };
-            port.receive(frame, &mut context);
-            if port.has_room() {
-                Flow::More
-            } else {
-                Flow::Stop
-            }
+        let context = Context {
+            now,
+            bus: &self.bus,
+            wire: &mut Occupied,
+        };
+        let wire = &mut self.wire;
+        self.port.receive_burst(&context, |arrivals| {
+            wire.receive(FRAMES_PER_TURN, &mut |frame| {
+                arrivals.take(frame);
+                if arrivals.has_room() {
+                    Flow::More
+                } else {
+                    Flow::Stop
+                }
+            })
         });
     }
 
@@ -476,6 +480,12 @@ impl Worker {
                 .context("cannot change what to wait for"),
             None => Ok(()),
         }
+    }
+
+    /// Lets the port do what waits, a bounded part of it. Returns whether more can be done at once.
+    fn step(&mut self, now: Time) -> bool {
+        let mut card = self.card(now);
+        (0..STEPS_PER_TURN).all(|_| card.with(Port::step))
     }
 
     fn card(&mut self, now: Time) -> Card<'_> {

@@ -131,7 +131,7 @@ impl DmaContext {
         let mut list = [0; MOST_BUFFERS * ADDRESS];
         let addresses = list.get_mut(..buffers * ADDRESS).ok_or(refused)?;
         if !addresses.is_empty() {
-            hw.bus
+            hw.dma
                 .read(Requester::Pf, self.list(), addresses)
                 .inspect_err(|error| {
                     if *error != DmaError::Pending {
@@ -145,7 +145,7 @@ impl DmaContext {
             let from = usize::from(data.from) + piece.bytes.start;
             let written = buffer.checked_add(piece.offset as u64).map(|place| {
                 let range = from..from + piece.bytes.len();
-                frame.copy(range, hw.bus, Requester::Pf, place)
+                frame.copy(range, &mut hw.dma, Requester::Pf, place)
             });
             // A write that nobody claims is lost without a trace on the bus: the card goes on.
             if !matches!(written, Some(Ok(()))) {

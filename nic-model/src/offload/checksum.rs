@@ -170,23 +170,28 @@ const fn fold(number: u64) -> u16 {
 #[inline]
 fn sum_words(bytes: &[u8]) -> u16 {
     let (blocks, rest) = bytes.as_chunks::<32>();
-    let mut lanes = [0_u64; 8];
-    for block in blocks {
-        for (lane, word) in lanes.iter_mut().zip(block.as_chunks::<4>().0) {
-            *lane += u64::from(u32::from_ne_bytes(*word));
-        }
-    }
-    let (words, last) = rest.as_chunks::<2>();
+    let (words, last) = rest.as_chunks::<4>();
     let mut sum: u64 = words
         .iter()
-        .map(|word| u64::from(u16::from_ne_bytes(*word)))
+        .map(|word| u64::from(u32::from_ne_bytes(*word)))
         .sum();
-    if let [byte] = last {
-        sum += u64::from(u16::from_ne_bytes([*byte, 0]));
+    sum += match last {
+        [] => 0,
+        [a] => u64::from(u32::from_ne_bytes([*a, 0, 0, 0])),
+        [a, b] => u64::from(u32::from_ne_bytes([*a, *b, 0, 0])),
+        [a, b, c, ..] => u64::from(u32::from_ne_bytes([*a, *b, *c, 0])),
+    };
+    if !blocks.is_empty() {
+        let mut lanes = [0_u64; 8];
+        for block in blocks {
+            for (lane, word) in lanes.iter_mut().zip(block.as_chunks::<4>().0) {
+                *lane += u64::from(u32::from_ne_bytes(*word));
+            }
+        }
+        sum = lanes
+            .iter()
+            .fold(sum, |sum, lane| sum + (lane >> 32) + (lane & 0xFFFF_FFFF));
     }
-    let sum = lanes
-        .iter()
-        .fold(sum, |sum, lane| sum + (lane >> 32) + (lane & 0xFFFF_FFFF));
     u16::from_be(fold(sum))
 }
 

@@ -18,6 +18,7 @@ use ixgbe_spec::register::{
 use crate::{
     bus::Bus,
     card::{Card, Functions, Place},
+    dma::Dma,
     faults::GuestFaults,
     firmware::Firmware,
     hw::Hw,
@@ -329,11 +330,13 @@ impl Port {
         .min()
     }
 
-    /// Whether the port has room for frames of the wire; if not, the wire should keep them. With traffic classes it
-    /// always has: a class that is full loses its own frames (MPC) and does not hold up the others.
+    /// Whether the port takes frames of the wire; if not, the wire should keep them: while frames wait for descriptors,
+    /// those that follow wait on the wire, and are copied once. With flow control, whose frames go by the level of the
+    /// packet buffer, that is filled first. With traffic classes the port always takes frames: a class that is full loses
+    /// its own (MPC) and does not hold up the others.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        (self.rx.has_room() || rx::has_classes(&self.regs))
+        (rx::has_classes(&self.regs) || self.rx.wants_more(&self.regs))
             && !IpSec::receive_is_stopped(&self.regs)
     }
 
@@ -364,21 +367,47 @@ impl Port {
     /// Takes a frame that arrives on the cable. Without a link, at this end or (with the laser off) at the other, and
     /// while transmit is looped back in the MAC, it does not get into the port.
     pub fn receive(&mut self, frame: &RxFrame<'_>, context: &mut Context<'_>) -> Verdict {
+        self.receive_burst(context, |arrivals| arrivals.take(frame))
+    }
+
+    /// Lets `frames` hand in frames that arrive one after another, as [`Port::receive`] takes one. What is the same for
+    /// all of them is done once, and interrupts are signalled at the end. Returns what `frames` returns. The wire of
+    /// `context` is not used.
+    pub fn receive_burst<T>(
+        &mut self,
+        context: &Context<'_>,
+        frames: impl FnOnce(&mut Arrivals<'_>) -> T,
+    ) -> T {
         let linked = self.link.is_up() && self.link.is_lit();
-        if linked && !self.pci.is_powered() && wakeup::is_armed(&self.regs) {
-            let bytes = [frame.head, frame.body].concat();
-            let kind = self.rx.accepts(&bytes, &self.regs);
-            let wake = wakeup::frame(&bytes, kind, &mut self.regs);
-            self.woken(wake);
-        }
-        let stopped = IpSec::receive_is_stopped(&self.regs);
-        if !linked || stopped || self.loops_back() || !self.pci.masters() {
-            return Verdict::Dropped(DropReason::Disabled);
-        }
-        let (mut hw, rx, _) = self.data_path(context.now, context.bus);
-        let verdict = rx.receive(frame, &mut hw);
+        let gate = if linked && !self.pci.is_powered() && wakeup::is_armed(&self.regs) {
+            Gate::Wakes
+        } else if !linked
+            || IpSec::receive_is_stopped(&self.regs)
+            || self.loops_back()
+            || !self.pci.masters()
+        {
+            Gate::Closed
+        } else {
+            Gate::Open
+        };
+        let has_classes = rx::has_classes(&self.regs);
+        let result = frames(&mut Arrivals {
+            gate,
+            has_classes,
+            hw: Hw {
+                now: context.now,
+                dma: Dma::new(context.bus),
+                regs: &mut self.regs,
+                irq: &mut self.irq,
+                timesync: &self.timesync,
+                ipsec: &self.ipsec,
+                faults: &mut self.faults,
+            },
+            rx: &mut self.rx,
+            pci: &mut self.pci,
+        });
         self.deliver(context);
-        verdict
+        result
     }
 
     /// Does a bounded amount of the work that waits (transmit queues, packet buffer, timers). Returns whether more can
@@ -448,7 +477,7 @@ impl Port {
         let bus = if self.pci.masters() { bus } else { &NotMaster };
         let hw = Hw {
             now,
-            bus,
+            dma: Dma::new(bus),
             regs: &mut self.regs,
             irq: &mut self.irq,
             timesync: &self.timesync,
@@ -478,6 +507,7 @@ impl Port {
 
     /// The last step of each call: the clock follows the link, and the interrupts that are due are signalled.
     pub(crate) fn deliver(&mut self, context: &Context<'_>) {
+        self.rx.settle(&mut self.regs);
         self.timesync.follow(context.now, &mut self.regs);
         if self.rx.coalesces() && self.pci.masters() {
             self.complete_large_receives(context);
@@ -485,6 +515,57 @@ impl Port {
         self.report_refused_dma();
         self.irq
             .deliver(context.now, &mut self.regs, &mut self.pci, context.bus);
+    }
+}
+
+/// Whether frames that arrive get into the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    /// They do.
+    Open,
+    /// They do not.
+    Closed,
+    /// They do not, but they may wake the function, which sleeps (5.3.3).
+    Wakes,
+}
+
+/// A port that takes frames from the cable.
+#[expect(missing_debug_implementations, reason = "borrows a trait object")]
+pub struct Arrivals<'a> {
+    gate: Gate,
+    has_classes: bool,
+    hw: Hw<'a>,
+    rx: &'a mut Receive,
+    pci: &'a mut Function,
+}
+
+impl Arrivals<'_> {
+    /// Takes the next frame.
+    #[inline]
+    pub fn take(&mut self, frame: &RxFrame<'_>) -> Verdict {
+        match self.gate {
+            Gate::Open => self.rx.receive(frame, &mut self.hw),
+            Gate::Closed => Verdict::Dropped(DropReason::Disabled),
+            Gate::Wakes => {
+                self.wake(frame);
+                Verdict::Dropped(DropReason::Disabled)
+            }
+        }
+    }
+
+    fn wake(&mut self, frame: &RxFrame<'_>) {
+        let bytes = [frame.head, frame.body].concat();
+        let kind = self.rx.accepts(&bytes, self.hw.regs);
+        if wakeup::frame(&bytes, kind, self.hw.regs) == Wake::Yes {
+            self.pci.set_pme_status();
+        }
+    }
+
+    /// As [`Port::has_room`].
+    #[inline]
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.has_classes || self.rx.wants_more(self.hw.regs)
     }
 }
 

@@ -2,27 +2,25 @@
 
 use ixgbe_spec::{
     descriptor::rx::Status,
-    register::{
-        Reg,
-        bits::{rfctl, rxdstatctrl},
-    },
+    register::{Reg, bits::rfctl},
 };
 
 use super::{
     DropReason, Packet,
     mac::FCS_LEN,
     payload::Payload,
-    replication::Counters,
     ring::{Progress, Queue, Stop, Supply},
     rsc::{Arrival, Coalesced, Coalescing, Segment},
+    tally::Tally,
 };
-use crate::{fcoe::Fcoe, hw::Hw, regs::RegisterFile, wire::Fcs};
+use crate::{fcoe::Fcoe, hw::Hw, wire::Fcs};
 
 /// Where admitted frames go.
 pub(super) struct Rings<'a> {
     pub(super) queues: &'a mut [Queue],
     pub(super) coalescing: &'a mut Coalescing,
     pub(super) fcoe: &'a mut Fcoe,
+    pub(super) tally: &'a mut Tally,
 }
 
 impl Rings<'_> {
@@ -64,8 +62,9 @@ impl Rings<'_> {
             && begins
             && self.coalesce(&payload, segment, packet, progress, hw)? == Coalesced::Yes
         {
-            count_delivered(statistics, len, packet.counters, hw.regs);
-            hw.bus.retire();
+            self.tally
+                .delivered(statistics, len, packet.counters, hw.regs);
+            hw.dma.retire();
             return Ok(());
         }
         let Some(queue) = self.queues.get_mut(index) else {
@@ -74,15 +73,16 @@ impl Rings<'_> {
         let result = queue.deliver(&payload, &packet.outcome, progress, hw);
         match result {
             Ok(supply) => {
-                count_delivered(statistics, len, packet.counters, hw.regs);
+                self.tally
+                    .delivered(statistics, len, packet.counters, hw.regs);
                 if supply == Supply::Low || packet.outcome.status.contains(Status::LLINT) {
                     hw.irq.rx_queue_low_latency(hw.regs, index);
                 } else {
                     hw.irq.rx_queue(hw.regs, index);
                 }
-                hw.bus.retire();
+                hw.dma.retire();
             }
-            Err(Stop::Drop(_)) => hw.bus.retire(),
+            Err(Stop::Drop(_)) => hw.dma.retire(),
             Err(Stop::Wait) => {}
         }
         result.map(|_| ())
@@ -112,22 +112,9 @@ impl Rings<'_> {
         };
         let result = self.coalescing.take(self.queues, index, &arrival, hw);
         if matches!(result, Err(Stop::Drop(_))) {
-            hw.bus.retire();
+            hw.dma.retire();
         }
         result
-    }
-}
-
-/// Counts a packet that is in its ring.
-#[inline]
-fn count_delivered(statistics: usize, len: usize, counters: Counters, regs: &mut RegisterFile) {
-    let len = len as u64;
-    regs.count(Reg::QPRC, statistics, 1);
-    regs.count36(Reg::QBRC_L, Reg::QBRC_H, statistics, len);
-    let counted = regs.get(Reg::RXDSTATCTRL, 0) & rxdstatctrl::QSEL;
-    if counted & rxdstatctrl::ALL != 0 || counted as usize == statistics {
-        regs.count(counters.packets, 0, 1);
-        regs.count36(counters.bytes_low, counters.bytes_high, 0, len);
     }
 }
 

@@ -24,14 +24,14 @@ impl Receive {
         &mut self,
         frame: &RxFrame<'_>,
         window: &[u8],
-        admitted: &Admitted,
+        admitted: &Admitted<'_>,
         outcome: &mut Outcome,
         regs: &mut RegisterFile,
     ) -> Option<Arrival> {
         if admitted.health == Health::Bad || admitted.origin == Origin::Pool {
             return None;
         }
-        let headers = &admitted.headers;
+        let headers = admitted.headers;
         let arrival = self.fcoe.arrive(frame, window, headers, regs)?;
         outcome.status |= arrival.status;
         outcome.hash = arrival.parameter;
@@ -68,7 +68,7 @@ impl Rings<'_> {
             }
             Extent::Nothing => {
                 arrival.count_received(hw.regs);
-                hw.bus.retire();
+                hw.dma.retire();
                 return Ok(());
             }
         };

@@ -152,23 +152,24 @@ pub(crate) struct Headers {
 impl Headers {
     /// Parses the first bytes of a frame, `window`, of `frame_len` bytes in all (without FCS).
     pub(crate) fn parse(window: &[u8], frame_len: usize, settings: &Settings) -> Self {
+        let mut headers = Self {
+            frame_len: u16::try_from(frame_len).unwrap_or(u16::MAX),
+            ..Self::default()
+        };
         let mut parser = Parser {
             window,
             frame_len,
             settings,
-            headers: Self {
-                frame_len: u16::try_from(frame_len).unwrap_or(u16::MAX),
-                ..Self::default()
-            },
+            headers: &mut headers,
         };
         // A header that the frame cuts short leaves what was recognised until there.
         let _ = parser.ethernet();
-        parser.headers
+        headers
     }
 
     /// What lies behind an IPsec header that the security block has opened: a packet of `protocol` from `start` to `end`.
     pub(crate) fn behind_ipsec(
-        self,
+        mut self,
         window: &[u8],
         frame_len: usize,
         settings: &Settings,
@@ -178,10 +179,10 @@ impl Headers {
             window,
             frame_len,
             settings,
-            headers: self,
+            headers: &mut self,
         };
         let _ = parser.transport(protocol, start, end);
-        parser.headers
+        self
     }
 
     /// Source and destination address of the IP header, empty if there is none. `window` is what was parsed.
@@ -212,7 +213,7 @@ struct Parser<'a> {
     window: &'a [u8],
     frame_len: usize,
     settings: &'a Settings,
-    headers: Headers,
+    headers: &'a mut Headers,
 }
 
 impl Parser<'_> {

@@ -8,9 +8,9 @@ use ixgbe_spec::register::{
 use super::{
     DropReason,
     header::{ETHERNET_LEN, Headers, Tag, word},
+    tally::Tally,
 };
 use crate::{
-    filter::Kind,
     link::pause::Pauses,
     regs::RegisterFile,
     time::Time,
@@ -50,14 +50,13 @@ pub(crate) enum Health {
 pub(crate) fn inspect(
     frame: &RxFrame<'_>,
     headers: &Headers,
+    tally: &mut Tally,
     regs: &mut RegisterFile,
 ) -> Result<Health, DropReason> {
     let len = frame.len() + FCS_LEN;
-    regs.count(Reg::TPR, 0, 1);
-    regs.count36(Reg::TORL, Reg::TORH, 0, len as u64);
+    tally.arrived(len);
     let Some(counter) = error(frame.fcs, len, headers, regs) else {
-        regs.count(Reg::RXNFGPC, 0, 1);
-        regs.count36(Reg::RXNFGBCL, Reg::RXNFGBCH, 0, len as u64);
+        tally.intact(len);
         return Ok(Health::Good);
     };
     regs.count(counter, 0, 1);
@@ -99,28 +98,6 @@ fn error(fcs: Fcs, len: usize, headers: &Headers, regs: &RegisterFile) -> Option
     let payload = len - FCS_LEN - header;
     let padded = length.max(MIN_PAYLOAD - tags * Tag::LEN);
     (length > payload || payload > padded).then_some(Reg::RLEC)
-}
-
-/// Counts a good frame that the filters let through.
-#[inline]
-pub(crate) fn count_good(kind: Kind, len: usize, regs: &mut RegisterFile) {
-    let len = len + FCS_LEN;
-    let size = match len {
-        ..=64 => Reg::PRC64,
-        65..=127 => Reg::PRC127,
-        128..=255 => Reg::PRC255,
-        256..=511 => Reg::PRC511,
-        512..=1023 => Reg::PRC1023,
-        _ => Reg::PRC1522,
-    };
-    regs.count(size, 0, 1);
-    regs.count(Reg::GPRC, 0, 1);
-    regs.count36(Reg::GORCL, Reg::GORCH, 0, len as u64);
-    match kind {
-        Kind::Unicast => {}
-        Kind::Multicast => regs.count(Reg::MPRC, 0, 1),
-        Kind::Broadcast => regs.count(Reg::BPRC, 0, 1),
-    }
 }
 
 /// What becomes of a frame with regard to flow control (3.7.7).

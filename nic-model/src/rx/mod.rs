@@ -17,6 +17,7 @@ mod ring;
 mod rsc;
 mod secured;
 mod split;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod write_back;
@@ -37,6 +38,7 @@ use replication::{Counters, Origin};
 use ring::{Progress, Queue, Stop};
 pub(crate) use rsc::Aging;
 use rsc::{Coalescing, Segment};
+use tally::Tally;
 use write_back::Outcome;
 
 use crate::{
@@ -44,7 +46,7 @@ use crate::{
     filter::{self, Destination, Filters, Kind, Mac, Match, Number, Replica},
     hw::Hw,
     ipsec::IpSec,
-    link::pause::Pauses,
+    link::{flow_control::FlowControl, pause::Pauses},
     regs::RegisterFile,
     time::Time,
     timesync::TimeSync,
@@ -110,8 +112,8 @@ struct Packet {
 
 /// A frame that the filters let in, before its queue is chosen.
 #[derive(Clone, Copy, Debug)]
-struct Admitted {
-    headers: Headers,
+struct Admitted<'a> {
+    headers: &'a Headers,
     mac: Mac,
     accepted: Match,
     health: Health,
@@ -132,6 +134,7 @@ pub struct Receive {
     fcoe: Fcoe,
     buffers: [PacketBuffer; CLASSES],
     pauses: Pauses,
+    tally: Tally,
 }
 
 impl Default for Receive {
@@ -143,6 +146,7 @@ impl Default for Receive {
             fcoe: Fcoe::default(),
             buffers: Default::default(),
             pauses: Pauses::default(),
+            tally: Tally::default(),
         };
         receive.reset();
         receive
@@ -159,6 +163,8 @@ impl Receive {
             fcoe,
             buffers,
             pauses,
+            // What has been counted stays.
+            tally: _,
         } = self;
         filters.reset();
         coalescing.clear();
@@ -225,12 +231,13 @@ impl Receive {
         }
         let mut copy = [0; WINDOW];
         let window = window(frame, &mut copy);
-        let admitted = match self.admit(frame, window, hw) {
+        let headers = Headers::parse(window, frame.len(), &settings(hw.regs));
+        let admitted = match self.admit(frame, window, &headers, hw) {
             Ok(admitted) => admitted,
             Err(reason) => return Verdict::Dropped(reason),
         };
         let ipsec = PacketType::ESP | PacketType::AH;
-        if admitted.headers.packet_type.intersects(ipsec) && IpSec::receives(hw.regs) {
+        if headers.packet_type.intersects(ipsec) && IpSec::receives(hw.regs) {
             return self.receive_secured(frame, window, admitted, hw);
         }
         self.distribute(frame, window, &admitted, hw)
@@ -242,10 +249,10 @@ impl Receive {
         &mut self,
         frame: &RxFrame<'_>,
         window: &[u8],
-        admitted: &Admitted,
+        admitted: &Admitted<'_>,
         hw: &mut Hw<'_>,
     ) -> Verdict {
-        if let Some(pools) = Filters::pools(admitted.mac, &admitted.headers, hw.regs) {
+        if let Some(pools) = Filters::pools(admitted.mac, admitted.headers, hw.regs) {
             return self.replicate(frame, window, admitted, pools, hw);
         }
         let replica = Replica {
@@ -261,7 +268,7 @@ impl Receive {
         &mut self,
         frame: &RxFrame<'_>,
         window: &[u8],
-        admitted: &Admitted,
+        admitted: &Admitted<'_>,
         replica: (Replica, Counters),
         hw: &mut Hw<'_>,
     ) -> Verdict {
@@ -301,15 +308,15 @@ impl Receive {
 
     /// Decides whether a frame comes in.
     #[inline]
-    fn admit(
+    fn admit<'h>(
         &mut self,
         frame: &RxFrame<'_>,
         window: &[u8],
+        headers: &'h Headers,
         hw: &mut Hw<'_>,
-    ) -> Result<Admitted, DropReason> {
-        let headers = Headers::parse(window, frame.len(), &settings(hw.regs));
-        let health = mac::inspect(frame, &headers, hw.regs)?;
-        let control = mac::control(window, &headers, &mut self.pauses, hw.now, hw.regs);
+    ) -> Result<Admitted<'h>, DropReason> {
+        let health = mac::inspect(frame, headers, &mut self.tally, hw.regs)?;
+        let control = mac::control(window, headers, &mut self.pauses, hw.now, hw.regs);
         if control == Control::Discard {
             return Err(DropReason::Mac);
         }
@@ -317,24 +324,24 @@ impl Receive {
         let mac = mac.ok_or(DropReason::Mac)?;
         let accepted = self.filters.accept_address(mac, hw.regs);
         let accepted = accepted.ok_or(DropReason::Address)?;
-        if !self.filters.accept_vlan(&headers, hw.regs) {
+        if !self.filters.accept_vlan(headers, hw.regs) {
             return Err(DropReason::Vlan);
         }
         if health == Health::Good && control == Control::No {
-            mac::count_good(mac.kind(), frame.len(), hw.regs);
+            self.tally.good(mac.kind(), frame.len());
         }
         if hw.regs.get(Reg::RXCTRL, 0) & rxctrl::RXEN == 0 {
             return Err(DropReason::Disabled);
         }
         let mut stamped = false;
         if TimeSync::stamps_received(hw.regs) && health == Health::Good {
-            let by_filter = filter::is_1588(&headers, hw.regs);
+            let by_filter = filter::is_1588(headers, hw.regs);
             stamped = hw
                 .timesync
-                .received(window, &headers, by_filter, hw.now, hw.regs);
+                .received(window, headers, by_filter, hw.now, hw.regs);
         }
         Ok(Admitted {
-            class: traffic_class(&headers, hw.regs),
+            class: traffic_class(headers, hw.regs),
             headers,
             mac,
             accepted,
@@ -351,58 +358,37 @@ impl Receive {
         &mut self,
         frame: &RxFrame<'_>,
         window: &[u8],
-        admitted: &Admitted,
+        admitted: &Admitted<'_>,
         (replica, counters): (Replica, Counters),
         hw: &mut Hw<'_>,
     ) -> Result<Packet, DropReason> {
-        let Admitted {
-            ref headers,
-            mac: _,
-            accepted,
-            health,
-            stamped,
-            security,
-            class,
-            origin,
-        } = *admitted;
+        let Admitted { headers, class, .. } = *admitted;
         let destination = self
             .filters
             .choose(window, headers, replica, class, hw.regs);
-        let mut outcome = outcome(frame, window, headers, &destination, hw.regs);
-        outcome.status |= security;
-        outcome.status.set(Status::PIF, accepted == Match::Inexact);
-        if health == Health::Bad {
-            outcome.status |= Status::RXE;
-            outcome.status.remove(Status::LLINT);
-        }
-        outcome.status.set(Status::TS, stamped);
-        outcome.status.set(Status::LB, origin == Origin::Pool);
-        let fc = if destination.fcoe && replica.number == Number::One {
-            self.fc_arrival(frame, window, admitted, &mut outcome, hw.regs)
-        } else {
-            None
-        };
         let queue = destination.queue;
         let ring = self.queues.get(usize::from(queue));
         if destination.drop && !ring.is_some_and(Queue::is_running) {
             return Err(DropReason::FlowDirector);
         }
-        let coalesces = security.is_empty() && ring.is_some_and(Queue::coalesces);
-        let segment = if coalesces {
-            Segment::parse(window, frame.len(), headers, &outcome, hw.regs)
-        } else {
-            None
-        };
-        Ok(Packet {
+        let coalesces = admitted.security.is_empty() && ring.is_some_and(Queue::coalesces);
+        let mut packet = Packet {
             queue,
             class,
             tag: headers.tag,
             fcs: frame.fcs,
-            outcome,
-            segment,
-            fc,
+            outcome: outcome(frame, window, admitted, &destination, hw.regs),
+            segment: None,
+            fc: None,
             counters,
-        })
+        };
+        if destination.fcoe && replica.number == Number::One {
+            packet.fc = self.fc_arrival(frame, window, admitted, &mut packet.outcome, hw.regs);
+        }
+        if coalesces {
+            packet.segment = Segment::parse(window, frame.len(), headers, &packet.outcome, hw.regs);
+        }
+        Ok(packet)
     }
 
     /// Ends large receives whose time is over, and moves frames that wait in the packet buffer to rings that have got
@@ -415,6 +401,7 @@ impl Receive {
             queues: &mut self.queues,
             coalescing: &mut self.coalescing,
             fcoe: &mut self.fcoe,
+            tally: &mut self.tally,
         };
         let mut left = budget;
         for (class, buffer) in self.buffers.iter_mut().enumerate() {
@@ -455,7 +442,14 @@ impl Receive {
             queues: &mut self.queues,
             coalescing: &mut self.coalescing,
             fcoe: &mut self.fcoe,
+            tally: &mut self.tally,
         }
+    }
+
+    /// Brings the statistics registers up to date: the last step of each call that may have received something.
+    #[inline]
+    pub(crate) fn settle(&mut self, regs: &mut RegisterFile) {
+        self.tally.settle(regs);
     }
 
     /// Lets pauses end that the other end of the cable has asked for (3.7.7).
@@ -481,10 +475,16 @@ impl Receive {
         self.buffers.each_ref().map(PacketBuffer::level)
     }
 
-    /// Whether the packet buffer has room, so that the wire may hand in more; if not, frames that come all the same
-    /// may be dropped and counted (MPC).
+    /// Whether the packet buffer has room; if not, frames that come all the same may be dropped and counted (MPC).
     pub(crate) fn has_room(&self) -> bool {
         self.buffers.iter().all(PacketBuffer::has_room)
+    }
+
+    /// Whether the wire should hand in more: no frame waits, or with flow control the packet buffer has room.
+    #[inline]
+    pub(crate) fn wants_more(&self, regs: &RegisterFile) -> bool {
+        self.buffers.iter().all(PacketBuffer::is_empty)
+            || FlowControl::is_on(regs) && self.has_room()
     }
 }
 
@@ -546,35 +546,43 @@ fn is_urgent(tag: Option<Tag>, regs: &RegisterFile) -> bool {
 fn outcome(
     frame: &RxFrame<'_>,
     window: &[u8],
-    headers: &Headers,
+    admitted: &Admitted<'_>,
     destination: &Destination,
     regs: &mut RegisterFile,
 ) -> Outcome {
+    let headers = admitted.headers;
     let settings = regs.get(Reg::RXCSUM, 0);
     let mut status = destination.status | checksum::verify(frame, window, headers, regs);
     status.set(Status::VEXT, headers.outer_tag);
     let immediate = destination.immediate || is_urgent(headers.tag, regs);
-    status.set(Status::LLINT, immediate);
-    let mut outcome = Outcome {
-        info: Info::new().with_packet_type(destination.packet_type.unwrap_or(headers.packet_type)),
-        hash: 0,
-        fragment: Fragment::new(),
+    status.set(Status::LLINT, immediate && admitted.health == Health::Good);
+    status |= admitted.security;
+    status.set(Status::PIF, admitted.accepted == Match::Inexact);
+    status.set(Status::RXE, admitted.health == Health::Bad);
+    status.set(Status::TS, admitted.stamped);
+    status.set(Status::LB, admitted.origin == Origin::Pool);
+    let mut info =
+        Info::new().with_packet_type(destination.packet_type.unwrap_or(headers.packet_type));
+    let mut hash = destination.hash;
+    let mut fragment = Fragment::new();
+    if settings & rxcsum::PCSD != 0 || destination.rss_type == RssType::FlowDirector {
+        info.set_rss_type(destination.rss_type);
+    } else {
+        let payload_sum = settings & rxcsum::IPPCSE != 0;
+        let valid;
+        (fragment, valid) = checksum::fragment(frame, window, headers, payload_sum);
+        hash = fragment.into_bits();
+        status |= valid;
+    }
+    Outcome {
+        info,
+        hash,
+        fragment,
         status,
         vlan: headers.tag.map(|tag| tag.tci),
         boundary: split::boundary(
             headers,
             regs.get(Reg::PSRTYPE, usize::from(destination.pool)),
         ),
-    };
-    if settings & rxcsum::PCSD != 0 || destination.rss_type == RssType::FlowDirector {
-        outcome.info.set_rss_type(destination.rss_type);
-        outcome.hash = destination.hash;
-    } else {
-        let payload_sum = settings & rxcsum::IPPCSE != 0;
-        let (fragment, valid) = checksum::fragment(frame, window, headers, payload_sum);
-        outcome.fragment = fragment;
-        outcome.hash = fragment.into_bits();
-        outcome.status |= valid;
     }
-    outcome
 }

@@ -27,7 +27,7 @@ pub(super) enum Origin {
 }
 
 /// The DMA counters of a delivered packet (8.2.3.23).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Counters {
     /// Packets.
     pub(super) packets: Reg,
@@ -83,7 +83,7 @@ impl Receive {
         &mut self,
         frame: &RxFrame<'_>,
         window: &[u8],
-        admitted: &Admitted,
+        admitted: &Admitted<'_>,
         pools: PoolSet,
         hw: &mut Hw<'_>,
     ) -> Verdict {
@@ -119,14 +119,16 @@ impl Receive {
         let Some(mac) = window.first_chunk().copied().map(Mac::new) else {
             return;
         };
+        let class = traffic_class(&headers, hw.regs);
+        let headers = Headers {
+            l3: L3::None,
+            l4: L4::None,
+            packet_type: PacketType::empty(),
+            ..headers
+        };
         let admitted = Admitted {
-            class: traffic_class(&headers, hw.regs),
-            headers: Headers {
-                l3: L3::None,
-                l4: L4::None,
-                packet_type: PacketType::empty(),
-                ..headers
-            },
+            class,
+            headers: &headers,
             mac,
             accepted: match mac.kind() {
                 Kind::Unicast => Match::Exact,

@@ -385,7 +385,7 @@ impl Queue {
         hw: &mut Hw<'_>,
     ) -> Result<(), Stop> {
         let (low, high) = piece.write_back(self.format, &taken.read, outcome);
-        hw.bus
+        hw.dma
             .write_back(self.requester(), taken.place, low, high)
             .map_err(|error| self.halt(error, hw))
     }
@@ -411,7 +411,7 @@ impl Queue {
     ) {
         // A write that nobody claims is lost without a trace on the bus: the card goes on.
         if payload
-            .copy(range, hw.bus, self.requester(), buffer)
+            .copy(range, &mut hw.dma, self.requester(), buffer)
             .is_err()
         {
             hw.faults.buffer_dma += 1;
@@ -521,7 +521,7 @@ impl Queue {
         let by = self.requester();
         let part = usize::from(part.start)..usize::from(part.end);
         let to = self.cache.get_mut(part).unwrap_or_default();
-        hw.bus
+        hw.dma
             .read(by, place, to.as_mut_bytes())
             .map_err(|error| self.halt(error, hw))
     }

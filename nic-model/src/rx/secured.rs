@@ -22,14 +22,14 @@ impl Receive {
         &mut self,
         frame: &RxFrame<'_>,
         original: &[u8],
-        mut admitted: Admitted,
+        admitted: Admitted<'_>,
         hw: &mut Hw<'_>,
     ) -> Verdict {
         if !passes(&admitted) {
             return self.distribute(frame, original, &admitted, hw);
         }
         let mut bytes = [frame.head, frame.body].concat();
-        let headers = admitted.headers;
+        let headers = *admitted.headers;
         let (start, end) = (headers.l3_offset.into(), headers.ip_end.into());
         let Some(opened) = hw.ipsec.open(&mut bytes, start, end) else {
             return self.distribute(frame, original, &admitted, hw);
@@ -42,19 +42,22 @@ impl Receive {
         };
         let mut copy = [0; WINDOW];
         let window = window(&frame, &mut copy);
-        admitted.security = opened.status;
-        if let Some(inner) = opened.inner {
+        let behind = opened.inner.map(|inner| {
             let place = (inner.protocol, inner.start, inner.end);
-            admitted.headers =
-                Headers::behind_ipsec(headers, window, frame.len(), &settings(hw.regs), place);
-        }
+            Headers::behind_ipsec(headers, window, frame.len(), &settings(hw.regs), place)
+        });
+        let admitted = Admitted {
+            headers: behind.as_ref().unwrap_or(&headers),
+            security: opened.status,
+            ..admitted
+        };
         self.distribute(&frame, window, &admitted, hw)
     }
 }
 
 /// Whether the security block looks at a frame: an intact one, with the IPsec header right behind a plain IP header.
-fn passes(admitted: &Admitted) -> bool {
-    let Headers {
+fn passes(admitted: &Admitted<'_>) -> bool {
+    let &Headers {
         tag,
         outer_tag,
         snap,

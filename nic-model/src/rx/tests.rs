@@ -20,7 +20,7 @@ use ixgbe_spec::descriptor::rx::WriteBack;
 use zerocopy::FromBytes;
 
 use super::*;
-use crate::{faults::GuestFaults, interrupt::Interrupts, testing::TestBus, time::Time};
+use crate::{dma::Dma, faults::GuestFaults, interrupt::Interrupts, testing::TestBus, time::Time};
 
 const RING: u64 = TestBus::BASE;
 const BUFFERS: u64 = TestBus::BASE + 0x8_0000;
@@ -80,7 +80,7 @@ impl Bench {
         let new = self.regs.write(reg, index, value);
         let mut hw = Hw {
             now: self.now,
-            bus: &self.bus,
+            dma: Dma::new(&self.bus),
             regs: &mut self.regs,
             irq: &mut self.irq,
             timesync: &self.timesync,
@@ -94,7 +94,7 @@ impl Bench {
     fn write_effect(&mut self, reg: Reg, value: u32) {
         let mut hw = Hw {
             now: self.now,
-            bus: &self.bus,
+            dma: Dma::new(&self.bus),
             regs: &mut self.regs,
             irq: &mut self.irq,
             timesync: &self.timesync,
@@ -126,27 +126,31 @@ impl Bench {
     fn receive(&mut self, frame: &RxFrame<'_>) -> Verdict {
         let mut hw = Hw {
             now: self.now,
-            bus: &self.bus,
+            dma: Dma::new(&self.bus),
             regs: &mut self.regs,
             irq: &mut self.irq,
             timesync: &self.timesync,
             ipsec: &self.ipsec,
             faults: &mut self.faults,
         };
-        self.rx.receive(frame, &mut hw)
+        let verdict = self.rx.receive(frame, &mut hw);
+        self.rx.settle(&mut self.regs);
+        verdict
     }
 
     fn step(&mut self) -> bool {
         let mut hw = Hw {
             now: self.now,
-            bus: &self.bus,
+            dma: Dma::new(&self.bus),
             regs: &mut self.regs,
             irq: &mut self.irq,
             timesync: &self.timesync,
             ipsec: &self.ipsec,
             faults: &mut self.faults,
         };
-        self.rx.step(64, &mut hw)
+        let more = self.rx.step(64, &mut hw);
+        self.rx.settle(&mut self.regs);
+        more
     }
 
     fn written_back(&self, q: usize, n: u64) -> WriteBack {

@@ -3,7 +3,10 @@
 use ixgbe_spec::register::Reg;
 
 use super::Reach;
-use crate::regs::RegisterFile;
+use crate::{
+    amount::{self, Amount, Sizes},
+    regs::RegisterFile,
+};
 
 /// Length of the FCS.
 pub(super) const FCS: usize = 4;
@@ -35,49 +38,113 @@ impl Frames {
     }
 }
 
-/// Counts `frames` of `queue` that have come as far as `reach`: the counters of DMA have those for other pools as well,
-/// the counters of the MAC only those for the network.
-pub(super) fn count(regs: &mut RegisterFile, queue: usize, frames: Frames, reach: Reach) {
-    let Frames { count, len, .. } = frames;
-    let total = u64::try_from(len + FCS)
-        .unwrap_or(u64::MAX)
-        .saturating_mul(u64::from(count));
-    match reach {
-        Reach::Network => count_in_mac(regs, frames, total),
-        Reach::Inside => {}
-        Reach::Nowhere => return,
+/// The registers of [`Sizes`].
+const SIZES: [Reg; 6] = [
+    Reg::PTC64,
+    Reg::PTC127,
+    Reg::PTC255,
+    Reg::PTC511,
+    Reg::PTC1023,
+    Reg::PTC1522,
+];
+
+/// What the MAC has sent.
+#[derive(Debug, Default)]
+struct Mac {
+    good: Amount,
+    sizes: Sizes,
+    multicast: u32,
+    broadcast: u32,
+}
+
+impl Mac {
+    #[inline]
+    fn count(&mut self, frames: Frames, total: u64) {
+        let Frames { count, len, to } = frames;
+        self.good.add(count, total);
+        self.sizes.add(count, len + FCS);
+        if to == [0xFF; 6] {
+            self.broadcast = self.broadcast.saturating_add(count);
+        } else if to[0] & 1 != 0 {
+            self.multicast = self.multicast.saturating_add(count);
+        }
     }
-    regs.count(Reg::TXDGPC, 0, count);
-    regs.count36(Reg::TXDGBCL, Reg::TXDGBCH, 0, total);
-    let mapping = regs.get(Reg::TQSM, queue / 4).to_le_bytes();
-    let index = usize::from(mapping[queue % 4] & 0xF);
-    regs.count(Reg::QPTC, index, count);
-    regs.count36(Reg::QBTC_L, Reg::QBTC_H, index, total);
+
+    fn settle(&mut self, regs: &mut RegisterFile) {
+        let Self {
+            good,
+            sizes,
+            multicast,
+            broadcast,
+        } = self;
+        regs.count(Reg::TPT, 0, good.frames());
+        good.settle(Reg::GPTC, (Reg::GOTCL, Reg::GOTCH), 0, regs);
+        sizes.settle(SIZES, regs);
+        amount::settle(multicast, Reg::MPTC, regs);
+        amount::settle(broadcast, Reg::BPTC, regs);
+    }
+}
+
+/// Counts that are not in their registers yet.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    mac: Mac,
+    /// Frames that the DMA unit has read.
+    read: Amount,
+    /// Of these, frames of queues that have these statistics registers (TQSM).
+    of_queue: Amount,
+    statistics: usize,
+}
+
+impl Tally {
+    /// Counts `frames` of `queue` that have come as far as `reach`: the counters of DMA have those for other pools as
+    /// well, the counters of the MAC only those for the network.
+    #[inline]
+    pub(super) fn count(
+        &mut self,
+        queue: usize,
+        frames: Frames,
+        reach: Reach,
+        regs: &mut RegisterFile,
+    ) {
+        let total = frames.bytes() as u64;
+        match reach {
+            Reach::Network => self.mac.count(frames, total),
+            Reach::Inside => {}
+            Reach::Nowhere => return,
+        }
+        self.read.add(frames.count, total);
+        let mapping = regs.get(Reg::TQSM, queue / 4).to_le_bytes();
+        let statistics = usize::from(mapping[queue % 4] & 0xF);
+        if statistics != self.statistics {
+            self.settle_queue(regs);
+            self.statistics = statistics;
+        }
+        self.of_queue.add(frames.count, total);
+    }
+
+    /// Brings the registers up to date.
+    pub(super) fn settle(&mut self, regs: &mut RegisterFile) {
+        if !self.read.is_empty() {
+            self.mac.settle(regs);
+            let bytes = (Reg::TXDGBCL, Reg::TXDGBCH);
+            self.read.settle(Reg::TXDGPC, bytes, 0, regs);
+            self.settle_queue(regs);
+        }
+    }
+
+    fn settle_queue(&mut self, regs: &mut RegisterFile) {
+        let bytes = (Reg::QBTC_L, Reg::QBTC_H);
+        self.of_queue
+            .settle(Reg::QPTC, bytes, self.statistics, regs);
+    }
 }
 
 /// Counts a frame of the MAC's own, `len` bytes long without FCS: the counters of the MAC include flow control, from
 /// which drivers subtract it; those of DMA and of queues do not.
 pub(crate) fn count_control_frame(regs: &mut RegisterFile, to: &[u8; 6], len: usize) {
-    count_in_mac(regs, Frames::new(to, len, 1), (len + FCS) as u64);
-}
-
-fn count_in_mac(regs: &mut RegisterFile, frames: Frames, total: u64) {
-    let Frames { count, len, to } = frames;
-    regs.count(Reg::GPTC, 0, count);
-    regs.count(Reg::TPT, 0, count);
-    regs.count36(Reg::GOTCL, Reg::GOTCH, 0, total);
-    let size = match len + FCS {
-        ..=64 => Reg::PTC64,
-        65..=127 => Reg::PTC127,
-        128..=255 => Reg::PTC255,
-        256..=511 => Reg::PTC511,
-        512..=1023 => Reg::PTC1023,
-        1024.. => Reg::PTC1522,
-    };
-    regs.count(size, 0, count);
-    if to == [0xFF; 6] {
-        regs.count(Reg::BPTC, 0, count);
-    } else if to[0] & 1 != 0 {
-        regs.count(Reg::MPTC, 0, count);
-    }
+    let frames = Frames::new(to, len, 1);
+    let mut mac = Mac::default();
+    mac.count(frames, frames.bytes() as u64);
+    mac.settle(regs);
 }

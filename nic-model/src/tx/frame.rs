@@ -8,13 +8,13 @@ use ixgbe_spec::register::Reg;
 
 use super::{
     Egress, Reach,
-    counters::{self, FCS, Frames},
+    counters::{FCS, Frames, Tally},
     cursor::Cursor,
     plan::{Cut, FcsBy, Insert, L4Checksum, MAX_FRAME, TAG, Whole, ZeroSum, tag_len},
     secured::{self, Segments},
 };
 use crate::{
-    bus::{Span, Spans},
+    bus::{DmaError, Iova, Requester, Span, Spans},
     fcoe::Sequence,
     hw::Hw,
     offload::{
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Frames up to this length are copied whole: for them a list of pages costs more than the copy.
-const COPY_BREAK: usize = 256;
+pub(super) const COPY_BREAK: usize = 256;
 
 /// Shortest frame without FCS that padding makes.
 const MIN_PADDED: usize = 60;
@@ -35,7 +35,7 @@ const MIN_PADDED: usize = 60;
 const IP_PROTOCOL_TCP: u8 = 6;
 
 /// HLREG0: the MAC adds the FCS (8.2.3.22.8).
-const HLREG0_TXCRCEN: u32 = 1 << 0;
+pub(super) const HLREG0_TXCRCEN: u32 = 1 << 0;
 /// HLREG0: the MAC pads short frames (8.2.3.22.8).
 const HLREG0_TXPADEN: u32 = 1 << 10;
 
@@ -53,6 +53,8 @@ pub(super) struct Outgoing<'o, 'b> {
     pub capabilities: Capabilities,
     /// Counts the bytes of what was sent, with FCS.
     pub bytes: &'o mut usize,
+    /// Counts what was sent.
+    pub tally: &'o mut Tally,
     pub hw: &'o mut Hw<'b>,
     pub egress: &'o mut dyn Egress,
 }
@@ -85,6 +87,19 @@ impl Default for Framer {
 }
 
 impl Framer {
+    /// Sends a packet that is one frame of at most [`COPY_BREAK`] bytes, as it lies at `address`.
+    pub fn send_short(
+        &mut self,
+        address: Iova,
+        out: &mut Outgoing<'_, '_>,
+    ) -> Result<(), ShortError> {
+        let head = &mut self.head[..out.len];
+        out.hw.dma.read(Requester::Pf, address, head)?;
+        out.payload.clear();
+        let len = pad(&mut self.head, out.len, out.hw.regs.get(Reg::HLREG0, 0));
+        Ok(send(&self.head[..len], Offload::None, out)?)
+    }
+
     /// Sends a packet that is one frame.
     pub fn send_whole(
         &mut self,
@@ -285,6 +300,27 @@ impl Framer {
     }
 }
 
+/// Why a short frame was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ShortError {
+    /// It cannot be read, or not now.
+    Dma(DmaError),
+    /// The wire is busy.
+    Busy,
+}
+
+impl From<DmaError> for ShortError {
+    fn from(error: DmaError) -> Self {
+        Self::Dma(error)
+    }
+}
+
+impl From<WireBusy> for ShortError {
+    fn from(WireBusy: WireBusy) -> Self {
+        Self::Busy
+    }
+}
+
 /// Why no (further) segment of a packet was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CutError {
@@ -326,7 +362,7 @@ pub(super) fn send(
 /// Counts frames that have left.
 fn count(frames: Frames, reach: Reach, out: &mut Outgoing<'_, '_>) {
     *out.bytes += frames.bytes();
-    counters::count(out.hw.regs, out.queue, frames, reach);
+    out.tally.count(out.queue, frames, reach, out.hw.regs);
 }
 
 /// Writes the headers of segment `i`; the L4 checksum, if wanted, is the pseudo-header sum yet.

@@ -37,7 +37,8 @@ use ixgbe_spec::register::Reg;
 
 pub(crate) use self::counters::count_control_frame;
 use self::{
-    frame::{CutError, Framer, Outgoing, Progress},
+    counters::Tally,
+    frame::{CutError, Framer, Outgoing, Progress, ShortError},
     plan::{Fault, Plan},
     pool::VlanInsertion,
     queue::{Packet, Queue, Request, TXDCTL_ENABLE},
@@ -97,6 +98,7 @@ pub struct Transmit {
     turn: u32,
     scheduler: Scheduler,
     framer: Framer,
+    tally: Tally,
 }
 
 impl Default for Transmit {
@@ -109,6 +111,7 @@ impl Default for Transmit {
             turn: 0,
             scheduler: Scheduler::default(),
             framer: Framer::default(),
+            tally: Tally::default(),
         }
     }
 }
@@ -153,6 +156,7 @@ impl Transmit {
             turn,
             scheduler,
             framer: _,
+            tally: _,
         } = self;
         queues.iter_mut().for_each(Queue::reset);
         *runnable = 0;
@@ -201,6 +205,12 @@ impl Transmit {
     /// Sends up to `budget` frames of the queues that have descriptors, in turns. Returns whether more can be done at
     /// once; a queue that waits for the client or the wire is tried at the next step.
     pub(crate) fn step(&mut self, budget: usize, hw: &mut Hw<'_>, egress: &mut dyn Egress) -> bool {
+        let more = self.step_queues(budget, hw, egress);
+        self.tally.settle(hw.regs);
+        more
+    }
+
+    fn step_queues(&mut self, budget: usize, hw: &mut Hw<'_>, egress: &mut dyn Egress) -> bool {
         if self.runnable == 0 || hw.regs.get(Reg::DMATXCTL, 0) & DMATXCTL_TE == 0 {
             self.scheduler.rest();
             return false;
@@ -265,7 +275,12 @@ impl Transmit {
 
     /// Sends packets of a queue and counts the frames down from `left`, which is not 0.
     fn serve(&mut self, index: usize, left: &mut usize, step: &mut Step<'_, '_>) -> Turn {
-        let Self { queues, framer, .. } = self;
+        let Self {
+            queues,
+            framer,
+            tally,
+            ..
+        } = self;
         let Some(queue) = queues.get_mut(index) else {
             return Turn::Idle;
         };
@@ -280,7 +295,7 @@ impl Transmit {
                     return Turn::Idle;
                 }
             };
-            match send(index, queue, &packet, framer, left, step) {
+            match send(index, queue, &packet, (framer, tally), left, step) {
                 Ok(()) => queue.complete(index, &packet, step.hw),
                 Err(Stop::Blocked) => return Turn::Blocked,
                 Err(Stop::TurnOver) => return Turn::Over,
@@ -304,7 +319,7 @@ fn send(
     index: usize,
     queue: &mut Queue,
     packet: &Packet,
-    framer: &mut Framer,
+    (framer, tally): (&mut Framer, &mut Tally),
     left: &mut usize,
     step: &mut Step<'_, '_>,
 ) -> Result<(), Stop> {
@@ -317,7 +332,30 @@ fn send(
         bytes,
     } = step;
     // A packet costs the turn one frame at least.
-    let plan = match Plan::of(packet, VlanInsertion::of_queue(index, hw.regs)) {
+    let insertion = VlanInsertion::of_queue(index, hw.regs);
+    if plan::is_short(packet, insertion, hw.regs.get(Reg::HLREG0, 0)) {
+        let mut out = Outgoing {
+            queue: index,
+            len: packet.len,
+            buffers: &[],
+            payload,
+            capabilities: *capabilities,
+            bytes,
+            tally,
+            hw,
+            egress: *egress,
+        };
+        match framer.send_short(queue.first_buffer(packet), &mut out) {
+            Ok(()) => stamp(packet, hw),
+            Err(ShortError::Dma(DmaError::Refused { .. })) => hw.faults.buffer_dma += 1,
+            Err(ShortError::Dma(DmaError::Pending) | ShortError::Busy) => {
+                return Err(Stop::Blocked);
+            }
+        }
+        *left -= 1;
+        return Ok(());
+    }
+    let plan = match Plan::of(packet, insertion) {
         Some(Ok(plan)) => plan,
         other => {
             match other {
@@ -330,7 +368,7 @@ fn send(
         }
     };
     buffers.clear();
-    match queue.gather(packet, hw.bus, buffers) {
+    match queue.gather(packet, &mut hw.dma, buffers) {
         Ok(()) => {}
         Err(DmaError::Pending) => return Err(Stop::Blocked),
         Err(DmaError::Refused { .. }) => {
@@ -346,6 +384,7 @@ fn send(
         payload,
         capabilities: *capabilities,
         bytes,
+        tally,
         hw,
         egress: *egress,
     };

@@ -5,6 +5,7 @@
 use ixgbe_spec::descriptor::tx::{Context, DataControl, L4Type, LegacyControl};
 
 use super::{
+    frame::{COPY_BREAK, HLREG0_TXCRCEN},
     pool::VlanInsertion,
     queue::{Packet, Request},
 };
@@ -33,6 +34,28 @@ pub(super) enum Plan {
     Cut(Cut),
     /// It is one FC frame, or is cut into those of a sequence.
     Fc(Sequence),
+}
+
+/// Whether a packet is a short frame that leaves as it is, with the FCS of the MAC.
+#[inline]
+pub(super) fn is_short(packet: &Packet, insertion: VlanInsertion, hlreg0: u32) -> bool {
+    let as_it_is = match packet.request {
+        Request::Advanced(control, _) => {
+            let asks = control.tse()
+                || control.vle()
+                || control.ixsm()
+                || control.txsm()
+                || control.ipsec()
+                || control.cc();
+            control.ifcs() && !asks
+        }
+        Request::Legacy(_) | Request::Pass => false,
+    };
+    as_it_is
+        && packet.descriptors == 1
+        && (MIN_FRAME..=COPY_BREAK).contains(&packet.len)
+        && insertion == VlanInsertion::AsAsked
+        && hlreg0 & HLREG0_TXCRCEN != 0
 }
 
 /// A packet that is one frame.

@@ -10,7 +10,8 @@ use ixgbe_spec::{
 use zerocopy::IntoBytes;
 
 use crate::{
-    bus::{Bus, DmaError, Iova, Requester, Spans},
+    bus::{DmaError, Iova, Requester, Spans},
+    dma::Dma,
     faults::GuestFaults,
     hw::Hw,
     regs::RegisterFile,
@@ -191,7 +192,7 @@ impl Queue {
         let mut intact = !self.passing;
         loop {
             let Some(descriptor) = self.fetched.get(self.next + packet.descriptors) else {
-                if self.fetch(hw.bus)? == 0 {
+                if self.fetch(&mut hw.dma)? == 0 {
                     return Ok(None);
                 }
                 continue;
@@ -246,11 +247,17 @@ impl Queue {
         }
     }
 
+    /// Where the first buffer of `packet` lies.
+    pub fn first_buffer(&self, packet: &Packet) -> Iova {
+        let first = self.descriptors(packet).first();
+        Iova(first.map_or(0, |descriptor| descriptor.low.get()))
+    }
+
     /// Appends the buffers of `packet` to `spans`. Where some are pending, all of them are asked for before it says so.
     pub fn gather<'b>(
         &self,
         packet: &Packet,
-        bus: &'b dyn Bus,
+        dma: &mut Dma<'b>,
         spans: &mut Spans<'b>,
     ) -> Result<(), DmaError> {
         let mut outcome = Ok(());
@@ -261,7 +268,7 @@ impl Queue {
                 continue;
             }
             let address = Iova(descriptor.low.get());
-            match bus.gather(Requester::Pf, address, usize::from(len), spans) {
+            match dma.gather(Requester::Pf, address, usize::from(len), spans) {
                 Err(DmaError::Pending) => outcome = Err(DmaError::Pending),
                 other => other?,
             }
@@ -276,7 +283,7 @@ impl Queue {
         self.head = self.position(packet.descriptors);
         hw.regs.set(Reg::TDH, index, self.head);
         if packet.report {
-            if self.report(start, packet, hw.bus).is_err() {
+            if self.report(start, packet, &mut hw.dma).is_err() {
                 hw.faults.ring_dma += 1;
                 self.stalled = true;
             }
@@ -287,7 +294,7 @@ impl Queue {
             self.fetched.clear();
             self.next = 0;
         }
-        hw.bus.retire();
+        hw.dma.retire();
     }
 
     fn descriptors(&self, packet: &Packet) -> &[Descriptor] {
@@ -297,17 +304,17 @@ impl Queue {
     }
 
     /// Writes the head, or DD into each descriptor with RS. The rest of a descriptor is written as it was.
-    fn report(&self, start: u32, packet: &Packet, bus: &dyn Bus) -> Result<(), DmaError> {
+    fn report(&self, start: u32, packet: &Packet, dma: &mut Dma<'_>) -> Result<(), DmaError> {
         if let Some(address) = self.head_write_back {
-            return bus.write(Requester::Pf, address, &self.head.to_le_bytes());
+            return dma.publish(Requester::Pf, address, self.head);
         }
         let mut position = start;
         for descriptor in self.descriptors(packet) {
             let (low, high) = (descriptor.low.get(), descriptor.high.get());
             if reports(*descriptor) {
-                bus.write_back(Requester::Pf, self.address(position)?, low, high | DD)?;
+                dma.write_back(Requester::Pf, self.address(position)?, low, high | DD)?;
             }
-            position = (position + 1) % self.len;
+            position = self.wrapped(position + 1);
         }
         Ok(())
     }
@@ -316,7 +323,7 @@ impl Queue {
     fn take_contexts(&mut self, index: usize, hw: &mut Hw<'_>) -> Result<Contexts, DmaError> {
         for _ in 0..BATCH {
             let Some(descriptor) = self.fetched.get(self.next) else {
-                if self.fetch(hw.bus)? == 0 {
+                if self.fetch(&mut hw.dma)? == 0 {
                     return Ok(Contexts::Taken);
                 }
                 continue;
@@ -329,7 +336,7 @@ impl Queue {
                 None => hw.faults.descriptor += 1,
             }
             self.next += 1;
-            self.head = (self.head + 1) % self.len;
+            self.head = self.wrapped(self.head + 1);
             hw.regs.set(Reg::TDH, index, self.head);
         }
         Ok(Contexts::More)
@@ -337,7 +344,7 @@ impl Queue {
 
     /// Fetches the descriptors that follow, as far as the driver has provided them and the ring goes on without a
     /// break. Returns their number.
-    fn fetch(&mut self, bus: &dyn Bus) -> Result<u32, DmaError> {
+    fn fetch(&mut self, dma: &mut Dma<'_>) -> Result<u32, DmaError> {
         let position = self.position(self.fetched.len() - self.next);
         let provided = (self.tail + self.len - position) % self.len;
         let count = provided.min(BATCH).min(self.len - position);
@@ -351,7 +358,7 @@ impl Queue {
         let new = old + usize::try_from(count).unwrap_or(0);
         self.fetched.resize(new, Descriptor::default());
         let room = self.fetched[old..].as_mut_bytes();
-        bus.read(Requester::Pf, address, room)
+        dma.read(Requester::Pf, address, room)
             .inspect_err(|_| self.fetched.truncate(old))?;
         Ok(count)
     }
@@ -359,7 +366,16 @@ impl Queue {
     /// The ring position `ahead` descriptors after the head.
     fn position(&self, ahead: usize) -> u32 {
         let ahead = u32::try_from(ahead).unwrap_or(0);
-        (self.head + ahead) % self.len
+        self.wrapped(self.head + ahead)
+    }
+
+    /// A position that is at most one round ahead.
+    const fn wrapped(&self, position: u32) -> u32 {
+        if position >= self.len {
+            position - self.len
+        } else {
+            position
+        }
     }
 
     fn address(&self, position: u32) -> Result<Iova, DmaError> {

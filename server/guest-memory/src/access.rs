@@ -168,6 +168,16 @@ impl IovaTable {
         })
     }
 
+    /// The range of client memory around `iova` that lies in one piece and allows `access`: its first address, and the
+    /// memory. It is good until the table is mapped into or unmapped from. `None` if nothing is mapped there, or by
+    /// messages only, or if the file behind it is torn.
+    #[must_use]
+    pub fn window(&self, iova: u64, access: Permissions) -> Option<(u64, VolatileSlice<'_>)> {
+        let region = self.region_at(iova)?;
+        let piece = self.piece(region.first, usize::MAX, access).ok()?;
+        Some((region.first, piece.slice))
+    }
+
     /// Walks a range without touching it.
     fn check(&self, iova: u64, len: usize, access: Permissions) -> Result<(), AccessError> {
         let mut at = iova;

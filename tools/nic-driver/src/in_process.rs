@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::VecDeque, os::fd::AsFd, time::Duration};
 use guest_memory::{Backing, IovaTable, Limits, SharedMemory};
 use nic_model::{
     Bar, Bus, Context, Port, PortConfig, Time, Wire,
-    bus::{DmaError, Iova, Requester, Signal, Span, Spans},
+    bus::{DmaError, Iova, Requester, Right, Signal, Span, Spans, Window},
     wire::{Capabilities, Flow, Offload, RxFrame, TxFrame, WireBusy},
 };
 use vm_memory::Permissions;
@@ -129,6 +129,15 @@ impl Bus for Client {
             .map_err(refused(iova))?;
         spans.extend(slices.map(Span::Mapped));
         Ok(())
+    }
+
+    fn window(&self, _by: Requester, iova: Iova, right: Right) -> Option<Window<'_>> {
+        let access = match right {
+            Right::Read => Permissions::Read,
+            Right::Write => Permissions::Write,
+        };
+        let (first, memory) = self.table.window(iova.0, access)?;
+        Some(Window::new(Iova(first), memory))
     }
 
     fn retire(&self) {}

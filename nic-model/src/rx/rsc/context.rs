@@ -307,7 +307,7 @@ impl Context {
             let len = usize::from(self.segment.headers_len).min(HEADERS_LEN);
             let merged = headers.get(..len).unwrap_or_default();
             if hw
-                .bus
+                .dma
                 .write(queue.requester(), self.headers_at, merged)
                 .is_err()
             {

@@ -176,6 +176,6 @@ impl Coalescing {
         {
             hw.irq.rx_queue(hw.regs, index);
         }
-        hw.bus.retire();
+        hw.dma.retire();
     }
 }

@@ -262,7 +262,7 @@ fn a_frame_of_another_pool_says_so_and_none_of_its_upper_headers_is_looked_at() 
     let frame = tcp(&[0; 10]);
     let mut hw = Hw {
         now: Time::ZERO,
-        bus: &bench.bus,
+        dma: Dma::new(&bench.bus),
         regs: &mut bench.regs,
         irq: &mut bench.irq,
         faults: &mut bench.faults,
@@ -272,6 +272,7 @@ fn a_frame_of_another_pool_says_so_and_none_of_its_upper_headers_is_looked_at() 
     bench
         .rx
         .loop_back(&frame, filter::pool::PoolSet::of(5), &mut hw);
+    bench.rx.settle(&mut bench.regs);
 
     assert_eq!(bench.queues(), [10]);
     assert_eq!(bench.data(10, 0), frame);

@@ -12,6 +12,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::{
     Time,
     bus::Span,
+    dma::Dma,
     faults::GuestFaults,
     hw::Hw,
     interrupt::Interrupts,
@@ -125,7 +126,7 @@ impl World {
         } = self;
         let mut hw = Hw {
             now: Time::ZERO,
-            bus,
+            dma: Dma::new(bus),
             regs,
             irq,
             timesync: &TimeSync::default(),
@@ -158,7 +159,7 @@ impl World {
         } = self;
         let mut hw = Hw {
             now: Time::ZERO,
-            bus,
+            dma: Dma::new(bus),
             regs,
             irq,
             timesync: &TimeSync::default(),

@@ -1,0 +1,124 @@
+//! What the MAC and the DMA unit count for each frame that arrives (8.2.3.23), collected until the registers can be
+//! looked at.
+
+use ixgbe_spec::register::{Reg, bits::rxdstatctrl};
+
+use super::{mac::FCS_LEN, replication::Counters};
+use crate::{
+    amount::{self, Amount, Sizes},
+    filter::Kind,
+    regs::RegisterFile,
+};
+
+/// The registers of [`Sizes`].
+const SIZES: [Reg; 6] = [
+    Reg::PRC64,
+    Reg::PRC127,
+    Reg::PRC255,
+    Reg::PRC511,
+    Reg::PRC1023,
+    Reg::PRC1522,
+];
+
+/// Counts that are not in their registers yet.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    arrived: Amount,
+    intact: Amount,
+    good: Amount,
+    sizes: Sizes,
+    multicast: u32,
+    broadcast: u32,
+    /// Packets in the rings of queues that have these statistics registers (RQSMR).
+    delivered: Amount,
+    statistics: usize,
+    /// The registers that count them as well, if RXDSTATCTRL selects them.
+    counters: Option<Counters>,
+}
+
+impl Tally {
+    /// A frame of `len` bytes with FCS has arrived.
+    #[inline]
+    pub(super) fn arrived(&mut self, len: usize) {
+        self.arrived.add(1, len as u64);
+    }
+
+    /// It has no error.
+    #[inline]
+    pub(super) fn intact(&mut self, len: usize) {
+        self.intact.add(1, len as u64);
+    }
+
+    /// A good frame of `len` bytes without FCS has passed the filters.
+    #[inline]
+    pub(super) fn good(&mut self, kind: Kind, len: usize) {
+        let len = len + FCS_LEN;
+        self.good.add(1, len as u64);
+        self.sizes.add(1, len);
+        match kind {
+            Kind::Unicast => {}
+            Kind::Multicast => self.multicast = self.multicast.saturating_add(1),
+            Kind::Broadcast => self.broadcast = self.broadcast.saturating_add(1),
+        }
+    }
+
+    /// A packet of `len` bytes is in its ring.
+    #[inline]
+    pub(super) fn delivered(
+        &mut self,
+        statistics: usize,
+        len: usize,
+        counters: Counters,
+        regs: &mut RegisterFile,
+    ) {
+        let control = regs.get(Reg::RXDSTATCTRL, 0) & rxdstatctrl::QSEL;
+        let counted = control & rxdstatctrl::ALL != 0 || control as usize == statistics;
+        let counters = counted.then_some(counters);
+        if self.statistics != statistics || self.counters != counters {
+            self.settle_delivered(regs);
+            self.statistics = statistics;
+            self.counters = counters;
+        }
+        self.delivered.add(1, len as u64);
+    }
+
+    /// Brings the registers up to date.
+    #[inline]
+    pub(super) fn settle(&mut self, regs: &mut RegisterFile) {
+        if !self.arrived.is_empty() || !self.delivered.is_empty() {
+            self.settle_all(regs);
+        }
+    }
+
+    fn settle_all(&mut self, regs: &mut RegisterFile) {
+        self.settle_delivered(regs);
+        let Self {
+            arrived,
+            intact,
+            good,
+            sizes,
+            multicast,
+            broadcast,
+            delivered: _,
+            statistics: _,
+            counters: _,
+        } = self;
+        arrived.settle(Reg::TPR, (Reg::TORL, Reg::TORH), 0, regs);
+        intact.settle(Reg::RXNFGPC, (Reg::RXNFGBCL, Reg::RXNFGBCH), 0, regs);
+        good.settle(Reg::GPRC, (Reg::GORCL, Reg::GORCH), 0, regs);
+        sizes.settle(SIZES, regs);
+        amount::settle(multicast, Reg::MPRC, regs);
+        amount::settle(broadcast, Reg::BPRC, regs);
+    }
+
+    fn settle_delivered(&mut self, regs: &mut RegisterFile) {
+        if let Some(counters) = self.counters {
+            let bytes = (counters.bytes_low, counters.bytes_high);
+            let mut delivered = self.delivered;
+            delivered.settle(counters.packets, bytes, 0, regs);
+        }
+        let bytes = (Reg::QBRC_L, Reg::QBRC_H);
+        self.delivered
+            .settle(Reg::QPRC, bytes, self.statistics, regs);
+    }
+}
