@@ -106,7 +106,8 @@ impl Egress for Switch<'_> {
             frame
         };
         let window = frame.head.get(..WINDOW).unwrap_or(frame.head);
-        let headers = Headers::parse(window, frame.len(), &settings(hw.regs));
+        let mut headers = Headers::default();
+        headers.parse(window, frame.len(), &settings(hw.regs));
         let Some((to, from)) = addresses(window) else {
             return Ok(lost(hw));
         };

@@ -151,8 +151,11 @@ pub(crate) struct Headers {
 
 impl Headers {
     /// Parses the first bytes of a frame, `window`, of `frame_len` bytes in all (without FCS).
-    pub(crate) fn parse(window: &[u8], frame_len: usize, settings: &Settings) -> Self {
-        let mut headers = Self {
+    ///
+    /// The result is made in its place: to move it would wait until all that was stored before, the frame in client memory
+    /// included, is in the cache.
+    pub(crate) fn parse(&mut self, window: &[u8], frame_len: usize, settings: &Settings) {
+        *self = Self {
             frame_len: u16::try_from(frame_len).unwrap_or(u16::MAX),
             ..Self::default()
         };
@@ -160,11 +163,10 @@ impl Headers {
             window,
             frame_len,
             settings,
-            headers: &mut headers,
+            headers: self,
         };
         // A header that the frame cuts short leaves what was recognised until there.
         let _ = parser.ethernet();
-        headers
     }
 
     /// What lies behind an IPsec header that the security block has opened: a packet of `protocol` from `start` to `end`.

@@ -231,7 +231,8 @@ impl Receive {
         }
         let mut copy = [0; WINDOW];
         let window = window(frame, &mut copy);
-        let headers = Headers::parse(window, frame.len(), &settings(hw.regs));
+        let mut headers = Headers::default();
+        headers.parse(window, frame.len(), &settings(hw.regs));
         let admitted = match self.admit(frame, window, &headers, hw) {
             Ok(admitted) => admitted,
             Err(reason) => return Verdict::Dropped(reason),

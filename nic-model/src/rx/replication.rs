@@ -115,7 +115,8 @@ impl Receive {
         let frame = RxFrame::new(bytes);
         let mut copy = [0; WINDOW];
         let window = window(&frame, &mut copy);
-        let headers = Headers::parse(window, frame.len(), &settings(hw.regs));
+        let mut headers = Headers::default();
+        headers.parse(window, frame.len(), &settings(hw.regs));
         let Some(mac) = window.first_chunk().copied().map(Mac::new) else {
             return;
         };

@@ -16,7 +16,9 @@ const DOUBLE: Settings = Settings {
 };
 
 fn parse(frame: &[u8], settings: &Settings) -> Headers {
-    Headers::parse(&frame[..frame.len().min(WINDOW)], frame.len(), settings)
+    let mut headers = Headers::default();
+    headers.parse(&frame[..frame.len().min(WINDOW)], frame.len(), settings);
+    headers
 }
 
 fn tcp4() -> Vec<u8> {
