@@ -182,3 +182,97 @@ impl<'a> Dma<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::TestBus;
+
+    const SIZE: usize = 256;
+
+    #[derive(Clone, Debug)]
+    enum Access {
+        Read(u64, usize),
+        Write(u64, Vec<u8>),
+        Publish(u64, u32),
+        WriteBack(u64, u64, u64),
+        Gather(u64, usize),
+    }
+
+    fn access() -> impl Strategy<Value = Access> {
+        // Some begin before the memory, some end behind it.
+        let iova = TestBus::BASE - 16..TestBus::BASE + SIZE as u64 + 16;
+        prop_oneof![
+            (iova.clone(), 0_usize..64).prop_map(|(iova, len)| Access::Read(iova, len)),
+            (iova.clone(), prop::collection::vec(any::<u8>(), 0..64))
+                .prop_map(|(iova, bytes)| Access::Write(iova, bytes)),
+            (iova.clone(), any::<u32>())
+                .prop_map(|(iova, value)| Access::Publish(iova & !3, value)),
+            (iova.clone(), any::<u64>(), any::<u64>())
+                .prop_map(|(iova, low, high)| Access::WriteBack(iova, low, high)),
+            (iova, 0_usize..64).prop_map(|(iova, len)| Access::Gather(iova, len)),
+        ]
+    }
+
+    /// What an access returns, and the bytes it has read.
+    fn run(dma: &mut Dma<'_>, access: &Access) -> (Result<(), DmaError>, Vec<u8>) {
+        let by = Requester::Pf;
+        let mut bytes = Vec::new();
+        let result = match access {
+            Access::Read(iova, len) => {
+                bytes.resize(*len, 0);
+                dma.read(by, Iova(*iova), &mut bytes)
+            }
+            Access::Write(iova, from) => dma.write(by, Iova(*iova), from),
+            Access::Publish(iova, value) => dma.publish(by, Iova(*iova), *value),
+            Access::WriteBack(iova, low, high) => dma.write_back(by, Iova(*iova), *low, *high),
+            Access::Gather(iova, len) => {
+                let mut spans = Spans::new();
+                let result = dma.gather(by, Iova(*iova), *len, &mut spans);
+                for span in spans {
+                    let mut piece = vec![0; span.len()];
+                    span.copy_to(0, &mut piece);
+                    bytes.append(&mut piece);
+                }
+                result
+            }
+        };
+        (result, bytes)
+    }
+
+    proptest! {
+        #[test]
+        fn an_access_by_a_window_is_that_of_the_bus(
+            accesses in prop::collection::vec(access(), 1..40),
+        ) {
+            let plain = TestBus::new(SIZE);
+            let windows = TestBus::new(SIZE).without_record();
+            let (mut by_bus, mut by_window) = (Dma::new(&plain), Dma::new(&windows));
+
+            for access in &accesses {
+                let expected = run(&mut by_bus, access);
+                prop_assert_eq!(run(&mut by_window, access), expected, "{:?}", access);
+            }
+
+            let all = |bus: &TestBus| bus.peek(TestBus::BASE, SIZE);
+            prop_assert_eq!(all(&windows), all(&plain));
+        }
+    }
+
+    #[test]
+    fn the_bus_is_told_to_retire_only_what_it_was_asked_for() {
+        let bus = TestBus::new(SIZE).without_record();
+        let mut dma = Dma::new(&bus);
+
+        dma.write(Requester::Pf, Iova(TestBus::BASE), &[1]).unwrap();
+        dma.retire();
+        let inside = bus.retired();
+        let refused = dma.write(Requester::Pf, Iova(0), &[1]);
+        dma.retire();
+
+        assert_eq!((inside, bus.retired()), (0, 1));
+        assert_eq!(refused, Err(DmaError::Refused { iova: 0 }));
+    }
+}

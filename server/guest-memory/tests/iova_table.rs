@@ -469,3 +469,33 @@ fn a_table_made_in_one_thread_serves_another() {
     assert_eq!(write.unwrap(), Ok(()));
     assert_eq!(bytes(&client, 0, 5), b"moved");
 }
+
+#[test]
+fn a_window_is_the_whole_range_around_an_address_and_no_more() {
+    let client = memory(4);
+    let mut table = IovaTable::default();
+    let backing = part(&client, PAGE);
+    table.map(0x10_0000, 2 * PAGE, ReadWrite, backing).unwrap();
+
+    let (first, window) = table.window(0x10_1234, ReadWrite).unwrap();
+    window.subslice(0x1234, 3).unwrap().copy_from(b"abc");
+
+    assert_eq!((first, window.len()), (0x10_0000, 0x2000));
+    assert_eq!(bytes(&client, 0x2234, 3), b"abc");
+    assert!(table.window(0x10_2000, Read).is_none());
+    assert!(table.window(0xF_FFFF, Read).is_none());
+}
+
+#[test]
+fn there_is_no_window_without_the_right_and_none_where_messages_are_needed() {
+    let client = memory(2);
+    let mut table = IovaTable::default();
+    table.map(0, PAGE, Read, part(&client, 0)).unwrap();
+    table
+        .map(TOP_PAGE, PAGE, ReadWrite, Backing::Messages)
+        .unwrap();
+
+    assert!(table.window(0, Read).is_some());
+    assert!(table.window(0, ReadWrite).is_none());
+    assert!(table.window(TOP_PAGE, Read).is_none());
+}

@@ -65,6 +65,20 @@ fn a_truncated_file_reads_as_gone_and_the_process_lives() {
 }
 
 #[test]
+fn a_torn_file_has_no_window_any_more() {
+    let fd = unsealed();
+    let table = lend(&fd);
+    let (first, window) = table.window(0, Read).unwrap();
+    truncate(&fd, 0);
+
+    let mut byte = [1];
+    window.subslice(0, 1).unwrap().copy_to(&mut byte);
+
+    assert_eq!((first, byte), (0, [0]));
+    assert!(table.window(0, Read).is_none());
+}
+
+#[test]
 fn a_write_over_many_lost_pages_ends_as_gone() {
     let fd = unsealed();
     let table = lend(&fd);
