@@ -71,10 +71,10 @@ fn a_torn_file_has_no_window_any_more() {
     let (first, window) = table.window(0, Read).unwrap();
     truncate(&fd, 0);
 
-    let mut byte = [1];
-    window.subslice(0, 1).unwrap().copy_to(&mut byte);
+    let mut read = [0xaa_u8; 16];
+    let n = window.subslice(0x8000, 16).unwrap().copy_to(&mut read[..]);
 
-    assert_eq!((first, byte), (0, [0]));
+    assert_eq!((first, n, read), (0, 16, [0; 16]));
     assert!(table.window(0, Read).is_none());
 }
 
