@@ -12,6 +12,7 @@ mod linux {
     pub mod classification;
     pub mod dcb;
     pub mod diagnosis;
+    pub mod doorbells;
     pub mod endurance;
     pub mod esp_peer;
     pub mod fcoe;
@@ -42,7 +43,7 @@ use guest_tests::{Run, runner, scenarios};
 use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
-    addresses, classification, dcb, diagnosis, endurance, fcoe, ipsec, life, link,
+    addresses, classification, dcb, diagnosis, doorbells, endurance, fcoe, ipsec, life, link,
     machine::{self, Machine},
     macvlan, module, nvm, pci, pktgen, ports, receiving, registers, sending, settings, suspend,
     tap, time, xdp,
@@ -120,6 +121,10 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("registers", registers::TESTS),
     ];
     tests.extend(after.into_iter().flat_map(shared));
+    let doorbells = match kernel {
+        Kernel::Debian12 => &[],
+        Kernel::Debian13 | Kernel::Backports => doorbells::TESTS,
+    };
     let ports = match kernel {
         Kernel::Debian12 => &[],
         Kernel::Debian13 | Kernel::Backports => ports::TESTS,
@@ -129,6 +134,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("time", time::WITH_TWO_NICS),
         ("suspend", suspend::TESTS),
         ("ports", ports),
+        ("doorbells", doorbells),
     ] {
         for (name, run) in list {
             let run = *run;
