@@ -43,6 +43,8 @@ const STEPS_PER_TURN: usize = 4;
 
 /// Time for which mapped doorbells are watched between two looks at everything else.
 const WATCH: Duration = Duration::from_micros(2);
+/// Time between two looks at whole pages while the thread is awake.
+const LOOK_AT_ALL: Duration = Duration::from_micros(20);
 /// First and longest sleep between two looks at mapped doorbells, which wake nobody. The longest is shorter than the
 /// millisecond that drivers give a queue to go off.
 const NAP: (Duration, Duration) = (Duration::from_micros(50), Duration::from_micros(500));
@@ -63,6 +65,8 @@ pub struct Worker {
     wire: Tapped<Box<dyn Backend>>,
     /// The wire's descriptor in the epoll set, if it has one.
     wire_events: Option<Watched<OwnedFd>>,
+    /// When the mapped pages were looked at as a whole.
+    last_look: Time,
     /// Whether mapped doorbells have been looked at since the last turn.
     looked: bool,
     /// Whether mapped pages show the registers as the last turn has left them.
@@ -137,6 +141,7 @@ impl Worker {
             inbox: registry
                 .watch(ControlInbox(inbox), Source::Control)
                 .context(watch)?,
+            last_look: Time::ZERO,
             looked: false,
             shown: false,
             busy: true,
@@ -229,7 +234,7 @@ impl Worker {
         if !self.has_mapped_doorbells() {
             return false;
         }
-        if self.look(Look::All, now) {
+        if self.look(self.how_to_look(now), now) {
             return true;
         }
         if !mem::replace(&mut self.shown, true) {
@@ -240,7 +245,7 @@ impl Worker {
         }
         loop {
             for _ in 0..LOOKS {
-                if self.look(Look::Tails, now) {
+                if self.look(Look::Rings, now) {
                     return true;
                 }
                 hint::spin_loop();
@@ -256,8 +261,20 @@ impl Worker {
         client.is_some_and(Client::has_mapped_doorbells)
     }
 
+    /// At everything now and then only: that is 16 KB.
+    fn how_to_look(&self, now: Time) -> Look {
+        if now.since(self.last_look) < LOOK_AT_ALL {
+            Look::Rings
+        } else {
+            Look::All
+        }
+    }
+
     /// Takes over what the client has stored in mapped pages.
     fn look(&mut self, look: Look, now: Time) -> bool {
+        if look == Look::All {
+            self.last_look = now;
+        }
         let Some(client) = &mut self.client else {
             return false;
         };
@@ -308,7 +325,12 @@ impl Worker {
         self.shown = false;
         // Before frames or messages: a ring that was turned off is off.
         if !mem::take(&mut self.looked) {
-            self.look(Look::All, now);
+            let look = if ready.is_empty() {
+                self.how_to_look(now)
+            } else {
+                Look::All
+            };
+            self.look(look, now);
         }
         if ready.has(Source::Listener) || self.accept_again.is_some_and(|time| time <= now) {
             self.accept(now)?;

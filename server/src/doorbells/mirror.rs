@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 
 use super::{
     collected::Collected,
-    line::{self, HEAD, Line, STRIDE, TAIL, WORDS},
+    line::{self, CONTROL, HEAD, Line, STRIDE, TAIL, WORDS},
     words::{SharedWords, Words},
 };
 use crate::device::Card;
@@ -33,8 +33,8 @@ const DOUBT_NANOS: u64 = 10_000_000;
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// At the tails of rings that are on.
-    Tails,
+    /// At the tails of rings that are on, and whether they still are.
+    Rings,
     /// At every word.
     All,
 }
@@ -177,18 +177,22 @@ impl Mirror {
     /// Takes over what the client has stored since the last look; returns whether that was anything.
     pub fn look(&mut self, look: Look, card: &mut Card<'_>) -> bool {
         match look {
-            Look::Tails => self.look_at_tails(card),
+            Look::Rings => self.look_at_rings(card),
             Look::All => self.look_at_all(card),
         }
     }
 
-    fn look_at_tails(&mut self, card: &mut Card<'_>) -> bool {
+    fn look_at_rings(&mut self, card: &mut Card<'_>) -> bool {
         let mut any = false;
         let mut nth = 0;
         // A line may come or go meanwhile.
         while let Some(line) = self.live.get(nth).copied() {
-            let known = self.known.get(line).map(|known| known[TAIL]);
-            if known.is_some_and(|known| self.words.load(first_word(line) + TAIL) != known) {
+            let first = first_word(line);
+            let same = self.known.get(line).is_none_or(|known| {
+                let same = |word| self.words.load(first + word) == known[word];
+                same(TAIL) && same(CONTROL)
+            });
+            if !same {
                 any |= self.attend(line, card);
             }
             nth += 1;
