@@ -109,7 +109,7 @@ mod tests {
         let mut regs = RegisterFile::default();
         regs.set(Reg::ETQF, 0, FILTER_EN | UP_EN | 5 << 16 | 0x8906);
         let tagged = |tci| Headers {
-            tag: Some(Tag { offset: 12, tci }),
+            tag: Tag::new(12, tci),
             ..headers(0x8906)
         };
 

@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     const fn tag(tci: u16) -> Option<Tag> {
-        Some(Tag { offset: 12, tci })
+        Tag::new(12, tci)
     }
 
     #[test]

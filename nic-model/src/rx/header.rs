@@ -3,6 +3,8 @@
 //! It looks at a window of the first [`WINDOW`] bytes only. What lies beyond is not recognised, as with headers that
 //! are too long for the card's own parser.
 
+use std::num::NonZeroU32;
+
 use ixgbe_spec::{descriptor::rx::PacketType, register::bits::rfctl};
 
 /// Bytes of a frame that the parser looks at.
@@ -51,32 +53,45 @@ pub(crate) struct Settings {
     pub(crate) rfctl: u32,
 }
 
-/// A VLAN tag.
+/// A VLAN tag, in one word so that it moves as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tag {
-    /// Place of the tag, its ethertype first, from the start of the frame.
-    pub(crate) offset: u8,
-    /// Tag control information: priority, CFI and VLAN id.
-    pub(crate) tci: u16,
-}
+pub(crate) struct Tag(NonZeroU32);
 
 impl Tag {
     /// Length of a tag.
     pub(crate) const LEN: usize = 4;
 
+    /// A tag at `offset`, which is never 0, with this control information.
+    pub(crate) const fn new(offset: u8, tci: u16) -> Option<Self> {
+        match NonZeroU32::new((offset as u32) << 16 | tci as u32) {
+            Some(word) if offset != 0 => Some(Self(word)),
+            _ => None,
+        }
+    }
+
+    /// Place of the tag, its ethertype first, from the start of the frame.
+    pub(crate) const fn offset(self) -> usize {
+        (self.0.get() >> 16) as usize
+    }
+
+    /// Tag control information: priority, CFI and VLAN id.
+    pub(crate) const fn tci(self) -> u16 {
+        (self.0.get() & 0xFFFF) as u16
+    }
+
     /// VLAN id.
     pub(crate) const fn id(self) -> u16 {
-        self.tci & 0xFFF
+        self.tci() & 0xFFF
     }
 
     /// User priority.
     pub(crate) const fn priority(self) -> u8 {
-        (self.tci >> 13) as u8
+        (self.tci() >> 13) as u8
     }
 
     /// Canonical form indicator.
     pub(crate) const fn cfi(self) -> bool {
-        self.tci & 1 << 12 != 0
+        self.tci() & 1 << 12 != 0
     }
 }
 
@@ -236,10 +251,7 @@ impl Parser<'_> {
             ethertype = self.word(at)?;
         }
         if ethertype == self.settings.vlan_type {
-            self.headers.tag = Some(Tag {
-                offset: u8::try_from(at).ok()?,
-                tci: self.word(at + 2)?,
-            });
+            self.headers.tag = Tag::new(u8::try_from(at).ok()?, self.word(at + 2)?);
             at += Tag::LEN;
             ethertype = self.word(at)?;
         }

@@ -580,7 +580,7 @@ fn outcome(
         hash,
         fragment,
         status,
-        vlan: headers.tag.map(|tag| tag.tci),
+        vlan: headers.tag.map(Tag::tci),
         boundary: split::boundary(
             headers,
             regs.get(Reg::PSRTYPE, usize::from(destination.pool)),

@@ -29,7 +29,7 @@ impl<'a> Payload<'a> {
     ) -> Self {
         let mut pieces = [head, &[], body, &[], fcs];
         if let Some(tag) = stripped {
-            let start = usize::from(tag.offset);
+            let start = tag.offset();
             let end = start + Tag::LEN;
             [pieces[0], pieces[1]] = cut(head, start..end);
             [pieces[2], pieces[3]] = cut(
@@ -112,7 +112,7 @@ mod tests {
             step in 1usize..40,
         ) {
             let (head, body) = frame.split_at(head.index(frame.len() + 1));
-            let tag = offset.map(|offset| Tag { offset, tci: 0 });
+            let tag = offset.and_then(|offset| Tag::new(offset, 0));
             let mut expected = frame.clone();
             if let Some(offset) = offset {
                 expected.drain(usize::from(offset)..usize::from(offset) + 4);

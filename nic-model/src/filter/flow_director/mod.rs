@@ -20,7 +20,7 @@ use table::{Addition, Filter, Table};
 use crate::{
     hw::Hw,
     regs::RegisterFile,
-    rx::header::{Headers, L3, L4, word},
+    rx::header::{Headers, L3, L4, Tag, word},
 };
 
 /// FDIRCMD: the fields that say what becomes of a packet, and whose it is.
@@ -412,7 +412,7 @@ impl Masks {
         }
         let (source, destination) = headers.addresses(window);
         let mut tuple = Tuple {
-            vlan: headers.tag.map_or(0, |tag| tag.tci),
+            vlan: headers.tag.map_or(0, Tag::tci),
             pool,
             flow_type: match headers.l3 {
                 L3::None => return None,

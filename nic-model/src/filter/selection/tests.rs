@@ -336,10 +336,7 @@ fn vlan() -> impl Strategy<Value = Option<u16>> {
 fn frame(address: usize, vlan: Option<u16>, ethertype: Option<u8>) -> Frame {
     Frame {
         mac: Mac::new(ADDRESSES[address]),
-        tag: vlan.map(|id| Tag {
-            offset: 12,
-            tci: 0xE000 | id,
-        }),
+        tag: vlan.and_then(|id| Tag::new(12, 0xE000 | id)),
         ethertype,
     }
 }

@@ -52,7 +52,7 @@ fn a_tagged_frame_is_typed_behind_the_tag() {
     let headers = parse(&frame, &SETTINGS);
 
     let tag = headers.tag.unwrap();
-    assert_eq!((tag.offset, tag.id(), tag.priority()), (12, 100, 3));
+    assert_eq!((tag.offset(), tag.id(), tag.priority()), (12, 100, 3));
     assert!(!tag.cfi());
     assert_eq!(headers.packet_type, PacketType::IPV4 | PacketType::TCP);
     assert_eq!(headers.l3_offset, 18);
@@ -66,7 +66,7 @@ fn of_two_tags_the_inner_one_is_the_vlan_tag() {
     let headers = parse(&frame, &DOUBLE);
 
     assert!(headers.outer_tag);
-    assert_eq!(headers.tag, Some(Tag { offset: 16, tci: 9 }));
+    assert_eq!(headers.tag, Tag::new(16, 9));
     assert_eq!(headers.packet_type, PacketType::IPV4 | PacketType::TCP);
 }
 
