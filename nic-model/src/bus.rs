@@ -180,6 +180,11 @@ pub trait Bus {
         None
     }
 
+    /// `memory`, of a window, will be written soon: a bus that can has it in the cache by then.
+    fn will_write(&self, memory: &VolatileSlice<'_>) {
+        let _ = memory;
+    }
+
     /// The step that the preceding accesses belong to is complete (a packet is sent or received for good): what was
     /// kept for its repetition after [`DmaError::Pending`] can be dropped.
     fn retire(&self);

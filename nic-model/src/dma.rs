@@ -3,22 +3,38 @@
 //! Rings and buffers of a driver lie in a few large ranges. The engine keeps the ranges that it used last for the time of
 //! a call, so that a frame costs no look-up; the client can take nothing back before the call is over. What lies in none
 //! of them goes to the bus.
+//!
+//! Descriptors are written back a few at a time, and all before the call ends: a driver that waits for one looks at the
+//! cache line of its neighbours as well, and each write would have to fetch that line from the driver's processor.
 
 use std::sync::atomic::Ordering;
 
 use ixgbe_spec::descriptor;
+use smallvec::SmallVec;
 use vm_memory::{Bytes, VolatileSlice};
 
 use crate::bus::{Bus, DmaError, Iova, Requester, Right, Span, Spans, Window};
 
+/// Descriptors that are written back together: four cache lines.
+const BATCH: usize = 16;
+
+/// A descriptor that is to be written back, in a range that the engine keeps.
+#[derive(Clone, Copy)]
+struct Done {
+    iova: Iova,
+    low: u64,
+    high: u64,
+}
+
 /// Accesses to client memory during a call.
-#[derive(Clone)]
 pub(crate) struct Dma<'a> {
     bus: &'a dyn Bus,
     read: Windows<'a>,
     write: Windows<'a>,
     /// An access since the last [`Dma::retire`] was the bus's affair.
     asked: bool,
+    /// Oldest first.
+    done: SmallVec<[Done; BATCH]>,
 }
 
 /// The ranges that were used last.
@@ -81,6 +97,7 @@ impl<'a> Dma<'a> {
             read: Windows::default(),
             write: Windows::default(),
             asked: false,
+            done: SmallVec::new(),
         }
     }
 
@@ -132,7 +149,15 @@ impl<'a> Dma<'a> {
         self.bus.write(by, iova, &value.to_le_bytes())
     }
 
-    /// As [`Bus::write_back`].
+    /// The `len` bytes at `iova` will be written soon. Only a hint.
+    #[inline]
+    pub(crate) fn will_write(&mut self, by: Requester, iova: Iova, len: usize) {
+        if let Some(memory) = self.write.slice(self.bus, (by, Right::Write), iova, len) {
+            self.bus.will_write(&memory);
+        }
+    }
+
+    /// As [`Bus::write_back`], before the engine is dropped at the latest.
     #[inline]
     pub(crate) fn write_back(
         &mut self,
@@ -145,15 +170,33 @@ impl<'a> Dma<'a> {
             .write
             .slice(self.bus, (by, Right::Write), iova, descriptor::SIZE);
         // A ring that is not aligned is the bus's to refuse.
-        if let Some(to) = place
-            && iova.0.is_multiple_of(descriptor::SIZE as u64)
-            && to.store(low.to_le(), 0, Ordering::Relaxed).is_ok()
-            && to.store(high.to_le(), 8, Ordering::Release).is_ok()
-        {
+        if place.is_some() && iova.0.is_multiple_of(descriptor::SIZE as u64) {
+            if self.done.len() == BATCH {
+                self.write_back_all();
+            }
+            self.done.push(Done { iova, low, high });
             return Ok(());
         }
+        self.write_back_all();
         self.asked = true;
         self.bus.write_back(by, iova, low, high)
+    }
+
+    /// Writes back what is still to be written, in order.
+    fn write_back_all(&mut self) {
+        for Done { iova, low, high } in std::mem::take(&mut self.done) {
+            let window = (Requester::Pf, Right::Write);
+            let place = self.write.slice(self.bus, window, iova, descriptor::SIZE);
+            if let Some(to) = place
+                && to.store(low.to_le(), 0, Ordering::Relaxed).is_ok()
+                && to.store(high.to_le(), 8, Ordering::Release).is_ok()
+            {
+                continue;
+            }
+            // It was found before, and nothing can be taken back meanwhile: the bus finds it, too.
+            let written = self.bus.write_back(Requester::Pf, iova, low, high);
+            debug_assert_eq!(written, Ok(()), "memory went away during a call");
+        }
     }
 
     /// As [`Bus::gather`].
@@ -180,6 +223,12 @@ impl<'a> Dma<'a> {
             self.asked = false;
             self.bus.retire();
         }
+    }
+}
+
+impl Drop for Dma<'_> {
+    fn drop(&mut self) {
+        self.write_back_all();
     }
 }
 
@@ -227,7 +276,12 @@ mod tests {
             }
             Access::Write(iova, from) => dma.write(by, Iova(*iova), from),
             Access::Publish(iova, value) => dma.publish(by, Iova(*iova), *value),
-            Access::WriteBack(iova, low, high) => dma.write_back(by, Iova(*iova), *low, *high),
+            Access::WriteBack(iova, low, high) => {
+                let result = dma.write_back(by, Iova(*iova), *low, *high);
+                // What follows may read it.
+                dma.write_back_all();
+                result
+            }
             Access::Gather(iova, len) => {
                 let mut spans = Spans::new();
                 let result = dma.gather(by, Iova(*iova), *len, &mut spans);
@@ -256,6 +310,7 @@ mod tests {
                 prop_assert_eq!(run(&mut by_window, access), expected, "{:?}", access);
             }
 
+            drop((by_bus, by_window));
             let all = |bus: &TestBus| bus.peek(TestBus::BASE, SIZE);
             prop_assert_eq!(all(&windows), all(&plain));
         }
@@ -274,5 +329,27 @@ mod tests {
 
         assert_eq!((inside, bus.retired()), (0, 1));
         assert_eq!(refused, Err(DmaError::Refused { iova: 0 }));
+    }
+
+    #[test]
+    fn descriptors_are_written_back_in_order_and_before_the_engine_goes() {
+        let bus = TestBus::new(16 * 64).without_record();
+        let place = |n: u64| Iova(TestBus::BASE + 16 * n);
+        let written = || {
+            let bytes = bus.peek(TestBus::BASE, 16 * 64);
+            let done = bytes.chunks(16).take_while(|bytes| bytes[8] == 1).count();
+            let later = bytes.chunks(16).skip(done).all(|bytes| bytes == [0; 16]);
+            later.then_some(done)
+        };
+
+        let mut dma = Dma::new(&bus);
+        for n in 0..40 {
+            dma.write_back(Requester::Pf, place(n), n, 1).unwrap();
+        }
+        let before = written();
+        drop(dma);
+
+        assert!(before.is_some_and(|done| done + BATCH >= 40), "{before:?}");
+        assert_eq!(written(), Some(40));
     }
 }

@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use guest_memory::{AccessError, IovaTable};
+use guest_memory::{AccessError, IovaTable, prefetch_for_write};
 use nic_model::{
     Bus, Time,
     bus::{DmaError, Iova, Requester, Right, Signal, Span, Spans, Window},
 };
 use smallvec::SmallVec;
-use vm_memory::Permissions;
+use vm_memory::{Permissions, VolatileSlice};
 
 use crate::{
     events::Registry,
@@ -333,6 +333,10 @@ impl Bus for ClientBus {
         };
         let (first, memory) = self.memory.window(iova.0, access)?;
         Some(Window::new(Iova(first), memory))
+    }
+
+    fn will_write(&self, memory: &VolatileSlice<'_>) {
+        prefetch_for_write(memory);
     }
 
     fn retire(&self) {

@@ -27,6 +27,10 @@ use crate::{
 
 /// Descriptors that are fetched at once, at most.
 const BATCH: u16 = 32;
+/// How many packets before its turn a buffer is announced to the cache.
+const AHEAD: u16 = 8;
+/// Bytes of a buffer that are announced: those behind them follow by themselves.
+const ANNOUNCED: usize = 128;
 
 /// How far a packet has come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -370,6 +374,9 @@ impl Queue {
             place: Iova(self.place()),
         };
         self.advance();
+        if self.cached > AHEAD {
+            self.announce(AHEAD - 1, hw);
+        }
         hw.regs
             .set(Reg::RDH, self.index.into(), u32::from(self.head));
         Ok(taken)
@@ -490,7 +497,18 @@ impl Queue {
         self.read_into(0..n, Iova(self.place()), hw)?;
         self.first = 0;
         self.cached = n;
+        (0..n.min(AHEAD)).for_each(|nth| self.announce(nth, hw));
         Ok(())
+    }
+
+    /// Says that the buffer of the fetched descriptor number `nth` is going to be written.
+    #[inline]
+    fn announce(&self, nth: u16, hw: &mut Hw<'_>) {
+        if let Some(read) = self.cache.get(usize::from(self.first + nth)) {
+            let buffer = Iova(read.packet_address.get() & !1);
+            hw.dma
+                .will_write(self.requester(), buffer, ANNOUNCED.min(self.buffer_len));
+        }
     }
 
     /// Sees to it that the next `n` descriptors can be taken without a further look at the ring; it never
@@ -521,6 +539,8 @@ impl Queue {
         let by = self.requester();
         let part = usize::from(part.start)..usize::from(part.end);
         let to = self.cache.get_mut(part).unwrap_or_default();
+        // They are written back later, so the cache has them for that at once.
+        hw.dma.will_write(by, place, to.len() * SIZE);
         hw.dma
             .read(by, place, to.as_mut_bytes())
             .map_err(|error| self.halt(error, hw))

@@ -134,6 +134,7 @@ impl Bench {
             faults: &mut self.faults,
         };
         let verdict = self.rx.receive(frame, &mut hw);
+        drop(hw);
         self.rx.settle(&mut self.regs);
         verdict
     }
@@ -149,6 +150,7 @@ impl Bench {
             faults: &mut self.faults,
         };
         let more = self.rx.step(64, &mut hw);
+        drop(hw);
         self.rx.settle(&mut self.regs);
         more
     }

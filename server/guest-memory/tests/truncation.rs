@@ -13,7 +13,7 @@ use std::process::{Command, ExitStatus, Stdio, exit};
 use std::sync::Barrier;
 use std::thread;
 
-use guest_memory::{AccessError, Backing, IovaTable, write_vectored};
+use guest_memory::{AccessError, Backing, IovaTable, prefetch_for_write, write_vectored};
 use nix::libc::{self, siginfo_t};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
@@ -76,6 +76,23 @@ fn a_torn_file_has_no_window_any_more() {
 
     assert_eq!((first, n, read), (0, 16, [0; 16]));
     assert!(table.window(0, Read).is_none());
+}
+
+#[test]
+fn a_prefetch_changes_nothing_and_survives_lost_pages() {
+    let fd = unsealed();
+    let table = lend(&fd);
+    table.write(0x8000, b"before").unwrap();
+    let (_, window) = table.window(0, ReadWrite).unwrap();
+
+    prefetch_for_write(&window);
+    let mut read = [0; 6];
+    table.read(0x8000, &mut read).unwrap();
+    truncate(&fd, 0);
+    prefetch_for_write(&window);
+
+    assert_eq!(&read, b"before");
+    assert!(table.is_intact());
 }
 
 #[test]

@@ -272,6 +272,7 @@ fn a_frame_of_another_pool_says_so_and_none_of_its_upper_headers_is_looked_at() 
     bench
         .rx
         .loop_back(&frame, filter::pool::PoolSet::of(5), &mut hw);
+    drop(hw);
     bench.rx.settle(&mut bench.regs);
 
     assert_eq!(bench.queues(), [10]);
