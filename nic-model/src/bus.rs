@@ -114,7 +114,7 @@ pub struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    /// The memory that is at `first` and the addresses behind it.
+    /// The memory that is at `first` and the addresses behind it; both begin at a page.
     #[must_use]
     pub const fn new(first: Iova, memory: VolatileSlice<'a>) -> Self {
         Self {

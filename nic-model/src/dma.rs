@@ -18,10 +18,10 @@ use crate::bus::{Bus, DmaError, Iova, Requester, Right, Span, Spans, Window};
 /// Descriptors that are written back together: four cache lines.
 const BATCH: usize = 16;
 
-/// A descriptor that is to be written back, in a range that the engine keeps.
+/// A descriptor that is to be written back.
 #[derive(Clone, Copy)]
-struct Done {
-    iova: Iova,
+struct Done<'a> {
+    place: VolatileSlice<'a>,
     low: u64,
     high: u64,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Dma<'a> {
     /// An access since the last [`Dma::retire`] was the bus's affair.
     asked: bool,
     /// Oldest first.
-    done: SmallVec<[Done; BATCH]>,
+    done: SmallVec<[Done<'a>; BATCH]>,
 }
 
 /// The ranges that were used last.
@@ -170,11 +170,13 @@ impl<'a> Dma<'a> {
             .write
             .slice(self.bus, (by, Right::Write), iova, descriptor::SIZE);
         // A ring that is not aligned is the bus's to refuse.
-        if place.is_some() && iova.0.is_multiple_of(descriptor::SIZE as u64) {
+        if let Some(place) = place
+            && iova.0.is_multiple_of(descriptor::SIZE as u64)
+        {
             if self.done.len() == BATCH {
                 self.write_back_all();
             }
-            self.done.push(Done { iova, low, high });
+            self.done.push(Done { place, low, high });
             return Ok(());
         }
         self.write_back_all();
@@ -184,19 +186,16 @@ impl<'a> Dma<'a> {
 
     /// Writes back what is still to be written, in order.
     fn write_back_all(&mut self) {
-        for Done { iova, low, high } in std::mem::take(&mut self.done) {
-            let window = (Requester::Pf, Right::Write);
-            let place = self.write.slice(self.bus, window, iova, descriptor::SIZE);
-            if let Some(to) = place
-                && to.store(low.to_le(), 0, Ordering::Relaxed).is_ok()
-                && to.store(high.to_le(), 8, Ordering::Release).is_ok()
-            {
-                continue;
-            }
-            // It was found before, and nothing can be taken back meanwhile: the bus finds it, too.
-            let written = self.bus.write_back(Requester::Pf, iova, low, high);
-            debug_assert_eq!(written, Ok(()), "memory went away during a call");
+        for Done { place, low, high } in &self.done {
+            // A window begins at a page, so what is aligned in it is aligned in memory.
+            let first = place.store(low.to_le(), 0, Ordering::Relaxed);
+            let then = place.store(high.to_le(), 8, Ordering::Release);
+            debug_assert!(
+                first.is_ok() && then.is_ok(),
+                "a window that is not aligned"
+            );
         }
+        self.done.clear();
     }
 
     /// As [`Bus::gather`].
