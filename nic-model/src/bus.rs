@@ -180,9 +180,9 @@ pub trait Bus {
         None
     }
 
-    /// `memory`, of a window, will be written soon: a bus that can has it in the cache by then.
-    fn will_write(&self, memory: &VolatileSlice<'_>) {
-        let _ = memory;
+    /// `memory`, of a window, will be read or written soon: a bus that can has it in the cache by then.
+    fn prefetch(&self, memory: &VolatileSlice<'_>, right: Right) {
+        let _ = (memory, right);
     }
 
     /// The step that the preceding accesses belong to is complete (a packet is sent or received for good): what was

@@ -149,11 +149,19 @@ impl<'a> Dma<'a> {
         self.bus.write(by, iova, &value.to_le_bytes())
     }
 
+    /// The `len` bytes at `iova` will be read soon. Only a hint.
+    #[inline]
+    pub(crate) fn will_read(&mut self, by: Requester, iova: Iova, len: usize) {
+        if let Some(memory) = self.read.slice(self.bus, (by, Right::Read), iova, len) {
+            self.bus.prefetch(&memory, Right::Read);
+        }
+    }
+
     /// The `len` bytes at `iova` will be written soon. Only a hint.
     #[inline]
     pub(crate) fn will_write(&mut self, by: Requester, iova: Iova, len: usize) {
         if let Some(memory) = self.write.slice(self.bus, (by, Right::Write), iova, len) {
-            self.bus.will_write(&memory);
+            self.bus.prefetch(&memory, Right::Write);
         }
     }
 

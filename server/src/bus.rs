@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use guest_memory::{AccessError, IovaTable, prefetch_for_write};
+use guest_memory::{AccessError, IovaTable, prefetch_for_read, prefetch_for_write};
 use nic_model::{
     Bus, Time,
     bus::{DmaError, Iova, Requester, Right, Signal, Span, Spans, Window},
@@ -335,8 +335,11 @@ impl Bus for ClientBus {
         Some(Window::new(Iova(first), memory))
     }
 
-    fn will_write(&self, memory: &VolatileSlice<'_>) {
-        prefetch_for_write(memory);
+    fn prefetch(&self, memory: &VolatileSlice<'_>, right: Right) {
+        match right {
+            Right::Read => prefetch_for_read(memory),
+            Right::Write => prefetch_for_write(memory),
+        }
     }
 
     fn retire(&self) {

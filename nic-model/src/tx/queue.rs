@@ -19,6 +19,10 @@ use crate::{
 
 /// Descriptors of one fetch.
 const BATCH: u32 = 64;
+/// How many descriptors before its turn a buffer is announced to the cache.
+const AHEAD: usize = 8;
+/// Bytes of a buffer that are announced: those behind them follow by themselves.
+const ANNOUNCED: usize = 64;
 
 /// Most descriptors of a packet. Drivers use up to 50; what is longer has lost its end.
 pub(super) const MAX_PACKET_DESCRIPTORS: usize = 256;
@@ -289,6 +293,9 @@ impl Queue {
             }
             hw.irq.tx_queue(hw.regs, index);
         }
+        for nth in 0..packet.descriptors.min(AHEAD) {
+            self.announce(AHEAD + nth, &mut hw.dma);
+        }
         self.next += packet.descriptors;
         if self.next >= self.fetched.len() {
             self.fetched.clear();
@@ -360,7 +367,19 @@ impl Queue {
         let room = self.fetched[old..].as_mut_bytes();
         dma.read(Requester::Pf, address, room)
             .inspect_err(|_| self.fetched.truncate(old))?;
+        (0..AHEAD).for_each(|nth| self.announce(nth, dma));
         Ok(count)
+    }
+
+    /// Says that the buffer of the descriptor number `nth` of those fetched is going to be read.
+    #[inline]
+    fn announce(&self, nth: usize, dma: &mut Dma<'_>) {
+        if let Some(descriptor) = self.fetched.get(self.next + nth)
+            && let Kind::Data(data) = descriptor.decode()
+        {
+            let len = usize::from(data.control.dtalen()).min(ANNOUNCED);
+            dma.will_read(Requester::Pf, Iova(data.address), len);
+        }
     }
 
     /// The ring position `ahead` descriptors after the head.

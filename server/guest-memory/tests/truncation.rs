@@ -13,7 +13,9 @@ use std::process::{Command, ExitStatus, Stdio, exit};
 use std::sync::Barrier;
 use std::thread;
 
-use guest_memory::{AccessError, Backing, IovaTable, prefetch_for_write, write_vectored};
+use guest_memory::{
+    AccessError, Backing, IovaTable, prefetch_for_read, prefetch_for_write, write_vectored,
+};
 use nix::libc::{self, siginfo_t};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
@@ -86,10 +88,12 @@ fn a_prefetch_changes_nothing_and_survives_lost_pages() {
     let (_, window) = table.window(0, ReadWrite).unwrap();
 
     prefetch_for_write(&window);
+    prefetch_for_read(&window);
     let mut read = [0; 6];
     table.read(0x8000, &mut read).unwrap();
     truncate(&fd, 0);
     prefetch_for_write(&window);
+    prefetch_for_read(&window);
 
     assert_eq!(&read, b"before");
     assert!(table.is_intact());
