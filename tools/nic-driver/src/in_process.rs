@@ -226,18 +226,20 @@ impl<W: Wire> InProcess<W> {
             wire,
             now,
         } = self;
-        wire.receive(budget, &mut |frame| {
-            let mut context = Context {
-                now: *now,
-                bus: client,
-                wire: &mut Lending,
-            };
-            port.receive(frame, &mut context);
-            if port.has_room() {
-                Flow::More
-            } else {
-                Flow::Stop
-            }
+        let context = Context {
+            now: *now,
+            bus: client,
+            wire: &mut Lending,
+        };
+        port.receive_burst(&context, |arrivals| {
+            wire.receive(budget, &mut |frame| {
+                arrivals.take(frame);
+                if arrivals.has_room() {
+                    Flow::More
+                } else {
+                    Flow::Stop
+                }
+            })
         })
     }
 
