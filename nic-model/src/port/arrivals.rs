@@ -1,0 +1,111 @@
+//! Frames that arrive on the cable, one by one or in bursts.
+
+use super::{Context, Port};
+use crate::{
+    dma::Dma,
+    hw::Hw,
+    ipsec::IpSec,
+    pci::Function,
+    rx::{self, DropReason, Receive, Verdict},
+    wakeup::{self, Wake},
+    wire::RxFrame,
+};
+
+impl Port {
+    /// Takes a frame that arrives on the cable. Without a link, at this end or (with the laser off) at the other, and
+    /// while transmit is looped back in the MAC, it does not get into the port.
+    pub fn receive(&mut self, frame: &RxFrame<'_>, context: &mut Context<'_>) -> Verdict {
+        self.receive_burst(context, |arrivals| arrivals.take(frame))
+    }
+
+    /// Lets `frames` hand in frames that arrive one after another, as [`Port::receive`] takes one. What is the same for
+    /// all of them is done once, and interrupts are signalled at the end. Returns what `frames` returns. The wire of
+    /// `context` is not used.
+    pub fn receive_burst<T>(
+        &mut self,
+        context: &Context<'_>,
+        frames: impl FnOnce(&mut Arrivals<'_>) -> T,
+    ) -> T {
+        let linked = self.link.is_up() && self.link.is_lit();
+        let gate = if linked && !self.pci.is_powered() && wakeup::is_armed(&self.regs) {
+            Gate::Wakes
+        } else if !linked
+            || IpSec::receive_is_stopped(&self.regs)
+            || self.loops_back()
+            || !self.pci.masters()
+        {
+            Gate::Closed
+        } else {
+            Gate::Open
+        };
+        let has_classes = rx::has_classes(&self.regs);
+        let result = frames(&mut Arrivals {
+            gate,
+            has_classes,
+            hw: Hw {
+                now: context.now,
+                dma: Dma::new(context.bus),
+                regs: &mut self.regs,
+                irq: &mut self.irq,
+                timesync: &self.timesync,
+                ipsec: &self.ipsec,
+                faults: &mut self.faults,
+            },
+            rx: &mut self.rx,
+            pci: &mut self.pci,
+        });
+        self.deliver(context);
+        result
+    }
+}
+
+/// Whether frames that arrive get into the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    /// They do.
+    Open,
+    /// They do not.
+    Closed,
+    /// They do not, but they may wake the function, which sleeps (5.3.3).
+    Wakes,
+}
+
+/// A port that takes frames from the cable.
+#[expect(missing_debug_implementations, reason = "borrows a trait object")]
+pub struct Arrivals<'a> {
+    gate: Gate,
+    has_classes: bool,
+    hw: Hw<'a>,
+    rx: &'a mut Receive,
+    pci: &'a mut Function,
+}
+
+impl Arrivals<'_> {
+    /// Takes the next frame.
+    #[inline]
+    pub fn take(&mut self, frame: &RxFrame<'_>) -> Verdict {
+        match self.gate {
+            Gate::Open => self.rx.receive(frame, &mut self.hw),
+            Gate::Closed => Verdict::Dropped(DropReason::Disabled),
+            Gate::Wakes => {
+                self.wake(frame);
+                Verdict::Dropped(DropReason::Disabled)
+            }
+        }
+    }
+
+    fn wake(&mut self, frame: &RxFrame<'_>) {
+        let bytes = [frame.head, frame.body].concat();
+        let kind = self.rx.accepts(&bytes, self.hw.regs);
+        if wakeup::frame(&bytes, kind, self.hw.regs) == Wake::Yes {
+            self.pci.set_pme_status();
+        }
+    }
+
+    /// As [`Port::has_room`].
+    #[inline]
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.has_classes || self.rx.wants_more(self.hw.regs)
+    }
+}
