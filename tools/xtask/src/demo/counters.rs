@@ -10,13 +10,16 @@ use serde_json::{Value, json};
 use super::report::Seen;
 use crate::rig::INTERFACE;
 
-/// What is compared: what it is, its name in the NIC, its name in `ethtool -S`.
-const COUNTERS: [(&str, &str, &str); 4] = [
-    ("packets sent", "gptc", "tx_pkts_nic"),
-    ("packets received", "gprc", "rx_pkts_nic"),
-    ("bytes sent", "gotc", "tx_bytes_nic"),
-    ("bytes received", "gorc", "rx_bytes_nic"),
+/// What is compared: what it is, its name in the NIC, its name in `ethtool -S`, and how much of it a flow control frame
+/// that the NIC sends is. The card counts those, and the driver subtracts them (`ixgbe_update_stats`).
+const COUNTERS: [(&str, &str, &str, u64); 4] = [
+    ("packets sent", "gptc", "tx_pkts_nic", 1),
+    ("packets received", "gprc", "rx_pkts_nic", 0),
+    ("bytes sent", "gotc", "tx_bytes_nic", 64),
+    ("bytes received", "gorc", "rx_bytes_nic", 0),
 ];
+/// The NIC's counters of the flow control frames that it has sent.
+const PAUSES: [&str; 2] = ["lxontxc", "lxofftxc"];
 /// Frames may pass between the two readings: each pair is read again this often until they agree.
 const TRIES: u32 = 10;
 
@@ -28,10 +31,10 @@ pub fn compare(guest: &mut Guest, ixgbectl: &Path, control: &Path) -> Result<(()
         let nic = nic_counters(ixgbectl, control)?;
         pairs = COUNTERS
             .iter()
-            .map(|&(what, ours, theirs)| {
+            .map(|&(what, ours, theirs, of_pause)| {
                 Ok((
                     what,
-                    nic_counter(&nic, ours)?,
+                    without_pauses(&nic, ours, of_pause)?,
                     guest_counter(&statistics, theirs)?,
                 ))
             })
@@ -84,6 +87,18 @@ fn nic_counter(stats: &Value, name: &str) -> Result<u64> {
         .with_context(|| format!("the NIC has no counter {name}"))
 }
 
+/// A counter of the card without what flow control frames add to it.
+fn without_pauses(stats: &Value, name: &str, of_pause: u64) -> Result<u64> {
+    let value = nic_counter(stats, name)?;
+    let pauses = PAUSES
+        .iter()
+        .map(|name| nic_counter(stats, name))
+        .sum::<Result<u64>>()?;
+    value
+        .checked_sub(pauses * of_pause)
+        .with_context(|| format!("{name} counts less than the flow control frames"))
+}
+
 fn guest_counter(statistics: &str, name: &str) -> Result<u64> {
     let pairs = statistics
         .lines()
@@ -105,6 +120,20 @@ mod tests {
 
         assert_eq!(guest_counter(statistics, "rx_pkts_nic").unwrap(), 42);
         assert!(guest_counter(statistics, "rx_pkts").is_err());
+    }
+
+    #[test]
+    fn flow_control_frames_do_not_count() {
+        let counter = |name, value| json!({"group": "hardware", "name": name, "value": value});
+        let stats = json!({"counters": [
+            counter("gotc", 1000),
+            counter("lxontxc", 1),
+            counter("lxofftxc", 2),
+        ]});
+
+        assert_eq!(without_pauses(&stats, "gotc", 64).unwrap(), 1000 - 3 * 64);
+        assert_eq!(without_pauses(&stats, "gotc", 0).unwrap(), 1000);
+        assert!(without_pauses(&stats, "gotc", 500).is_err());
     }
 
     #[test]
