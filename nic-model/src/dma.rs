@@ -2,7 +2,8 @@
 //!
 //! Rings and buffers of a driver lie in a few large ranges. The engine keeps the ranges that it used last for the time of
 //! a call, so that a frame costs no look-up; the client can take nothing back before the call is over. What lies in none
-//! of them goes to the bus.
+//! of them goes to the bus. A client that truncates the file behind its memory loses what the rest of the call writes
+//! there; at the next call the bus refuses.
 //!
 //! Descriptors are written back a few at a time, and all before the call ends: a driver that waits for one looks at the
 //! cache line of its neighbours as well, and each write would have to fetch that line from the driver's processor.
@@ -55,12 +56,15 @@ impl<'a> Windows<'a> {
         iova: Iova,
         len: usize,
     ) -> Option<VolatileSlice<'a>> {
-        if let Some(window) = &self.recent[0]
-            && let Some(slice) = window.slice(iova, len)
-        {
-            return Some(slice);
+        match self.in_last(iova, len) {
+            None => self.other(bus, (by, right), iova, len),
+            slice => slice,
         }
-        self.other(bus, (by, right), iova, len)
+    }
+
+    #[inline]
+    fn in_last(&self, iova: Iova, len: usize) -> Option<VolatileSlice<'a>> {
+        self.recent[0].as_ref()?.slice(iova, len)
     }
 
     fn other(
@@ -71,13 +75,9 @@ impl<'a> Windows<'a> {
         len: usize,
     ) -> Option<VolatileSlice<'a>> {
         self.recent.swap(0, 1);
-        if let Some(window) = &self.recent[0]
-            && let Some(slice) = window.slice(iova, len)
-        {
-            return Some(slice);
-        }
-        if self.none {
-            return None;
+        let slice = self.in_last(iova, len);
+        if slice.is_some() || self.none {
+            return slice;
         }
         let Some(window) = bus.window(by, iova, right) else {
             // A bus without any is not asked for each access.

@@ -374,7 +374,7 @@ impl Queue {
             place: Iova(self.place()),
         };
         self.advance();
-        if self.cached > AHEAD {
+        if self.cached >= AHEAD {
             self.announce(AHEAD - 1, hw);
         }
         hw.regs
