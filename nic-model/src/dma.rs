@@ -14,7 +14,10 @@ use ixgbe_spec::descriptor;
 use smallvec::SmallVec;
 use vm_memory::{Bytes, VolatileSlice};
 
-use crate::bus::{Bus, DmaError, Iova, Requester, Right, Span, Spans, Window};
+use crate::{
+    bus::{Bus, DmaError, Iova, Requester, Right, Span, Spans, Window},
+    observe::{Event, Watch},
+};
 
 /// Descriptors that are written back together: four cache lines.
 const BATCH: usize = 16;
@@ -36,6 +39,8 @@ pub(crate) struct Dma<'a> {
     asked: bool,
     /// Oldest first.
     done: SmallVec<[Done<'a>; BATCH]>,
+    /// Who looks on.
+    watch: Option<Watch<'a>>,
 }
 
 /// The ranges that were used last.
@@ -98,7 +103,30 @@ impl<'a> Dma<'a> {
             write: Windows::default(),
             asked: false,
             done: SmallVec::new(),
+            watch: None,
         }
+    }
+
+    /// The same engine, with these to look on.
+    pub(crate) fn watched(self, watch: Option<Watch<'a>>) -> Self {
+        // A type with a destructor cannot be taken apart.
+        let mut dma = self;
+        dma.watch = watch;
+        dma
+    }
+
+    /// Tells an event, if there is someone to tell.
+    #[inline]
+    pub(crate) fn tell<'e>(&mut self, event: impl FnOnce() -> Event<'e>) {
+        if let Some(watch) = &mut self.watch {
+            watch.see(&event());
+        }
+    }
+
+    /// Whether someone looks on.
+    #[inline]
+    pub(crate) const fn is_watched(&self) -> bool {
+        self.watch.is_some()
     }
 
     /// As [`Bus::read`].

@@ -36,6 +36,7 @@ mod ipsec;
 mod led;
 mod link;
 mod nvm;
+pub mod observe;
 pub mod offload;
 mod pci;
 pub mod port;

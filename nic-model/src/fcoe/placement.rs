@@ -13,6 +13,7 @@ use super::{
 use crate::{
     bus::{DmaError, Iova, Requester},
     hw::Hw,
+    observe::{Direction, Event, Purpose, Transfer},
     rx::payload::Payload,
 };
 
@@ -131,21 +132,26 @@ impl DmaContext {
         let mut list = [0; MOST_BUFFERS * ADDRESS];
         let addresses = list.get_mut(..buffers * ADDRESS).ok_or(refused)?;
         if !addresses.is_empty() {
+            let result = hw.dma.read(Requester::Pf, self.list(), addresses);
+            let len = addresses.len();
             hw.dma
-                .read(Requester::Pf, self.list(), addresses)
-                .inspect_err(|error| {
-                    if *error != DmaError::Pending {
-                        hw.faults.buffer_dma += 1;
-                    }
-                })?;
+                .tell(|| transfer(Purpose::BufferList, self.list(), len, result));
+            result.inspect_err(|error| {
+                if *error != DmaError::Pending {
+                    hw.faults.buffer_dma += 1;
+                }
+            })?;
         }
         for piece in pieces {
             let address = addresses.as_chunks().0.get(piece.buffer).copied();
             let buffer = Iova(u64::from_le_bytes(address.unwrap_or_default()));
             let from = usize::from(data.from) + piece.bytes.start;
             let written = buffer.checked_add(piece.offset as u64).map(|place| {
-                let range = from..from + piece.bytes.len();
-                frame.copy(range, &mut hw.dma, Requester::Pf, place)
+                let len = piece.bytes.len();
+                let result = frame.copy(from..from + len, &mut hw.dma, Requester::Pf, place);
+                hw.dma
+                    .tell(|| transfer(Purpose::DirectData, place, len, result));
+                result
             });
             // A write that nobody claims is lost without a trace on the bus: the card goes on.
             if !matches!(written, Some(Ok(()))) {
@@ -178,4 +184,21 @@ impl DmaContext {
         }
         Some(pieces)
     }
+}
+
+/// An access, as it is told.
+const fn transfer<'e>(
+    purpose: Purpose,
+    iova: Iova,
+    len: usize,
+    result: Result<(), DmaError>,
+) -> Event<'e> {
+    Event::Dma(Transfer {
+        direction: Direction::Receive,
+        queue: None,
+        iova,
+        len,
+        purpose,
+        result,
+    })
 }

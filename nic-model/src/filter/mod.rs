@@ -24,7 +24,7 @@ use flow_director::{Action, FlowDirector};
 use pool::PoolSet;
 use rss::Rss;
 
-use crate::{fcoe, hw::Hw, regs::RegisterFile, rx::header::Headers};
+use crate::{fcoe, hw::Hw, observe::Chooser, regs::RegisterFile, rx::header::Headers};
 
 /// Where an admitted frame goes, and what its descriptor says about the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub(crate) struct Destination {
     pub(crate) fcoe: bool,
     /// Status bits of the Flow Director.
     pub(crate) status: Status,
+    /// What has chosen the queue.
+    pub(crate) chooser: Chooser,
 }
 
 /// The copy of a frame whose queue is to be chosen.
@@ -148,14 +150,19 @@ impl Filters {
             packet_type: None,
             fcoe: false,
             status: Status::empty(),
+            chooser: Chooser::Mrqc,
         };
         let flow_director = self.flow_director.lookup(window, headers, pool, regs);
         if let Some(outcome) = flow_director {
             match outcome.action {
-                Action::Queue(queue) => destination.queue = queue,
+                Action::Queue(queue) => {
+                    destination.queue = queue;
+                    destination.chooser = Chooser::FlowDirector;
+                }
                 Action::Drop(queue) => {
                     destination.queue = queue;
                     destination.drop = true;
+                    destination.chooser = Chooser::FlowDirector;
                 }
                 Action::Continue => {}
             }
@@ -180,11 +187,13 @@ impl Filters {
             .or_else(|| self.five_tuples.route(window, headers, pool, regs));
         if let Some(route) = stronger {
             destination.queue = route.queue;
+            destination.chooser = Chooser::Filter;
             destination.drop = false;
             destination.immediate |= route.immediate;
         }
         if replica.number == Number::Several && !rss::belongs(destination.queue, pool, regs) {
             destination.queue = rss.queue;
+            destination.chooser = Chooser::Mrqc;
             destination.drop = false;
         }
         destination

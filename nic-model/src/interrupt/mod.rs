@@ -144,6 +144,11 @@ impl Interrupts {
         }
     }
 
+    /// Pending queue causes or vectors, one bit each, and other causes in their places in EICR.
+    pub(crate) const fn pending(&self) -> (u64, u32) {
+        (self.vectors, self.other)
+    }
+
     /// When [`Interrupts::deliver`] has something to do although nothing else happens before.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.deadline

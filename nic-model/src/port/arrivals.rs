@@ -5,6 +5,7 @@ use crate::{
     dma::Dma,
     hw::Hw,
     ipsec::IpSec,
+    observe::{Event, Observers},
     pci::Function,
     rx::{self, DropReason, Receive, Verdict},
     wakeup::{self, Wake},
@@ -27,24 +28,25 @@ impl Port {
         frames: impl FnOnce(&mut Arrivals<'_>) -> T,
     ) -> T {
         let linked = self.link.is_up() && self.link.is_lit();
-        let gate = if linked && !self.pci.is_powered() && wakeup::is_armed(&self.regs) {
-            Gate::Wakes
+        let passage = if linked && !self.pci.is_powered() && wakeup::is_armed(&self.regs) {
+            Passage::Wakes
         } else if !linked
             || IpSec::receive_is_stopped(&self.regs)
             || self.loops_back()
             || !self.pci.masters()
         {
-            Gate::Closed
+            Passage::Closed
         } else {
-            Gate::Open
+            Passage::Open
         };
+        let gate = Gate::of(passage, &self.observers);
         let has_classes = rx::has_classes(&self.regs);
         let result = frames(&mut Arrivals {
             gate,
             has_classes,
             hw: Hw {
                 now: context.now,
-                dma: Dma::new(context.bus),
+                dma: Dma::new(context.bus).watched(self.observers.watch(context.now)),
                 regs: &mut self.regs,
                 irq: &mut self.irq,
                 timesync: &self.timesync,
@@ -59,9 +61,30 @@ impl Port {
     }
 }
 
-/// Whether frames that arrive get into the port.
+/// What stands at the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
+    /// Nobody: frames get in.
+    Open,
+    /// Someone who has to look.
+    Guarded(Passage),
+    /// Someone who has to look, and others who look on.
+    Watched(Passage),
+}
+
+impl Gate {
+    const fn of(passage: Passage, observers: &Observers) -> Self {
+        match passage {
+            _ if !observers.is_empty() => Self::Watched(passage),
+            Passage::Open => Self::Open,
+            Passage::Closed | Passage::Wakes => Self::Guarded(passage),
+        }
+    }
+}
+
+/// Whether frames that arrive get into the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passage {
     /// They do.
     Open,
     /// They do not.
@@ -86,8 +109,22 @@ impl Arrivals<'_> {
     pub fn take(&mut self, frame: &RxFrame<'_>) -> Verdict {
         match self.gate {
             Gate::Open => self.rx.receive(frame, &mut self.hw),
-            Gate::Closed => Verdict::Dropped(DropReason::Disabled),
-            Gate::Wakes => {
+            Gate::Guarded(passage) => self.pass(frame, passage),
+            Gate::Watched(passage) => {
+                self.hw.dma.tell(|| Event::Arrived { frame });
+                let verdict = self.pass(frame, passage);
+                self.hw.dma.tell(|| Event::Received { frame, verdict });
+                verdict
+            }
+        }
+    }
+
+    #[cold]
+    fn pass(&mut self, frame: &RxFrame<'_>, passage: Passage) -> Verdict {
+        match passage {
+            Passage::Open => self.rx.receive(frame, &mut self.hw),
+            Passage::Closed => Verdict::Dropped(DropReason::Disabled),
+            Passage::Wakes => {
                 self.wake(frame);
                 Verdict::Dropped(DropReason::Disabled)
             }

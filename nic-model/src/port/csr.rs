@@ -8,8 +8,8 @@ use ixgbe_spec::{
     },
 };
 
-use super::{Bar, Context, Port, access::Access, reset::Reset};
-use crate::timer::Timers;
+use super::{Bar, Context, Port, Reset, access::Access};
+use crate::{observe::Event, time::Time, timer::Timers};
 
 /// Places that software has touched and that are not fully modelled: registers that are only stored, each told of once
 /// in the log, and offsets without a register, the same.
@@ -133,12 +133,18 @@ impl Port {
     }
 
     fn read_register(&mut self, offset: u32, context: &Context<'_>) -> u32 {
+        let value = self.value_read(offset, context.now);
+        self.observers
+            .tell(context.now, || Event::RegisterRead { offset, value });
+        value
+    }
+
+    fn value_read(&mut self, offset: u32, now: Time) -> u32 {
         let Some((reg, index)) = Reg::decode(offset) else {
             self.unmodelled.missed(offset);
             return 0;
         };
         self.unmodelled.touched(reg);
-        let now = context.now;
         let regs = &mut self.regs;
         match reg.row().chapter {
             Chapter::Interrupt => self.irq.read(reg, index, now, regs),
@@ -153,6 +159,12 @@ impl Port {
 
     /// A write of the bytes of `value` that `mask` selects; the others are 0 in `value`.
     fn write_register(&mut self, offset: u32, value: u32, mask: u32, context: &mut Context<'_>) {
+        let told = Event::RegisterWrite {
+            offset,
+            value,
+            mask,
+        };
+        self.observers.tell(context.now, || told);
         let Some((reg, index)) = Reg::decode(offset) else {
             self.unmodelled.missed(offset);
             return;
@@ -210,7 +222,7 @@ impl Port {
     fn general_written(&mut self, reg: Reg, new: u32, context: &Context<'_>) {
         match reg {
             Reg::CTRL if new & (ctrl::RST | ctrl::LRST) != 0 => {
-                self.reset_by(Reset::Device, context.bus);
+                self.reset_told(Reset::Device, context);
             }
             Reg::CTRL => {
                 // Nothing is outstanding between two calls, so the handshake is complete at once (5.2.5.3.2).

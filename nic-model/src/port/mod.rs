@@ -16,6 +16,7 @@ use ixgbe_spec::register::{
     bits::{hlreg0, rxctrl, status},
 };
 
+use crate::observe::ResetKind as Reset;
 use crate::{
     bus::Bus,
     card::{Card, Functions, Place},
@@ -28,6 +29,7 @@ use crate::{
     led::{LEDS, Led, Leds},
     link::{Link, Module, flow_control::FlowControl},
     nvm::{Nvm, NvmChip, NvmImage},
+    observe::{Event, Observer, ObserverId, Observers, Told},
     pci::{ConfigEffect, Function},
     regs::RegisterFile,
     rx::{self, Receive},
@@ -41,7 +43,6 @@ use crate::{
 pub use arrivals::Arrivals;
 use bus_master::NotMaster;
 use csr::Unmodelled;
-use reset::Reset;
 use switch::Switch;
 
 /// What surrounds a port during a call.
@@ -142,6 +143,7 @@ pub struct Port {
     /// The register that IODATA stands for.
     ioaddr: u32,
     unmodelled: Unmodelled,
+    observers: Observers,
 }
 
 impl Port {
@@ -201,6 +203,7 @@ impl Port {
             refused_dma: 0,
             ioaddr: 0,
             unmodelled: Unmodelled::default(),
+            observers: Observers::default(),
             place,
             mac: config.mac,
         };
@@ -215,13 +218,15 @@ impl Port {
 
     /// Writes configuration space, any width and alignment. Bytes past its end are ignored.
     pub fn config_write(&mut self, offset: u16, data: &[u8], context: &mut Context<'_>) {
+        let told = Event::ConfigWrite { offset, data };
+        self.observers.tell(context.now, || told);
         let effect = self.pci.config_write(offset, data);
         self.show_vfs();
         match effect {
             ConfigEffect::None => {}
             ConfigEffect::NvmWritten => self.nvm.written_by_bus(),
-            ConfigEffect::FunctionReset => self.reset_by(Reset::Bus, context.bus),
-            ConfigEffect::PowerUp => self.reset_by(Reset::Power, context.bus),
+            ConfigEffect::FunctionReset => self.reset_told(Reset::Bus, context),
+            ConfigEffect::PowerUp => self.reset_told(Reset::Power, context),
         }
         self.deliver(context);
     }
@@ -237,12 +242,29 @@ impl Port {
 
     /// Resets the function as the bus does it. Module, carrier, NVM and the counters of faults stay.
     pub fn reset(&mut self, context: &mut Context<'_>) {
-        self.reset_by(Reset::Bus, context.bus);
+        self.reset_told(Reset::Bus, context);
+    }
+
+    /// Resets the port and tells who looks on.
+    fn reset_told(&mut self, reset: Reset, context: &Context<'_>) {
+        self.reset_by(reset, context.bus);
+        self.observers.tell(context.now, || Event::Reset(reset));
+    }
+
+    /// From now on `observer` is told what the port does.
+    pub fn observe(&mut self, observer: Box<dyn Observer>) -> ObserverId {
+        self.observers.add(observer)
+    }
+
+    /// Ends what [`Port::observe`] has begun, and gives the observer back; `None` if it has ended before.
+    pub fn stop_observing(&mut self, id: ObserverId) -> Option<Box<dyn Observer>> {
+        self.observers.remove(id)
     }
 
     /// The cable's far end has come or gone; a change is a link status change (EICR.LSC).
     pub fn set_carrier(&mut self, carrier: bool, context: &mut Context<'_>) {
         let now = context.now;
+        self.observers.tell(now, || Event::Carrier(carrier));
         self.with_link(|link, regs, irq| link.set_carrier(carrier, now, regs, irq));
         self.deliver(context);
     }
@@ -433,7 +455,7 @@ impl Port {
         let bus = if self.pci.masters() { bus } else { &NotMaster };
         let hw = Hw {
             now,
-            dma: Dma::new(bus),
+            dma: Dma::new(bus).watched(self.observers.watch(now)),
             regs: &mut self.regs,
             irq: &mut self.irq,
             timesync: &self.timesync,
@@ -469,8 +491,22 @@ impl Port {
             self.complete_large_receives(context);
         }
         self.report_refused_dma();
-        self.irq
-            .deliver(context.now, &mut self.regs, &mut self.pci, context.bus);
+        if self.observers.is_empty() {
+            self.irq
+                .deliver(context.now, &mut self.regs, &mut self.pci, context.bus);
+        } else {
+            self.deliver_watched(context);
+        }
+    }
+
+    #[cold]
+    fn deliver_watched(&mut self, context: &Context<'_>) {
+        let now = context.now;
+        self.observers.see_causes(now, self.irq.pending());
+        let bus = Told::new(context.bus, now, &mut self.observers);
+        self.irq.deliver(now, &mut self.regs, &mut self.pci, &bus);
+        // What is cleared by the signal may come up again.
+        self.observers.keep_causes(self.irq.pending());
     }
 }
 
@@ -521,8 +557,13 @@ impl Egress for Loopback<'_> {
         _queue: usize,
         hw: &mut Hw<'_>,
     ) -> Result<Reach, WireBusy> {
+        let copy = frame.to_vec();
+        let frame = RxFrame::new(&copy);
+        hw.dma.tell(|| Event::Arrived { frame: &frame });
         // What becomes of it, receive counts.
-        let _ = self.rx.receive(&RxFrame::new(&frame.to_vec()), hw);
+        let verdict = self.rx.receive(&frame, hw);
+        let frame = &frame;
+        hw.dma.tell(|| Event::Received { frame, verdict });
         Ok(Reach::Network)
     }
 }

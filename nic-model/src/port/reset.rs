@@ -5,20 +5,8 @@ use ixgbe_spec::register::{
     bits::{ctrl_ext, status},
 };
 
-use super::Port;
+use super::{Port, Reset};
 use crate::bus::Bus;
-
-/// The reach of a reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reset {
-    /// By the driver, CTRL.RST or CTRL.LRST: registers, DMA and MAC of the port; not the PCIe block with the
-    /// semaphores, not the pins.
-    Device,
-    /// By the move from D3hot to D0: all registers.
-    Power,
-    /// By the bus, as a whole or as a function level reset: configuration space and the MSI-X table as well.
-    Bus,
-}
 
 /// Entry of RAH: the address counts.
 const ADDRESS_VALID: u32 = 1 << 31;
@@ -48,6 +36,7 @@ impl Port {
             faults: _,
             refused_dma: _,
             unmodelled: _,
+            observers: _,
         } = self;
         let extended_vlan = regs.get(Reg::CTRL_EXT, 0) & ctrl_ext::EXTENDED_VLAN;
         for reg in Reg::ALL {

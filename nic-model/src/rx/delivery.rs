@@ -13,7 +13,7 @@ use super::{
     rsc::{Arrival, Coalesced, Coalescing, Segment},
     tally::Tally,
 };
-use crate::{fcoe::Fcoe, hw::Hw, wire::Fcs};
+use crate::{fcoe::Fcoe, hw::Hw, observe::Event, wire::Fcs};
 
 /// Where admitted frames go.
 pub(super) struct Rings<'a> {
@@ -64,6 +64,8 @@ impl Rings<'_> {
         {
             self.tally
                 .delivered(statistics, len, packet.counters, hw.regs);
+            let queue = packet.queue;
+            hw.dma.tell(|| Event::Coalesced { queue });
             hw.dma.retire();
             return Ok(());
         }

@@ -47,6 +47,7 @@ use crate::{
     hw::Hw,
     ipsec::IpSec,
     link::{flow_control::FlowControl, pause::Pauses},
+    observe::{Event, Steering},
     regs::RegisterFile,
     time::Time,
     timesync::TimeSync,
@@ -291,12 +292,14 @@ impl Receive {
                 Err(Stop::Wait) => {}
             }
         }
-        let fc = packet.fc;
+        let (fc, len) = (packet.fc, frame.len());
         let capacity = capacity(class, hw.regs);
         let Some(buffer) = self.buffers.get_mut(class) else {
             return Verdict::Dropped(DropReason::PacketBuffer);
         };
         if buffer.push(parts, packet, progress, capacity) {
+            let class = admitted.class;
+            hw.dma.tell(|| Event::Buffered { class, len });
             return Verdict::Buffered;
         }
         hw.regs.count(Reg::MPC, class, 1);
@@ -389,6 +392,8 @@ impl Receive {
         if coalesces {
             packet.segment = Segment::parse(window, frame.len(), headers, &packet.outcome, hw.regs);
         }
+        hw.dma
+            .tell(|| Event::Steered(steering(&packet, &destination)));
         Ok(packet)
     }
 
@@ -412,9 +417,19 @@ impl Receive {
                 }
                 left -= 1;
                 let progress = &mut waiting.progress;
-                if rings.deliver(parts, &waiting.packet, progress, hw) == Err(Stop::Wait) {
-                    break;
-                }
+                let result = rings.deliver(parts, &waiting.packet, progress, hw);
+                let verdict = match result {
+                    Err(Stop::Wait) => break,
+                    Err(Stop::Drop(reason)) => Verdict::Dropped(reason),
+                    Ok(()) => Verdict::Delivered {
+                        queue: waiting.packet.queue,
+                    },
+                };
+                let left = waiting.packet.class;
+                hw.dma.tell(|| Event::Released {
+                    class: left,
+                    verdict,
+                });
                 buffer.pop(capacity(class, hw.regs));
             }
         }
@@ -486,6 +501,30 @@ impl Receive {
     pub(crate) fn wants_more(&self, regs: &RegisterFile) -> bool {
         self.buffers.iter().all(PacketBuffer::is_empty)
             || FlowControl::is_on(regs) && self.has_room()
+    }
+}
+
+/// Where a frame goes, as it is told.
+fn steering(packet: &Packet, destination: &Destination) -> Steering {
+    let Outcome {
+        info,
+        hash,
+        status,
+        vlan,
+        boundary,
+        ..
+    } = packet.outcome;
+    Steering {
+        pool: destination.pool,
+        queue: packet.queue,
+        class: packet.class,
+        chooser: destination.chooser,
+        rss_type: info.rss_type(),
+        hash,
+        packet_type: info.packet_type(),
+        status,
+        vlan,
+        boundary,
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     filter::{Kind, Mac, Match, Number, Replica, pool::PoolSet},
     hw::Hw,
+    observe::Event,
     wire::RxFrame,
 };
 
@@ -97,6 +98,7 @@ impl Receive {
             let replica = Replica { pool, number };
             let counters = Counters::of(admitted.origin, best);
             let verdict = self.take(frame, window, admitted, (replica, counters), hw);
+            hw.dma.tell(|| Event::Replica { pool, verdict });
             best = match (best, verdict) {
                 (Verdict::Delivered { .. }, _) => best,
                 (Verdict::Buffered, Verdict::Dropped(_)) => best,

@@ -22,6 +22,7 @@ use crate::{
     bus::{DmaError, Iova, Requester},
     fcoe,
     hw::Hw,
+    observe::{Descriptor, Direction, Event, Purpose, Transfer},
     regs::RegisterFile,
 };
 
@@ -346,9 +347,15 @@ impl Queue {
             let end = payload.len().min(split + self.buffer_len);
             if head.len > 0 {
                 let headers = start..start + head.len;
-                self.copy(payload, headers, taken.header_buffer(), hw);
+                self.copy(
+                    payload,
+                    headers,
+                    (taken.header_buffer(), Purpose::Header),
+                    hw,
+                );
             }
-            self.copy(payload, split..end, taken.packet_buffer(), hw);
+            let buffer = (taken.packet_buffer(), Purpose::Packet);
+            self.copy(payload, split..end, buffer, hw);
             let last = end == payload.len();
             let piece = Piece {
                 head,
@@ -392,9 +399,11 @@ impl Queue {
         hw: &mut Hw<'_>,
     ) -> Result<(), Stop> {
         let (low, high) = piece.write_back(self.format, &taken.read, outcome);
-        hw.dma
-            .write_back(self.requester(), taken.place, low, high)
-            .map_err(|error| self.halt(error, hw))
+        let result = hw.dma.write_back(self.requester(), taken.place, low, high);
+        if hw.dma.is_watched() {
+            self.tell_written_back(taken, (low, high), result, hw);
+        }
+        result.map_err(|error| self.halt(error, hw))
     }
 
     /// What is left, when there were `before` descriptors before a packet.
@@ -413,15 +422,80 @@ impl Queue {
         &self,
         payload: &Payload<'_>,
         range: Range<usize>,
-        buffer: Iova,
+        (buffer, purpose): (Iova, Purpose),
         hw: &mut Hw<'_>,
     ) {
+        let len = range.len();
+        let result = payload.copy(range, &mut hw.dma, self.requester(), buffer);
+        hw.dma.tell(|| self.transfer(purpose, buffer, len, result));
         // A write that nobody claims is lost without a trace on the bus: the card goes on.
-        if payload
-            .copy(range, &mut hw.dma, self.requester(), buffer)
-            .is_err()
-        {
+        if result.is_err() {
             hw.faults.buffer_dma += 1;
+        }
+    }
+
+    /// An access for this queue, as it is told.
+    pub(super) const fn transfer<'e>(
+        &self,
+        purpose: Purpose,
+        iova: Iova,
+        len: usize,
+        result: Result<(), DmaError>,
+    ) -> Event<'e> {
+        Event::Dma(Transfer {
+            direction: Direction::Receive,
+            queue: Some(self.index),
+            iova,
+            len,
+            purpose,
+            result,
+        })
+    }
+
+    /// Tells of the `n` descriptors in the cache.
+    #[inline]
+    fn tell_fetched(&self, n: u16, hw: &mut Hw<'_>) {
+        if !hw.dma.is_watched() {
+            return;
+        }
+        let mut index = self.head;
+        for read in self.cache.iter().take(n.into()) {
+            let iova = Iova(self.base.wrapping_add(u64::from(index) * SIZE as u64));
+            let descriptor = Descriptor {
+                direction: Direction::Receive,
+                queue: self.index,
+                index,
+                iova,
+                low: read.packet_address.get(),
+                high: read.header_address.get(),
+            };
+            hw.dma.tell(|| Event::Fetched(descriptor));
+            index = if index + 1 < self.count { index + 1 } else { 0 };
+        }
+    }
+
+    #[cold]
+    fn tell_written_back(
+        &self,
+        taken: &Taken,
+        (low, high): (u64, u64),
+        result: Result<(), DmaError>,
+        hw: &mut Hw<'_>,
+    ) {
+        let iova = taken.place;
+        hw.dma
+            .tell(|| self.transfer(Purpose::DescriptorWriteBack, iova, SIZE, result));
+        if result.is_ok() {
+            hw.dma.tell(|| {
+                Event::WrittenBack(Descriptor {
+                    direction: Direction::Receive,
+                    queue: self.index,
+                    index: taken.index,
+                    iova,
+                    low,
+                    high,
+                })
+            });
         }
     }
 
@@ -497,6 +571,7 @@ impl Queue {
         self.read_into(0..n, Iova(self.place()), hw)?;
         self.first = 0;
         self.cached = n;
+        self.tell_fetched(n, hw);
         (0..n.min(AHEAD)).for_each(|nth| self.announce(nth, hw));
         Ok(())
     }
@@ -530,6 +605,7 @@ impl Queue {
             }
             self.first = 0;
             self.cached = all;
+            self.tell_fetched(all, hw);
         }
         Ok(true)
     }
@@ -541,9 +617,11 @@ impl Queue {
         let to = self.cache.get_mut(part).unwrap_or_default();
         // They are written back later, so the cache has them for that at once.
         hw.dma.will_write(by, place, to.len() * SIZE);
+        let result = hw.dma.read(by, place, to.as_mut_bytes());
+        let len = to.len() * SIZE;
         hw.dma
-            .read(by, place, to.as_mut_bytes())
-            .map_err(|error| self.halt(error, hw))
+            .tell(|| self.transfer(Purpose::DescriptorFetch, place, len, result));
+        result.map_err(|error| self.halt(error, hw))
     }
 
     /// Posted descriptors from the head on that lie behind one another in memory.

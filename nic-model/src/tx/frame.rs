@@ -11,12 +11,14 @@ use super::{
     counters::{FCS, Frames, Tally},
     cursor::Cursor,
     plan::{Cut, FcsBy, Insert, L4Checksum, MAX_FRAME, TAG, Whole, ZeroSum, tag_len},
+    queue::{number, transfer},
     secured::{self, Segments},
 };
 use crate::{
     bus::{DmaError, Iova, Requester, Span, Spans},
     fcoe::Sequence,
     hw::Hw,
+    observe::Event,
     offload::{
         Layout, Segmenter, Sum, TcpFlagMasks, Transport,
         segmentation::{SegmentationError, put_u16},
@@ -94,7 +96,10 @@ impl Framer {
         out: &mut Outgoing<'_, '_>,
     ) -> Result<(), ShortError> {
         let head = &mut self.head[..out.len];
-        out.hw.dma.read(Requester::Pf, address, head)?;
+        let result = out.hw.dma.read(Requester::Pf, address, head);
+        let (queue, len) = (out.queue, out.len);
+        out.hw.dma.tell(|| transfer(queue, address, len, result));
+        result?;
         out.payload.clear();
         let len = pad(&mut self.head, out.len, out.hw.regs.get(Reg::HLREG0, 0));
         Ok(send(&self.head[..len], Offload::None, out)?)
@@ -215,7 +220,7 @@ impl Framer {
                 payload: out.payload,
                 offload,
             };
-            let reach = out.egress.send(&frame, out.queue, out.hw)?;
+            let reach = hand_over(&frame, out.queue, out.egress, out.hw)?;
             let last = segmenter.count() - 1;
             let full = Frames::new(head, header_len + mss, last);
             count(full, reach, out);
@@ -354,9 +359,25 @@ pub(super) fn send(
         offload,
     };
     let frames = Frames::new(head, frame.len(), 1);
-    let reach = out.egress.send(&frame, out.queue, out.hw)?;
+    let reach = hand_over(&frame, out.queue, out.egress, out.hw)?;
     count(frames, reach, out);
     Ok(())
+}
+
+/// Sends a frame of a queue, and tells of it.
+#[inline]
+fn hand_over(
+    frame: &TxFrame<'_>,
+    queue: usize,
+    egress: &mut dyn Egress,
+    hw: &mut Hw<'_>,
+) -> Result<Reach, WireBusy> {
+    let reach = egress.send(frame, queue, hw)?;
+    hw.dma.tell(|| Event::Sent {
+        queue: number(queue),
+        frame,
+    });
+    Ok(reach)
 }
 
 /// Counts frames that have left.

@@ -104,9 +104,7 @@ pub struct Transmit {
 impl Default for Transmit {
     fn default() -> Self {
         Self {
-            queues: std::iter::repeat_with(Queue::default)
-                .take(QUEUES as usize)
-                .collect(),
+            queues: (0..).take(QUEUES as usize).map(Queue::new).collect(),
             runnable: 0,
             turn: 0,
             scheduler: Scheduler::default(),

@@ -14,6 +14,7 @@ use crate::{
     dma::Dma,
     faults::GuestFaults,
     hw::Hw,
+    observe::{Descriptor as Told, Direction, Event, Purpose, Transfer},
     regs::RegisterFile,
 };
 
@@ -60,6 +61,7 @@ pub(super) enum Request {
 /// A queue.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
+    index: u8,
     enabled: bool,
     /// Does nothing more until it is enabled anew, as its ring could not be accessed.
     stalled: bool,
@@ -83,8 +85,17 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// Queue `index` after a reset.
+    pub fn new(index: u8) -> Self {
+        Self {
+            index,
+            ..Self::default()
+        }
+    }
+
     pub fn reset(&mut self) {
         let Self {
+            index: _,
             enabled,
             stalled,
             base,
@@ -272,7 +283,10 @@ impl Queue {
                 continue;
             }
             let address = Iova(descriptor.low.get());
-            match dma.gather(Requester::Pf, address, usize::from(len), spans) {
+            let len = usize::from(len);
+            let result = dma.gather(Requester::Pf, address, len, spans);
+            dma.tell(|| transfer(self.index.into(), address, len, result));
+            match result {
                 Err(DmaError::Pending) => outcome = Err(DmaError::Pending),
                 other => other?,
             }
@@ -313,13 +327,20 @@ impl Queue {
     /// Writes the head, or DD into each descriptor with RS. The rest of a descriptor is written as it was.
     fn report(&self, start: u32, packet: &Packet, dma: &mut Dma<'_>) -> Result<(), DmaError> {
         if let Some(address) = self.head_write_back {
-            return dma.publish(Requester::Pf, address, self.head);
+            let result = dma.publish(Requester::Pf, address, self.head);
+            dma.tell(|| self.ring_transfer(Purpose::HeadWriteBack, address, 4, result));
+            return result;
         }
         let mut position = start;
         for descriptor in self.descriptors(packet) {
             let (low, high) = (descriptor.low.get(), descriptor.high.get());
             if reports(*descriptor) {
-                dma.write_back(Requester::Pf, self.address(position)?, low, high | DD)?;
+                let place = self.address(position)?;
+                let result = dma.write_back(Requester::Pf, place, low, high | DD);
+                if dma.is_watched() {
+                    self.tell_written_back(position, (low, high | DD), result, dma);
+                }
+                result?;
             }
             position = self.wrapped(position + 1);
         }
@@ -365,8 +386,13 @@ impl Queue {
         let new = old + usize::try_from(count).unwrap_or(0);
         self.fetched.resize(new, Descriptor::default());
         let room = self.fetched[old..].as_mut_bytes();
-        dma.read(Requester::Pf, address, room)
-            .inspect_err(|_| self.fetched.truncate(old))?;
+        let len = room.len();
+        let result = dma.read(Requester::Pf, address, room);
+        dma.tell(|| self.ring_transfer(Purpose::DescriptorFetch, address, len, result));
+        result.inspect_err(|_| self.fetched.truncate(old))?;
+        if dma.is_watched() {
+            self.tell_fetched(position, old, dma);
+        }
         (0..AHEAD).for_each(|nth| self.announce(nth, dma));
         Ok(count)
     }
@@ -380,6 +406,66 @@ impl Queue {
             let len = usize::from(data.control.dtalen()).min(ANNOUNCED);
             dma.will_read(Requester::Pf, Iova(data.address), len);
         }
+    }
+
+    /// Tells of the descriptors that were fetched from `position` on, which lie behind `old` others.
+    #[cold]
+    fn tell_fetched(&self, position: u32, old: usize, dma: &mut Dma<'_>) {
+        let new = self.fetched.get(old..).unwrap_or_default();
+        for (index, descriptor) in (position..).zip(new) {
+            let (low, high) = (descriptor.low.get(), descriptor.high.get());
+            if let Ok(told) = self.told(index, low, high) {
+                dma.tell(|| Event::Fetched(told));
+            }
+        }
+    }
+
+    #[cold]
+    fn tell_written_back(
+        &self,
+        position: u32,
+        (low, high): (u64, u64),
+        result: Result<(), DmaError>,
+        dma: &mut Dma<'_>,
+    ) {
+        if let Ok(told) = self.told(position, low, high) {
+            let (purpose, len) = (Purpose::DescriptorWriteBack, descriptor::SIZE);
+            dma.tell(|| self.ring_transfer(purpose, told.iova, len, result));
+            if result.is_ok() {
+                dma.tell(|| Event::WrittenBack(told));
+            }
+        }
+    }
+
+    /// A descriptor of this ring, as it is told.
+    fn told(&self, position: u32, low: u64, high: u64) -> Result<Told, DmaError> {
+        Ok(Told {
+            direction: Direction::Transmit,
+            queue: self.index,
+            // A ring has 32768 descriptors at most.
+            index: u16::try_from(position).unwrap_or(u16::MAX),
+            iova: self.address(position)?,
+            low,
+            high,
+        })
+    }
+
+    /// An access to this ring, as it is told.
+    const fn ring_transfer<'e>(
+        &self,
+        purpose: Purpose,
+        iova: Iova,
+        len: usize,
+        result: Result<(), DmaError>,
+    ) -> Event<'e> {
+        Event::Dma(Transfer {
+            direction: Direction::Transmit,
+            queue: Some(self.index),
+            iova,
+            len,
+            purpose,
+            result,
+        })
     }
 
     /// The ring position `ahead` descriptors after the head.
@@ -403,6 +489,28 @@ impl Queue {
             .checked_add(u64::from(position) * SIZE)
             .ok_or(DmaError::Refused { iova: self.base })
     }
+}
+
+/// The number of a queue, as it is told.
+pub(super) fn number(queue: usize) -> u8 {
+    u8::try_from(queue).unwrap_or(u8::MAX)
+}
+
+/// A read of a packet's bytes, as it is told.
+pub(super) fn transfer<'e>(
+    queue: usize,
+    iova: Iova,
+    len: usize,
+    result: Result<(), DmaError>,
+) -> Event<'e> {
+    Event::Dma(Transfer {
+        direction: Direction::Transmit,
+        queue: Some(number(queue)),
+        iova,
+        len,
+        purpose: Purpose::Packet,
+        result,
+    })
 }
 
 /// What stands at the head after context descriptors were taken.

@@ -8,6 +8,7 @@ use super::segment::{IPV4_LEN, Segment, TCP_LEN, TCP_TIMESTAMP_LEN};
 use crate::{
     bus::Iova,
     hw::Hw,
+    observe::Purpose,
     offload::{Sum, checksum},
     regs::RegisterFile,
     rx::{
@@ -166,7 +167,8 @@ impl Context {
             descriptors_left: queue.max_descriptors() - 1,
         };
         if head.len > 0 {
-            queue.copy(payload, 0..head.len, headers_buffer, hw);
+            let buffer = (headers_buffer, Purpose::Header);
+            queue.copy(payload, 0..head.len, buffer, hw);
         }
         context.note(segment, outcome);
         context.place(payload, head.len..len, queue, hw)?;
@@ -265,7 +267,7 @@ impl Context {
             let next = end.min(start + room);
             let buffer = self.filling.taken.packet_buffer();
             let at = Iova(buffer.0.wrapping_add(self.filling.used as u64));
-            queue.copy(payload, start..next, at, hw);
+            queue.copy(payload, start..next, (at, Purpose::Packet), hw);
             self.filling.used += next - start;
             self.filling.packets += begins;
             begins = 0;
@@ -306,11 +308,11 @@ impl Context {
             let headers = self.merged_headers();
             let len = usize::from(self.segment.headers_len).min(HEADERS_LEN);
             let merged = headers.get(..len).unwrap_or_default();
-            if hw
-                .dma
-                .write(queue.requester(), self.headers_at, merged)
-                .is_err()
-            {
+            let (by, place) = (queue.requester(), self.headers_at);
+            let result = hw.dma.write(by, place, merged);
+            hw.dma
+                .tell(|| queue.transfer(Purpose::Header, place, len, result));
+            if result.is_err() {
                 hw.faults.buffer_dma += 1;
             }
         }
