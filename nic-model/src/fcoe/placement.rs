@@ -150,7 +150,7 @@ impl DmaContext {
                 let len = piece.bytes.len();
                 let result = frame.copy(from..from + len, &mut hw.dma, Requester::Pf, place);
                 hw.dma
-                    .tell(|| transfer(Purpose::DirectData, place, len, result));
+                    .tell(move || transfer(Purpose::DirectData, place, len, result));
                 result
             });
             // A write that nobody claims is lost without a trace on the bus: the card goes on.

@@ -16,6 +16,7 @@
 //!
 //! Accesses to the MSI-X table (BAR 4), to the expansion ROM and reads of configuration space are not told.
 
+mod account;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -29,6 +30,7 @@ use crate::{
     wire::{RxFrame, TxFrame},
 };
 
+pub use account::{Account, QueueAccount};
 pub(crate) use told::Told;
 
 /// Looks on at what a port does.
@@ -199,7 +201,7 @@ pub enum Event<'a> {
     Dma(Transfer),
     /// A descriptor is written back: before the call ends it is in client memory.
     WrittenBack(Descriptor),
-    /// A frame has come from the cable, or back from transmit in the MAC.
+    /// A frame has come from the cable, back from transmit in the MAC, or from another VM pool of the port.
     Arrived {
         /// The frame.
         frame: &'a RxFrame<'a>,

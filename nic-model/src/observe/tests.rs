@@ -278,3 +278,126 @@ fn who_has_stopped_is_told_nothing_more_and_the_others_are() {
     assert!(world.port.stop_observing(id).is_none());
     assert_eq!((first.take().len(), second.take().len()), (0, 1));
 }
+
+mod account {
+    use super::*;
+    use crate::observe::{Account, Direction, QueueAccount};
+
+    /// An account that the test can look at while the port adds to it.
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Account>>);
+
+    impl Observer for Shared {
+        fn see(&mut self, now: Time, event: &Event<'_>) {
+            self.0.lock().unwrap().see(now, event);
+        }
+    }
+
+    fn account(world: &mut World) -> Shared {
+        let shared = Shared::default();
+        world.port.observe(Box::new(shared.clone()));
+        shared
+    }
+
+    impl Shared {
+        fn queue(&self, direction: Direction) -> QueueAccount {
+            self.0.lock().unwrap().queues(direction)[0]
+        }
+    }
+
+    #[test]
+    fn a_received_frame_is_copied_once() {
+        let mut world = receiving();
+        let account = account(&mut world);
+        world.set(Reg::RDT, 2);
+
+        world.receive(&frame());
+
+        let expected = QueueAccount {
+            frames: 1,
+            frame_bytes: 60,
+            moved: 60,
+            copied: 0,
+            ring: 2 * 16 + 16,
+            fetched: 2,
+            doorbells: 1,
+            refused: 0,
+        };
+        assert_eq!(account.queue(Direction::Receive), expected);
+        assert_eq!(expected.copies_per_thousand(), Some(1000));
+        assert_eq!(account.0.lock().unwrap().interrupts(), 1);
+    }
+
+    #[test]
+    fn a_frame_that_waits_in_the_packet_buffer_is_copied_twice() {
+        let mut world = receiving();
+        let account = account(&mut world);
+
+        world.receive(&frame());
+        world.set(Reg::RDT, 1);
+        world.step();
+
+        let queue = account.queue(Direction::Receive);
+        assert_eq!((queue.frames, queue.moved, queue.copied), (1, 60, 60));
+        assert_eq!(queue.copies_per_thousand(), Some(2000));
+    }
+
+    #[test]
+    fn a_dropped_frame_is_not_moved() {
+        let mut world = receiving();
+        let account = account(&mut world);
+        let mut frame = frame();
+        frame[0] = 2;
+
+        world.receive(&frame);
+
+        assert!(account.queue(Direction::Receive).is_empty());
+    }
+
+    #[test]
+    fn a_refused_write_is_no_copy() {
+        let mut world = receiving();
+        world.bus.refuse(BUFFERS..BUFFERS + 64);
+        world.set(Reg::RDT, 2);
+        let account = account(&mut world);
+
+        world.receive(&frame());
+
+        let queue = account.queue(Direction::Receive);
+        assert_eq!((queue.moved, queue.refused), (0, 1));
+    }
+
+    fn send(len: u64) -> QueueAccount {
+        let mut world = World::enabled();
+        let descriptor = [BUFFERS, len | 0xB << 24];
+        world.bus.poke(RING.into(), &descriptor[0].to_le_bytes());
+        world
+            .bus
+            .poke(u64::from(RING) + 8, &descriptor[1].to_le_bytes());
+        world.set(Reg::DMATXCTL, 1);
+        world.set(Reg::TDBAL, RING);
+        world.set(Reg::TDLEN, 128);
+        world.set(Reg::TXDCTL, QUEUE_ENABLE);
+        let account = account(&mut world);
+        world.set(Reg::TDT, 1);
+        while world.step() {}
+        account.queue(Direction::Transmit)
+    }
+
+    #[test]
+    fn of_a_long_frame_to_send_only_the_headers_are_copied_besides() {
+        let queue = send(1514);
+
+        assert_eq!((queue.frames, queue.frame_bytes), (1, 1514));
+        assert_eq!(queue.moved, 1514);
+        assert!(queue.copied <= 64, "{queue:?}");
+        assert_eq!((queue.doorbells, queue.ring), (1, 32));
+    }
+
+    #[test]
+    fn a_short_frame_to_send_is_copied_whole() {
+        let queue = send(60);
+
+        assert_eq!((queue.moved, queue.copied), (60, 60));
+    }
+}

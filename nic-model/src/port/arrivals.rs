@@ -46,7 +46,7 @@ impl Port {
             has_classes,
             hw: Hw {
                 now: context.now,
-                dma: Dma::new(context.bus).watched(self.observers.watch(context.now)),
+                dma: Dma::watched(context.bus, self.observers.watch(context.now)),
                 regs: &mut self.regs,
                 irq: &mut self.irq,
                 timesync: &self.timesync,
@@ -111,9 +111,9 @@ impl Arrivals<'_> {
             Gate::Open => self.rx.receive(frame, &mut self.hw),
             Gate::Guarded(passage) => self.pass(frame, passage),
             Gate::Watched(passage) => {
-                self.hw.dma.tell(|| Event::Arrived { frame });
+                self.hw.dma.tell(move || Event::Arrived { frame });
                 let verdict = self.pass(frame, passage);
-                self.hw.dma.tell(|| Event::Received { frame, verdict });
+                self.hw.dma.tell(move || Event::Received { frame, verdict });
                 verdict
             }
         }

@@ -264,7 +264,7 @@ impl Port {
     /// The cable's far end has come or gone; a change is a link status change (EICR.LSC).
     pub fn set_carrier(&mut self, carrier: bool, context: &mut Context<'_>) {
         let now = context.now;
-        self.observers.tell(now, || Event::Carrier(carrier));
+        self.observers.tell(now, move || Event::Carrier(carrier));
         self.with_link(|link, regs, irq| link.set_carrier(carrier, now, regs, irq));
         self.deliver(context);
     }
@@ -455,7 +455,7 @@ impl Port {
         let bus = if self.pci.masters() { bus } else { &NotMaster };
         let hw = Hw {
             now,
-            dma: Dma::new(bus).watched(self.observers.watch(now)),
+            dma: Dma::watched(bus, self.observers.watch(now)),
             regs: &mut self.regs,
             irq: &mut self.irq,
             timesync: &self.timesync,
@@ -563,7 +563,7 @@ impl Egress for Loopback<'_> {
         // What becomes of it, receive counts.
         let verdict = self.rx.receive(&frame, hw);
         let frame = &frame;
-        hw.dma.tell(|| Event::Received { frame, verdict });
+        hw.dma.tell(move || Event::Received { frame, verdict });
         Ok(Reach::Network)
     }
 }

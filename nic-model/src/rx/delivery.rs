@@ -65,7 +65,7 @@ impl Rings<'_> {
             self.tally
                 .delivered(statistics, len, packet.counters, hw.regs);
             let queue = packet.queue;
-            hw.dma.tell(|| Event::Coalesced { queue });
+            hw.dma.tell(move || Event::Coalesced { queue });
             hw.dma.retire();
             return Ok(());
         }

@@ -299,7 +299,7 @@ impl Receive {
         };
         if buffer.push(parts, packet, progress, capacity) {
             let class = admitted.class;
-            hw.dma.tell(|| Event::Buffered { class, len });
+            hw.dma.tell(move || Event::Buffered { class, len });
             return Verdict::Buffered;
         }
         hw.regs.count(Reg::MPC, class, 1);
@@ -393,7 +393,7 @@ impl Receive {
             packet.segment = Segment::parse(window, frame.len(), headers, &packet.outcome, hw.regs);
         }
         hw.dma
-            .tell(|| Event::Steered(steering(&packet, &destination)));
+            .tell(move || Event::Steered(steering(&packet, &destination)));
         Ok(packet)
     }
 
@@ -426,7 +426,7 @@ impl Receive {
                     },
                 };
                 let left = waiting.packet.class;
-                hw.dma.tell(|| Event::Released {
+                hw.dma.tell(move || Event::Released {
                     class: left,
                     verdict,
                 });

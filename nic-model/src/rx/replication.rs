@@ -98,7 +98,7 @@ impl Receive {
             let replica = Replica { pool, number };
             let counters = Counters::of(admitted.origin, best);
             let verdict = self.take(frame, window, admitted, (replica, counters), hw);
-            hw.dma.tell(|| Event::Replica { pool, verdict });
+            hw.dma.tell(move || Event::Replica { pool, verdict });
             best = match (best, verdict) {
                 (Verdict::Delivered { .. }, _) => best,
                 (Verdict::Buffered, Verdict::Dropped(_)) => best,
@@ -142,7 +142,10 @@ impl Receive {
             security: Status::empty(),
             origin: Origin::Pool,
         };
+        let frame = &frame;
+        hw.dma.tell(move || Event::Arrived { frame });
         // What becomes of the copies, receive counts.
-        let _ = self.replicate(&frame, window, &admitted, pools, hw);
+        let verdict = self.replicate(frame, window, &admitted, pools, hw);
+        hw.dma.tell(move || Event::Received { frame, verdict });
     }
 }

@@ -427,7 +427,8 @@ impl Queue {
     ) {
         let len = range.len();
         let result = payload.copy(range, &mut hw.dma, self.requester(), buffer);
-        hw.dma.tell(|| self.transfer(purpose, buffer, len, result));
+        hw.dma
+            .tell(move || self.transfer(purpose, buffer, len, result));
         // A write that nobody claims is lost without a trace on the bus: the card goes on.
         if result.is_err() {
             hw.faults.buffer_dma += 1;
@@ -469,7 +470,7 @@ impl Queue {
                 low: read.packet_address.get(),
                 high: read.header_address.get(),
             };
-            hw.dma.tell(|| Event::Fetched(descriptor));
+            hw.dma.tell(move || Event::Fetched(descriptor));
             index = if index + 1 < self.count { index + 1 } else { 0 };
         }
     }
@@ -484,9 +485,9 @@ impl Queue {
     ) {
         let iova = taken.place;
         hw.dma
-            .tell(|| self.transfer(Purpose::DescriptorWriteBack, iova, SIZE, result));
+            .tell(move || self.transfer(Purpose::DescriptorWriteBack, iova, SIZE, result));
         if result.is_ok() {
-            hw.dma.tell(|| {
+            hw.dma.tell(move || {
                 Event::WrittenBack(Descriptor {
                     direction: Direction::Receive,
                     queue: self.index,

@@ -98,7 +98,9 @@ impl Framer {
         let head = &mut self.head[..out.len];
         let result = out.hw.dma.read(Requester::Pf, address, head);
         let (queue, len) = (out.queue, out.len);
-        out.hw.dma.tell(|| transfer(queue, address, len, result));
+        out.hw
+            .dma
+            .tell(move || transfer(queue, address, len, result));
         result?;
         out.payload.clear();
         let len = pad(&mut self.head, out.len, out.hw.regs.get(Reg::HLREG0, 0));
@@ -373,7 +375,7 @@ fn hand_over(
     hw: &mut Hw<'_>,
 ) -> Result<Reach, WireBusy> {
     let reach = egress.send(frame, queue, hw)?;
-    hw.dma.tell(|| Event::Sent {
+    hw.dma.tell(move || Event::Sent {
         queue: number(queue),
         frame,
     });

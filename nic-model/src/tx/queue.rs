@@ -285,7 +285,7 @@ impl Queue {
             let address = Iova(descriptor.low.get());
             let len = usize::from(len);
             let result = dma.gather(Requester::Pf, address, len, spans);
-            dma.tell(|| transfer(self.index.into(), address, len, result));
+            dma.tell(move || transfer(self.index.into(), address, len, result));
             match result {
                 Err(DmaError::Pending) => outcome = Err(DmaError::Pending),
                 other => other?,
@@ -328,7 +328,7 @@ impl Queue {
     fn report(&self, start: u32, packet: &Packet, dma: &mut Dma<'_>) -> Result<(), DmaError> {
         if let Some(address) = self.head_write_back {
             let result = dma.publish(Requester::Pf, address, self.head);
-            dma.tell(|| self.ring_transfer(Purpose::HeadWriteBack, address, 4, result));
+            dma.tell(move || self.ring_transfer(Purpose::HeadWriteBack, address, 4, result));
             return result;
         }
         let mut position = start;
@@ -415,7 +415,7 @@ impl Queue {
         for (index, descriptor) in (position..).zip(new) {
             let (low, high) = (descriptor.low.get(), descriptor.high.get());
             if let Ok(told) = self.told(index, low, high) {
-                dma.tell(|| Event::Fetched(told));
+                dma.tell(move || Event::Fetched(told));
             }
         }
     }
@@ -430,9 +430,9 @@ impl Queue {
     ) {
         if let Ok(told) = self.told(position, low, high) {
             let (purpose, len) = (Purpose::DescriptorWriteBack, descriptor::SIZE);
-            dma.tell(|| self.ring_transfer(purpose, told.iova, len, result));
+            dma.tell(move || self.ring_transfer(purpose, told.iova, len, result));
             if result.is_ok() {
-                dma.tell(|| Event::WrittenBack(told));
+                dma.tell(move || Event::WrittenBack(told));
             }
         }
     }
