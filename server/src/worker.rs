@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::Context as _;
 use control::Counter;
+use ixgbe_spec::register::Reg;
 use nic_model::{
     Context, ErrorMessage, HardwareError, LEDS, Led, Module, Port, Time, Wire,
     wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
@@ -542,6 +543,12 @@ struct ControlledCard<'a> {
 impl control::Card for ControlledCard<'_> {
     fn counters(&self) -> Vec<Counter> {
         counters::all(self.port, self.bus, self.client, self.worker)
+    }
+
+    fn address(&self) -> [u8; 6] {
+        let [a, b, c, d] = self.port.register(Reg::RAL, 0).to_le_bytes();
+        let [e, f, ..] = self.port.register(Reg::RAH, 0).to_le_bytes();
+        [a, b, c, d, e, f]
     }
 
     fn leds(&mut self) -> [Led; LEDS] {

@@ -173,6 +173,9 @@ pub struct Info {
     /// Kind of the module in the cage.
     #[serde(with = "module")]
     pub module: Module,
+    /// The port's own MAC address, as its driver has set it (`02:00:00:00:00:01`). Older servers do not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Which port this is. A server that does not say so has one.
     #[serde(default)]
     pub port: u32,

@@ -76,6 +76,9 @@ pub trait Card {
     /// All counters of the port (groups hardware and model).
     fn counters(&self) -> Vec<Counter>;
 
+    /// Its own MAC address: the first of its receive addresses.
+    fn address(&self) -> [u8; 6];
+
     /// Looks at its LEDs.
     fn leds(&mut self) -> [Led; LEDS];
 
@@ -203,6 +206,7 @@ fn respond<B: Backend>(request: Request, wire: &mut Tapped<B>, card: &mut dyn Ca
             },
             carrier: nic_model::Wire::carrier(wire),
             module: card.module(),
+            address: Some(card.address().map(|byte| format!("{byte:02x}")).join(":")),
             port,
             ports,
         })),

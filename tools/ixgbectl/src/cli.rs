@@ -1,14 +1,21 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use packets::Fragments;
+
+use crate::{craft::CraftArguments, pace::Pace};
 
 const AFTER_HELP: &str = "\
 EXAMPLES
   ixgbectl stats
   ixgbectl inject arp.pcap
   ixgbectl inject --hex 'ffffffffffff 525400123456 88b5 68656c6c6f'
+  ixgbectl inject --vlan 5 --ip src=10.0.0.1,dst=10.0.0.2,ttl=1 --tcp dport=80,flags=S
+  ixgbectl inject --ip src=10.0.0.0/24 --udp dport=1000-2000 --len 1514 --count 1M --rate 50kpps
+  ixgbectl inject --ip sum=bad --udp --bad-fcs
+  ixgbectl inject --on arp --eth dst=@eth.src --arp reply,spa=@arp.tpa,tpa=@arp.spa,tha=@arp.sha
   ixgbectl capture -o traffic.pcapng
   ixgbectl capture -c 10 -o - | tshark -r -
   ixgbectl link down
@@ -50,9 +57,10 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Let frames arrive at the NIC as if from the cable.
     ///
-    /// Frames have no FCS; those shorter than 60 bytes are padded with zeros. All input is read before the first frame is
-    /// injected. They arrive in order, as fast as the NIC takes them; the times in a capture do not matter.
-    Inject(InjectArguments),
+    /// They come from files, from hex digits, or are described header by header. Frames have no FCS; those shorter than 60
+    /// bytes are padded with zeros. Files are read before the first frame is injected. Frames arrive in order, as fast as the
+    /// NIC takes them or at --rate; the times in a capture do not matter.
+    Inject(Box<InjectArguments>),
     /// Write the frames that pass, in both directions, to a pcapng file.
     ///
     /// Frames are captured as they lie on the cable: large TCP frames as the segments that they become, checksums
@@ -89,19 +97,52 @@ pub(crate) enum Command {
 pub(crate) struct InjectArguments {
     /// Files of frames: pcap, pcapng, or a hex dump (plain digits, or as xxd, hexdump -C and tcpdump -xx write it).
     /// - is standard input.
-    #[arg(value_name = "FILE", required_unless_present = "hex")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["hex", "headers", "payload", "len"])]
     pub(crate) files: Vec<PathBuf>,
 
     /// A frame in hex digits, from the destination address on; blanks and colons do not matter. May be repeated.
     #[arg(long, value_name = "HEX")]
     pub(crate) hex: Vec<String>,
 
+    #[command(flatten)]
+    pub(crate) craft: CraftArguments,
+
+    /// Cut frames off after so many bytes; what their headers say of lengths stays.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) truncate: Option<usize>,
+
+    /// Cut IP packets into fragments of so many bytes: SIZE[,overlap=BYTES][,reverse][,without=NUMBER].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) fragments: Option<Fragments>,
+
     /// Inject all of it so many times.
     #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: u32,
 
+    /// Inject so many frames (1000, 20k, 1M), the first again after the last.
+    #[arg(short, long, value_name = "COUNT", value_parser = count, conflicts_with = "repeat")]
+    pub(crate) count: Option<u64>,
+
+    /// How fast: a number with pps, kpps or Mpps, with bit/s, kbit/s, Mbit/s or Gbit/s on the line (preambles, gaps and FCS
+    /// included), line (10 Gbit/s) or max.
+    #[arg(short, long, value_name = "RATE", default_value = "max")]
+    pub(crate) rate: Pace,
+
+    /// Inject when the guest sends a frame that passes this filter, in tcpdump's words. A field of the answer can be one of
+    /// that frame: dst=@eth.src, and --payload same is its payload.
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) on: Option<String>,
+
+    /// With --on: answer so many frames.
+    #[arg(long, value_name = "TIMES", default_value = "1", value_parser = count, requires = "on")]
+    pub(crate) times: u64,
+
+    /// With --on: fail if they have not come after so many seconds.
+    #[arg(long, value_name = "SECONDS", requires = "on", value_parser = seconds)]
+    pub(crate) wait: Option<Duration>,
+
     /// Give the frames a wrong FCS, as a bad cable would.
-    #[arg(long)]
+    #[arg(long, visible_alias = "bad-crc")]
     pub(crate) bad_fcs: bool,
 
     /// Let frames of less than 60 bytes arrive as short as they are, instead of padded.
@@ -158,6 +199,29 @@ pub(crate) struct FaultArguments {
     /// unsupported-request.
     #[arg(value_name = "KIND")]
     pub(crate) kind: control::HardwareError,
+}
+
+/// A number of frames: digits, and `k`, `M` or `G` for thousands, millions and billions.
+pub(crate) fn count(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1_000),
+        Some((at, 'M')) => (&text[..at], 1_000_000),
+        Some((at, 'G')) => (&text[..at], 1_000_000_000),
+        _ => (text, 1),
+    };
+    let number = digits
+        .parse::<u64>()
+        .ok()
+        .filter(|_| !digits.starts_with('+'));
+    let number = number.and_then(|number| number.checked_mul(unit));
+    number.ok_or_else(|| "a number is wanted, as in 1000, 20k or 1M".to_owned())
+}
+
+/// A duration in seconds, which may have decimals.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok();
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| "a number of seconds is wanted, as in 5 or 0.2".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -60,9 +60,10 @@ fn table(control: &Path, infos: &[Info]) -> String {
         }
         let _ = writeln!(
             text,
-            "wire     {}\nmodule   {}\ncable    {}\ncarrier  {}",
+            "wire     {}\nmodule   {}\naddress  {}\ncable    {}\ncarrier  {}",
             info.wire,
             info.module,
+            info.address.as_deref().unwrap_or("unknown"),
             cable_name(info.cable),
             if info.carrier { "yes" } else { "no" },
         );

@@ -2,6 +2,7 @@
 
 mod capture;
 mod cli;
+mod craft;
 mod fault;
 mod find;
 mod info;
@@ -10,8 +11,11 @@ mod leds;
 mod link;
 mod module;
 mod output;
+mod pace;
 mod ports;
+mod progress;
 mod stats;
+mod wrong;
 
 use std::process::ExitCode;
 
@@ -22,6 +26,7 @@ use control::Client;
 use crate::{
     cli::{Arguments, Command},
     output::{Format, Output},
+    wrong::Wrong,
 };
 
 fn main() -> ExitCode {
@@ -40,6 +45,10 @@ fn main() -> ExitCode {
     };
     match run(arguments, Output::new(format)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Wrong>() => {
+            output::wrong(format, &error);
+            ExitCode::from(2)
+        }
         Err(error) => {
             output::error(format, &error);
             ExitCode::FAILURE
@@ -50,16 +59,22 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
     // What is wrong with the user's own files is told before a server is asked.
     let prepared = match &arguments.command {
-        Command::Inject(arguments) => Some(inject::read(arguments)?),
+        Command::Inject(arguments) => Some(inject::prepare(arguments)?),
         _ => None,
     };
     let path = find::control_socket(arguments.control)?;
     let mut client = Client::connect(&path)?;
-    client.select(arguments.port);
+    let port = arguments.port;
+    client.select(port);
     match arguments.command {
         Command::Inject(arguments) => {
-            let frames = prepared.context("the frames were read before")?;
-            inject::run(&mut client, &frames, &arguments, &mut output)
+            let prepared = prepared.context("the frames were read before")?;
+            let capture = || {
+                let mut client = Client::connect(&path)?;
+                client.select(port);
+                Ok(client)
+            };
+            inject::run(&mut client, &prepared, &arguments, capture, &mut output)
         }
         Command::Capture(arguments) => capture::run(client, &arguments, &mut output),
         Command::Stats(stats) => {

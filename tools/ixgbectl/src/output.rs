@@ -46,6 +46,14 @@ impl Output {
     }
 }
 
+/// Prints what is wrong with a command line, in as many lines as it has.
+pub(crate) fn wrong(format: Format, error: &anyhow::Error) {
+    match format {
+        Format::Human => eprintln!("ixgbectl: wrong command line\n{error}"),
+        Format::Json => eprintln!("{}", serde_json::json!({ "error": error.to_string() })),
+    }
+}
+
 /// Prints an error with its causes, in one line, to standard error.
 pub(crate) fn error(format: Format, error: &anyhow::Error) {
     let text = format!("{error:#}").replace('\n', " ");

@@ -219,6 +219,10 @@ impl Card for FixedCard {
         ]
     }
 
+    fn address(&self) -> [u8; 6] {
+        [2, 0, 0, 0, 0, 9]
+    }
+
     fn leds(&mut self) -> [Led; LEDS] {
         let led = Led {
             mode: LedMode::On,

@@ -1,6 +1,7 @@
 //! `ixgbectl` as a person runs it, against a control server whose port has a loopback plug.
 #![expect(clippy::unwrap_used, reason = "a test stops where a step fails")]
 
+mod craft;
 mod server;
 
 use std::{
@@ -216,7 +217,7 @@ fn more_frames_than_fit_a_message_or_the_queue_arrive_all() {
         &["inject", file.to_str().unwrap(), "--repeat", "3000"],
     );
 
-    assert_eq!(stdout(&output), "3000 frames injected\n");
+    assert!(stdout(&output).starts_with("3000 frames injected"));
     assert_eq!(server.wait_for_received(3000).len(), 3000);
 }
 
@@ -510,11 +511,16 @@ fn the_only_server_is_found_by_its_socket() {
 
 /// Waits until the command says that it captures.
 fn wait_for_start(child: &mut std::process::Child) {
+    wait_for_line(child, "capturing to");
+}
+
+/// Waits until the command says this to standard error.
+fn wait_for_line(child: &mut std::process::Child, wanted: &str) {
     let stderr = child.stderr.take().unwrap();
     let mut reader = BufReader::new(stderr);
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
-    assert!(line.contains("capturing to"), "{line}");
+    assert!(line.contains(wanted), "{line}");
     child.stderr = Some(reader.into_inner());
 }
 

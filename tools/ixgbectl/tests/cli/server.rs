@@ -139,12 +139,19 @@ fn work(
     }
 }
 
+/// The address of the card.
+pub const ADDRESS: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
 /// A card without a port.
 struct FixedCard(Module);
 
 impl Card for FixedCard {
     fn counters(&self) -> Vec<Counter> {
         vec![Counter::new(Group::Hardware, "gprc", 42)]
+    }
+
+    fn address(&self) -> [u8; 6] {
+        ADDRESS
     }
 
     fn leds(&mut self) -> [Led; LEDS] {
