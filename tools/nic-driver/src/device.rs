@@ -1,6 +1,6 @@
 //! The seam to the card.
 
-use std::time::Duration;
+use std::{os::fd::BorrowedFd, time::Duration};
 
 use guest_memory::SharedMemory;
 
@@ -59,6 +59,19 @@ pub trait Device {
     /// The card could not be reached, or refuses the range.
     fn lend(&mut self, iova: u64, memory: &SharedMemory) -> Result<(), DeviceError>;
 
+    /// Lets the card read and write `len` bytes of `file`, from `offset` on, at `iova` (all of them multiples of 4096):
+    /// memory that another process shares with this one.
+    ///
+    /// # Errors
+    /// The card could not be reached, or refuses the range.
+    fn lend_file(
+        &mut self,
+        iova: u64,
+        len: u64,
+        file: BorrowedFd<'_>,
+        offset: u64,
+    ) -> Result<(), DeviceError>;
+
     /// Takes back the memory that was lent at `iova`, `len` bytes.
     ///
     /// # Errors
@@ -77,6 +90,10 @@ pub trait Device {
     /// # Errors
     /// The card could not be reached.
     fn fired(&mut self, vector: u8) -> Result<u64, DeviceError>;
+
+    /// Descriptors that become readable when one of the first `vectors` MSI-X vectors fires, or the card has something
+    /// to say: for whoever sleeps on more than the card. None if the card has none, and does nothing outside of a call.
+    fn wakeups(&self, vectors: usize) -> Vec<BorrowedFd<'_>>;
 }
 
 impl<D: Device + ?Sized> Device for Box<D> {
@@ -100,6 +117,16 @@ impl<D: Device + ?Sized> Device for Box<D> {
         (**self).lend(iova, memory)
     }
 
+    fn lend_file(
+        &mut self,
+        iova: u64,
+        len: u64,
+        file: BorrowedFd<'_>,
+        offset: u64,
+    ) -> Result<(), DeviceError> {
+        (**self).lend_file(iova, len, file, offset)
+    }
+
     fn take_back(&mut self, iova: u64, len: u64) -> Result<(), DeviceError> {
         (**self).take_back(iova, len)
     }
@@ -110,5 +137,9 @@ impl<D: Device + ?Sized> Device for Box<D> {
 
     fn fired(&mut self, vector: u8) -> Result<u64, DeviceError> {
         (**self).fired(vector)
+    }
+
+    fn wakeups(&self, vectors: usize) -> Vec<BorrowedFd<'_>> {
+        (**self).wakeups(vectors)
     }
 }

@@ -1,11 +1,11 @@
 //! The driver: a card that is up, with its rings.
 
-use std::time::Duration;
+use std::{os::fd::BorrowedFd, time::Duration};
 
 use ixgbe_spec::register::Reg;
 
 use crate::{
-    Device, DmaMemory, DriverError, Packet, Received, RxRing, Statistics, TxRing,
+    Device, DmaMemory, DriverError, Packet, PostRing, Received, RxRing, Statistics, TxRing,
     bring_up::{self, wait_for},
     rx::Tags,
 };
@@ -80,6 +80,20 @@ pub struct Config {
     pub interrupts: Option<u16>,
     /// Coalesce the segments of TCP connections. Needs interrupts that are moderated, since their interval ends it.
     pub large_receive: bool,
+    /// Whose the receive buffers are.
+    pub rx_buffers: Buffers,
+    /// Where the card sees the memory of the first ring; the others follow in steps of 256 MiB. 4 GiB if not chosen.
+    pub first_iova: u64,
+}
+
+/// Whose buffers the receive rings have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Buffers {
+    /// The driver's: the rings are [`RxRing`]s.
+    #[default]
+    Own,
+    /// Somebody else's, who posts them by address: the rings are [`PostRing`]s and begin stopped.
+    Foreign,
 }
 
 impl Default for Config {
@@ -99,6 +113,8 @@ impl Default for Config {
             drop_en: false,
             interrupts: None,
             large_receive: false,
+            rx_buffers: Buffers::Own,
+            first_iova: FIRST_IOVA,
         }
     }
 }
@@ -109,10 +125,11 @@ pub struct Driver<D> {
     device: D,
     mac: [u8; 6],
     rx: Vec<RxRing>,
+    posts: Vec<PostRing>,
     tx: Vec<TxRing>,
     statistics: Statistics,
-    /// Rings that were made so far, each with its IOVA window.
-    windows: u64,
+    /// Where the memory of the next ring goes.
+    next_iova: u64,
 }
 
 impl<D: Device> Driver<D> {
@@ -129,9 +146,10 @@ impl<D: Device> Driver<D> {
             device,
             mac,
             rx: Vec::new(),
+            posts: Vec::new(),
             tx: Vec::new(),
             statistics: Statistics::default(),
-            windows: 0,
+            next_iova: config.first_iova,
         };
         driver.set_up(config)?;
         Ok(driver)
@@ -153,10 +171,15 @@ impl<D: Device> Driver<D> {
                 .drain(..)
                 .map(|ring| (ring.memory().iova(0), ring.memory().len())),
         );
+        let lent = lent.chain(
+            self.posts
+                .drain(..)
+                .map(|ring| (ring.memory().iova(0), ring.memory().len())),
+        );
         for (iova, len) in lent.collect::<Vec<_>>() {
             self.device.take_back(iova, len as u64)?;
         }
-        self.windows = 0;
+        self.next_iova = config.first_iova;
         self.set_up(config)
     }
 
@@ -171,12 +194,84 @@ impl<D: Device> Driver<D> {
         &mut self.device
     }
 
+    /// As [`Device::wakeups`].
+    #[must_use]
+    pub fn wakeups(&self, vectors: usize) -> Vec<BorrowedFd<'_>> {
+        self.device.wakeups(vectors)
+    }
+
     /// Receive ring `queue` and the card.
     ///
     /// # Panics
     /// If there is no such ring.
     pub fn rx(&mut self, queue: usize) -> (&mut RxRing, &mut D) {
         (&mut self.rx[queue], &mut self.device)
+    }
+
+    /// Receive ring `queue` for foreign buffers, and the card.
+    ///
+    /// # Panics
+    /// If there is no such ring.
+    pub fn post(&mut self, queue: usize) -> (&mut PostRing, &mut D) {
+        (&mut self.posts[queue], &mut self.device)
+    }
+
+    /// Starts the ring of receive queue `queue`, which is stopped, with no buffer in it (4.6.7).
+    ///
+    /// # Errors
+    /// The card does not finish, or could not be reached.
+    ///
+    /// # Panics
+    /// If there is no such ring for foreign buffers.
+    pub fn start_rx(&mut self, queue: usize) -> Result<(), DriverError> {
+        self.posts[queue].forget();
+        self.set_register(Reg::RDH, queue, 0)?;
+        self.set_register(Reg::RDT, queue, 0)?;
+        self.switch((Reg::RXDCTL, queue), ENABLE, "receive queue")
+    }
+
+    /// Stops receive queue `queue` (4.6.7.1). When this returns, the card writes to none of its buffers any more: what it
+    /// has filled before can still be collected, and the others belong to whoever posted them.
+    ///
+    /// # Errors
+    /// The card does not finish, or could not be reached.
+    ///
+    /// # Panics
+    /// If there is no such ring for foreign buffers.
+    pub fn stop_rx(&mut self, queue: usize) -> Result<(), DriverError> {
+        self.switch((Reg::RXDCTL, queue), 0, "the end of a receive queue")
+    }
+
+    /// Stops transmit queue `queue` (4.6.8.1), and starts it again with an empty ring. What was in it is lost; the card
+    /// reads none of it any more.
+    ///
+    /// # Errors
+    /// The card does not finish, or could not be reached.
+    ///
+    /// # Panics
+    /// If there is no such ring.
+    pub fn restart_tx(&mut self, queue: usize) -> Result<(), DriverError> {
+        self.switch((Reg::TXDCTL, queue), 0, "the end of a transmit queue")?;
+        self.tx[queue].forget();
+        self.set_register(Reg::TDH, queue, 0)?;
+        self.set_register(Reg::TDT, queue, 0)?;
+        self.switch((Reg::TXDCTL, queue), ENABLE, "transmit queue")
+    }
+
+    /// Spreads packets over these receive queues (7.1.2.8.2); for those that RSS does not hash, queue 0 is the only one.
+    ///
+    /// # Errors
+    /// There is no queue in the list, or the card could not be reached.
+    pub fn spread(&mut self, queues: &[u8]) -> Result<(), DriverError> {
+        let mut entries = queues.iter().copied().cycle();
+        for row in 0..Reg::RETA.count() {
+            let mut entry = || entries.next();
+            let (Some(a), Some(b), Some(c), Some(d)) = (entry(), entry(), entry(), entry()) else {
+                return Err(DriverError::Config("no queue to spread over"));
+            };
+            self.set_register(Reg::RETA, row, u32::from_le_bytes([a, b, c, d]))?;
+        }
+        Ok(())
     }
 
     /// Transmit ring `queue` and the card.
@@ -251,6 +346,18 @@ impl<D: Device> Driver<D> {
     /// The card could not be reached.
     pub fn set_register(&mut self, reg: Reg, index: usize, value: u32) -> Result<(), DriverError> {
         Ok(self.device.write(reg.offset(index), value)?)
+    }
+
+    /// Enables or disables a queue and waits until it is.
+    fn switch(
+        &mut self,
+        (control, queue): (Reg, usize),
+        enable: u32,
+        what: &'static str,
+    ) -> Result<(), DriverError> {
+        let kept = self.register(control, queue)? & !ENABLE;
+        self.set_register(control, queue, kept | enable)?;
+        wait_for(&mut self.device, (control, queue), ENABLE, enable, what)
     }
 
     fn set_up(&mut self, config: &Config) -> Result<(), DriverError> {
@@ -355,7 +462,10 @@ impl<D: Device> Driver<D> {
     }
 
     fn set_up_rx(&mut self, queue: usize, config: &Config) -> Result<(), DriverError> {
-        let bytes = RxRing::bytes(config.ring_len, config.rx_buffer);
+        let bytes = match config.rx_buffers {
+            Buffers::Own => RxRing::bytes(config.ring_len, config.rx_buffer),
+            Buffers::Foreign => config.ring_len * ixgbe_spec::descriptor::SIZE,
+        };
         let memory = self.memory(bytes)?;
         self.set_ring(
             (Reg::RDBAL, Reg::RDBAH, Reg::RDLEN),
@@ -383,6 +493,12 @@ impl<D: Device> Driver<D> {
         } else {
             (0, Tags::Keep)
         };
+        if config.rx_buffers == Buffers::Foreign {
+            self.set_register(Reg::RXDCTL, queue, strip)?;
+            self.posts
+                .push(PostRing::new(queue, memory, config.ring_len));
+            return Ok(());
+        }
         self.set_register(Reg::RXDCTL, queue, ENABLE | strip)?;
         wait_for(
             &mut self.device,
@@ -440,8 +556,10 @@ impl<D: Device> Driver<D> {
     }
 
     fn memory(&mut self, bytes: usize) -> Result<DmaMemory, DriverError> {
-        let iova = FIRST_IOVA + self.windows * IOVA_STEP;
-        self.windows += 1;
+        let iova = self.next_iova;
+        self.next_iova = iova
+            .checked_add(IOVA_STEP)
+            .ok_or(DriverError::Config("addresses beyond 64 bits"))?;
         DmaMemory::new(&mut self.device, iova, bytes)
     }
 

@@ -1,6 +1,11 @@
 //! The model in this process: a [`Port`] under the driver, with time moved by hand.
 
-use std::{cell::RefCell, collections::VecDeque, os::fd::AsFd, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
 
 use guest_memory::{Backing, IovaTable, Limits, SharedMemory};
 use nic_model::{
@@ -286,14 +291,23 @@ impl<W: Wire> Device for InProcess<W> {
     }
 
     fn lend(&mut self, iova: u64, memory: &SharedMemory) -> Result<(), DeviceError> {
-        let fd = memory
-            .as_fd()
+        self.lend_file(iova, memory.len() as u64, memory.as_fd(), 0)
+    }
+
+    fn lend_file(
+        &mut self,
+        iova: u64,
+        len: u64,
+        file: BorrowedFd<'_>,
+        offset: u64,
+    ) -> Result<(), DeviceError> {
+        let fd = file
             .try_clone_to_owned()
             .map_err(|error| DeviceError::new("duplicating the memory's descriptor", error))?;
-        let backing = Backing::File { fd, offset: 0 };
+        let backing = Backing::File { fd, offset };
         self.client
             .table
-            .map(iova, memory.len() as u64, Permissions::ReadWrite, backing)
+            .map(iova, len, Permissions::ReadWrite, backing)
             .map_err(|error| DeviceError::new(format!("lending memory at {iova:#x}"), error))
     }
 
@@ -322,5 +336,9 @@ impl<W: Wire> Device for InProcess<W> {
     fn fired(&mut self, vector: u8) -> Result<u64, DeviceError> {
         let mut fired = self.client.fired.borrow_mut();
         Ok(fired.get_mut(usize::from(vector)).map_or(0, std::mem::take))
+    }
+
+    fn wakeups(&self, _vectors: usize) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
     }
 }

@@ -16,14 +16,16 @@ mod error;
 pub mod in_process;
 pub mod over_socket;
 mod pages;
+mod post;
 mod rx;
 mod statistics;
 mod tx;
 
 pub use device::Device;
 pub use dma::DmaMemory;
-pub use driver::{Config, Driver, Rss};
+pub use driver::{Buffers, Config, Driver, Rss};
 pub use error::DriverError;
+pub use post::{Completed, PostRing};
 pub use rx::{Filled, Received, RxRing};
 pub use statistics::Statistics;
-pub use tx::{IpSec, L4, Packet, TxRing};
+pub use tx::{IpSec, L4, Packet, Piece, TxRing};

@@ -237,11 +237,20 @@ impl Device for OverSocket {
     }
 
     fn lend(&mut self, iova: u64, memory: &SharedMemory) -> Result<(), DeviceError> {
-        let len = memory.len() as u64;
+        self.lend_file(iova, memory.len() as u64, memory.as_fd(), 0)
+    }
+
+    fn lend_file(
+        &mut self,
+        iova: u64,
+        len: u64,
+        file: BorrowedFd<'_>,
+        offset: u64,
+    ) -> Result<(), DeviceError> {
         let file = match self.lending {
-            Lending::Descriptor => Some((memory.as_fd(), 0)),
+            Lending::Descriptor => Some((file, offset)),
             Lending::Messages => {
-                self.lent.add(iova, memory)?;
+                self.lent.add(iova, len, file, offset)?;
                 None
             }
         };
@@ -279,6 +288,12 @@ impl Device for OverSocket {
         vector.collect()?;
         Ok(std::mem::take(&mut vector.fired))
     }
+
+    fn wakeups(&self, vectors: usize) -> Vec<BorrowedFd<'_>> {
+        let vectors = self.vectors.iter().take(vectors);
+        let fds = vectors.map(|vector| vector.eventfd.as_fd());
+        fds.chain([self.client.as_fd()]).collect()
+    }
 }
 
 /// Memory that messages reach: the same ranges that the server knows.
@@ -292,13 +307,18 @@ impl Default for Lent {
 }
 
 impl Lent {
-    fn add(&self, iova: u64, memory: &SharedMemory) -> Result<(), DeviceError> {
-        let fd = memory
-            .as_fd()
+    fn add(
+        &self,
+        iova: u64,
+        len: u64,
+        file: BorrowedFd<'_>,
+        offset: u64,
+    ) -> Result<(), DeviceError> {
+        let fd = file
             .try_clone_to_owned()
             .map_err(|error| DeviceError::new("duplicating the memory's descriptor", error))?;
-        let backing = Backing::File { fd, offset: 0 };
-        self.table(|table| table.map(iova, memory.len() as u64, Permissions::ReadWrite, backing))
+        let backing = Backing::File { fd, offset };
+        self.table(|table| table.map(iova, len, Permissions::ReadWrite, backing))
             .map_err(|error| DeviceError::new(format!("lending memory at {iova:#x}"), error))
     }
 

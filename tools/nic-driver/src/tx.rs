@@ -114,6 +114,15 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// A part of a packet that lies where the card reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its address as the card sees it.
+    pub address: u64,
+    /// Its bytes; not 0.
+    pub len: u16,
+}
+
 /// A transmit ring with its buffers.
 #[derive(Debug)]
 pub struct TxRing {
@@ -220,6 +229,64 @@ impl TxRing {
             }
             left = rest;
         }
+    }
+
+    /// Puts a packet into the ring without telling the card: `packet.bytes` first, which may be nothing or the headers,
+    /// copied to a buffer of the ring; then the pieces, which the card reads where they lie. They have to stay there until
+    /// the packet is reported by [`TxRing::reclaim`].
+    ///
+    /// # Errors
+    /// [`DriverError::RingFull`]; or [`DriverError::Config`], if there are no bytes at all, or more of them at the
+    /// beginning than a buffer has.
+    pub fn put_pieces(&mut self, packet: &Packet<'_>, pieces: &[Piece]) -> Result<(), DriverError> {
+        let first = usize::from(!packet.bytes.is_empty());
+        let descriptors = first + pieces.len();
+        if descriptors == 0 || packet.bytes.len() > self.buffer_len {
+            return Err(DriverError::Config("a packet of no bytes, or long headers"));
+        }
+        if descriptors + usize::from(packet.needs_context()) > self.free() {
+            return Err(DriverError::RingFull);
+        }
+        let headers = match packet.mss {
+            Some(_) => {
+                u32::from(packet.mac_len) + u32::from(packet.ip_len) + u32::from(packet.l4_len)
+            }
+            None => 0,
+        };
+        let bytes = u32::try_from(packet.bytes.len()).unwrap_or(u32::MAX);
+        let bytes = pieces
+            .iter()
+            .fold(bytes, |sum, piece| sum.saturating_add(piece.len.into()));
+        let payload = bytes.saturating_sub(headers).min((1 << 18) - 1);
+        let control = packet.control().with_paylen(payload);
+        if packet.needs_context() {
+            self.write(packet.context().into());
+        }
+        let own = (first == 1).then(|| {
+            let offset = self.buffer_offset(self.tail);
+            self.memory.put(offset, packet.bytes);
+            Piece {
+                address: self.memory.iova(offset),
+                len: u16::try_from(packet.bytes.len()).unwrap_or(u16::MAX),
+            }
+        });
+        for (index, piece) in own.iter().chain(pieces).enumerate() {
+            let last = index + 1 == descriptors;
+            if last {
+                self.pending.push_back(self.tail);
+            }
+            let control = control.with_dtalen(piece.len).with_eop(last).with_rs(last);
+            let address = piece.address;
+            self.write(Data { address, control }.into());
+        }
+        Ok(())
+    }
+
+    /// Forgets what is in the ring, which the card has been made to do as well.
+    pub(crate) fn forget(&mut self) {
+        self.clean = 0;
+        self.tail = 0;
+        self.pending.clear();
     }
 
     /// Puts up to `limit` plain frames into the ring, as far as there is room, and rings the doorbell once. `fill` writes

@@ -1,0 +1,137 @@
+//! A chain of descriptors that a guest has put into a ring, checked.
+
+use virtio_queue::DescriptorChain;
+use vm_memory::{Address, Bytes, GuestAddress};
+
+use crate::memory::{Mapped, is_memory};
+
+/// Which way the bytes of a chain go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The guest has written them.
+    FromGuest,
+    /// The guest will read them.
+    ToGuest,
+}
+
+/// A chain is not what it has to be: it has no end, or no bytes, or bytes that are not memory or for the other way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadChain {
+    /// The chain's first descriptor.
+    pub head: u16,
+}
+
+/// The parts of a chain. Each is all in the guest's memory, and none is empty.
+#[derive(Debug, Default)]
+pub struct Chain {
+    head: u16,
+    parts: Vec<(GuestAddress, usize)>,
+}
+
+impl Chain {
+    /// Reads a chain in the place of what was here.
+    ///
+    /// # Errors
+    /// [`BadChain`].
+    pub fn read(
+        &mut self,
+        memory: &Mapped,
+        chain: DescriptorChain<&Mapped>,
+        way: Way,
+    ) -> Result<(), BadChain> {
+        self.head = chain.head_index();
+        self.parts.clear();
+        let bad = BadChain { head: self.head };
+        let mut ended = false;
+        for descriptor in chain {
+            let len = usize::try_from(descriptor.len()).map_err(|_| bad)?;
+            let to_guest = descriptor.is_write_only();
+            if to_guest != (way == Way::ToGuest) || !is_memory(memory, descriptor.addr(), len) {
+                return Err(bad);
+            }
+            if len > 0 {
+                self.parts.push((descriptor.addr(), len));
+            }
+            ended = !descriptor.has_next();
+        }
+        // A chain that loops is left off where it is as long as the ring; its last descriptor has a next one then.
+        if ended && !self.parts.is_empty() {
+            Ok(())
+        } else {
+            Err(bad)
+        }
+    }
+
+    /// The chain's first descriptor, by which it goes back.
+    #[must_use]
+    pub fn head(&self) -> u16 {
+        self.head
+    }
+
+    /// The parts, in order.
+    #[must_use]
+    pub fn parts(&self) -> &[(GuestAddress, usize)] {
+        &self.parts
+    }
+
+    /// Bytes in all parts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let lens = self.parts.iter().map(|(_, len)| len);
+        lens.fold(0, |sum, len| sum.saturating_add(*len))
+    }
+
+    /// Never: a chain without bytes is a bad one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// The parts behind the first `skip` bytes.
+    pub fn behind(&self, skip: usize) -> impl Iterator<Item = (GuestAddress, usize)> + '_ {
+        let mut skip = skip;
+        self.parts.iter().filter_map(move |&(address, len)| {
+            let skipped = skip.min(len);
+            skip -= skipped;
+            (skipped < len).then(|| (address.unchecked_add(skipped as u64), len - skipped))
+        })
+    }
+
+    /// Copies bytes out of the chain from byte `skip` on; returns how many there were.
+    pub fn copy_out(&self, memory: &Mapped, skip: usize, to: &mut [u8]) -> usize {
+        let mut done = 0;
+        for (address, len) in self.behind(skip) {
+            let Some(rest) = to.get_mut(done..) else {
+                break;
+            };
+            let count = len.min(rest.len());
+            let Some(rest) = rest.get_mut(..count).filter(|rest| !rest.is_empty()) else {
+                break;
+            };
+            if memory.read_slice(rest, address).is_err() {
+                break;
+            }
+            done += count;
+        }
+        done
+    }
+
+    /// Copies bytes into the chain from byte `skip` on; returns how many found room.
+    pub fn copy_in(&self, memory: &Mapped, skip: usize, from: &[u8]) -> usize {
+        let mut done = 0;
+        for (address, len) in self.behind(skip) {
+            let rest = from.get(done..).unwrap_or_default();
+            let Some(part) = rest
+                .get(..len.min(rest.len()))
+                .filter(|part| !part.is_empty())
+            else {
+                break;
+            };
+            if memory.write_slice(part, address).is_err() {
+                break;
+            }
+            done += part.len();
+        }
+        done
+    }
+}

@@ -1,0 +1,96 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+use crate::{
+    negotiated::{Offer, Switch},
+    receive::Mode,
+    stack::{MAX_PAIRS, Settings},
+};
+
+/// A zero-copy host stack: a virtio-net guest's buffers on the rings of an 82599
+#[derive(Clone, Debug, Parser)]
+#[command(version, about)]
+pub struct Arguments {
+    /// Socket that QEMU connects to (-netdev vhost-user)
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// Socket of the server of the card (vfio-user)
+    #[arg(long, value_name = "PATH")]
+    pub nic: PathBuf,
+    /// How received frames come into the guest's pages: written by the card, or copied
+    #[arg(long, value_enum, default_value = "zero-copy")]
+    pub rx: Rx,
+    /// Offer mergeable receive buffers
+    #[arg(long, value_enum, default_value = "on")]
+    pub mergeable: OnOff,
+    /// Offer checksums and TCP segmentation by the card
+    #[arg(long, value_enum, default_value = "on")]
+    pub offloads: OnOff,
+    /// Queue pairs
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=MAX_PAIRS as i64))]
+    pub queues: u8,
+    /// Longest IP packet
+    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(1500..=9700))]
+    pub mtu: u16,
+    /// Microseconds to poll after the last packet before sleeping; 0 for not at all
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 50)]
+    pub poll_us: u32,
+    /// What is logged, as tracing has it
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}
+
+/// How received frames come into the guest's pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Rx {
+    /// The card writes them there
+    ZeroCopy,
+    /// The card writes them into buffers of this process, which copies them
+    Copy,
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnOff {
+    /// It is
+    On,
+    /// It is not
+    Off,
+}
+
+impl From<OnOff> for Switch {
+    fn from(value: OnOff) -> Self {
+        match value {
+            OnOff::On => Self::On,
+            OnOff::Off => Self::Off,
+        }
+    }
+}
+
+impl Arguments {
+    /// What the stack is made of.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            rx: match self.rx {
+                Rx::ZeroCopy => Mode::ZeroCopy,
+                Rx::Copy => Mode::Copy,
+            },
+            offer: Offer {
+                mergeable: self.mergeable.into(),
+                offloads: self.offloads.into(),
+            },
+            pairs: self.queues.into(),
+            mtu: self.mtu,
+        }
+    }
+
+    /// How long to poll.
+    #[must_use]
+    pub fn poll(&self) -> Duration {
+        Duration::from_micros(self.poll_us.into())
+    }
+}

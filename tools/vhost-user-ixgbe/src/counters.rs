@@ -1,0 +1,22 @@
+//! What the stack counts.
+
+/// What the stack has done, in packets unless it says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Received packets that the card has written into the guest's pages.
+    pub rx_zero_copy: u64,
+    /// Received packets that were copied into the guest's buffers.
+    pub rx_copied: u64,
+    /// Bytes that this process has copied for received packets, without virtio's header.
+    pub rx_bytes_copied: u64,
+    /// Received packets that the guest had no buffers for that they fit into.
+    pub rx_no_room: u64,
+    /// Guest buffers that were given back unused: not memory, chains with no end, or of the wrong direction.
+    pub rx_bad_chains: u64,
+    /// Packets that were sent out of the guest's pages.
+    pub tx_zero_copy: u64,
+    /// Bytes that this process has copied for packets to send: headers of those that the card segments.
+    pub tx_bytes_copied: u64,
+    /// Packets of the guest that were not sent: not memory, chains with no end, impossible offloads.
+    pub tx_bad_chains: u64,
+}

@@ -1,0 +1,73 @@
+//! `vhost-user-ixgbe`: a virtio-net guest's buffers on the rings of an 82599.
+
+use std::{
+    io::{IsTerminal, stderr},
+    os::{fd::AsFd, unix::net::UnixListener},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::Parser;
+use nic_driver::over_socket::{Lending, OverSocket};
+use nix::sys::{
+    signal::{SigSet, Signal},
+    signalfd::{SfdFlags, SignalFd},
+};
+use tracing_subscriber::EnvFilter;
+use vfio_user::client;
+use vhost_user_ixgbe::{
+    cli::Arguments,
+    worker::{Options, Worker},
+};
+
+fn main() -> ExitCode {
+    match serve(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = format!("{error:#}").replace('\n', " ");
+            eprintln!("vhost-user-ixgbe: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&arguments.log)
+        .with_context(|| format!("'{}' is no log filter", arguments.log))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(stderr().is_terminal())
+        .with_writer(stderr)
+        .init();
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals.thread_block()?;
+    let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    // What a process that was killed has left behind.
+    let _ = std::fs::remove_file(&arguments.socket);
+    let listener = UnixListener::bind(&arguments.socket)
+        .with_context(|| format!("cannot listen at {}", arguments.socket.display()))?;
+    let options = Options {
+        settings: arguments.settings(),
+        poll: arguments.poll(),
+    };
+    let connect = || {
+        OverSocket::connect(
+            &arguments.nic,
+            client::Options::default(),
+            Lending::Descriptor,
+        )
+    };
+    let mut worker = Worker::new(options, &listener, signals.as_fd(), connect)?;
+    tracing::info!(socket = %arguments.socket.display(), "ready for a front-end");
+    let outcome = worker.run();
+    let _ = std::fs::remove_file(&arguments.socket);
+    let stack = worker.stack();
+    tracing::info!(
+        counters = ?stack.counters(),
+        interrupts = stack.guest_interrupts(),
+        "done"
+    );
+    Ok(outcome?)
+}

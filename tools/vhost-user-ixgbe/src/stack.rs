@@ -1,0 +1,415 @@
+//! The stack: the guest's rings on one side, the card's on the other.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
+
+use ixgbe_spec::register::Reg;
+use nic_driver::{Buffers, Config, Device, DmaMemory, Driver, DriverError, Rss};
+
+use crate::{
+    counters::Counters,
+    memory::{GuestRam, OWN_IOVA},
+    negotiated::{Negotiated, Offer},
+    receive::{Mode, Receive, Turn},
+    transmit::Transmit,
+    vring::Vring,
+};
+
+/// Queue pairs at most: as many as RSS has receive queues for, by half.
+pub const MAX_PAIRS: usize = 8;
+
+/// Packets that one half of a queue pair moves in one turn.
+const BUDGET: usize = 64;
+/// Descriptors of each of the card's rings.
+const DESCRIPTORS: usize = 1024;
+/// Bytes of a transmit buffer of ours: headers of a packet that the card segments.
+const HEADERS: usize = 256;
+/// What the longest frame has beside the MTU: MAC header and one VLAN tag.
+const AROUND_MTU: usize = 18;
+/// What MAXFRS counts beside the MTU. A VLAN tag is let through beyond it (8.2.3.22.13).
+const MAC_HEADER_AND_FCS: u16 = 18;
+/// Most that one interrupt per vector comes apart, in microseconds.
+const MODERATION: u16 = 20;
+/// How long packets that the card has may take before a ring stops without them.
+const DRAIN: Duration = Duration::from_millis(100);
+/// Where our receive buffers are: behind the windows of the rings.
+const BUFFERS_IOVA: u64 = OWN_IOVA + (1 << 36);
+const BUFFERS_STEP: u64 = 1 << 28;
+/// RSS by addresses and ports of TCP, and by addresses of everything else that is IP (8.2.3.7.12).
+const RSS_FIELDS: u16 = 0b11_0011;
+/// Microsoft's key, as drivers have it.
+const RSS_KEY: [u8; 40] = [
+    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0,
+    0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c,
+    0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+];
+
+/// What a user chooses.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How received frames come to the guest.
+    pub rx: Mode,
+    /// What the guest is offered.
+    pub offer: Offer,
+    /// Queue pairs, 1 to [`MAX_PAIRS`].
+    pub pairs: usize,
+    /// Longest IP packet, 1500 to 9700.
+    pub mtu: u16,
+}
+
+/// One queue pair: two rings of the guest, two of the card.
+#[derive(Debug)]
+struct Pair {
+    rx: Receive,
+    tx: Transmit,
+    rx_runs: bool,
+    tx_runs: bool,
+}
+
+/// The card and the halves of the queue pairs.
+#[derive(Debug)]
+struct Nic<D> {
+    driver: Driver<D>,
+    pairs: Vec<Pair>,
+}
+
+impl<D: Device> Nic<D> {
+    fn new(device: D, settings: &Settings) -> Result<Self, DriverError> {
+        let max_frame = settings.mtu.saturating_add(MAC_HEADER_AND_FCS);
+        let buffer = (usize::from(settings.mtu) + AROUND_MTU).next_multiple_of(1024);
+        let rss = (settings.pairs > 1).then_some(Rss {
+            key: RSS_KEY,
+            fields: RSS_FIELDS,
+        });
+        let config = Config {
+            rx_queues: settings.pairs,
+            tx_queues: settings.pairs,
+            ring_len: DESCRIPTORS,
+            rx_buffer: buffer,
+            tx_buffer: HEADERS,
+            max_frame,
+            drop_en: rss.is_some(),
+            rss,
+            // A back-end is not told the guest's addresses.
+            promiscuous: true,
+            interrupts: Some(MODERATION),
+            rx_buffers: Buffers::Foreign,
+            first_iova: OWN_IOVA,
+            ..Config::default()
+        };
+        let mut driver = Driver::new(device, &config)?;
+        let mut iova = BUFFERS_IOVA;
+        let mut pairs = Vec::new();
+        for _ in 0..settings.pairs {
+            let ours = DmaMemory::new(driver.device(), iova, DESCRIPTORS * buffer)?;
+            iova += BUFFERS_STEP;
+            pairs.push(Pair {
+                rx: Receive::new(settings.rx, DESCRIPTORS, ours, buffer),
+                tx: Transmit::default(),
+                rx_runs: false,
+                tx_runs: false,
+            });
+        }
+        let mut nic = Self { driver, pairs };
+        nic.interrupts(Reg::EIMC_EX)?;
+        Ok(nic)
+    }
+
+    /// Masks or unmasks the vectors of all queue pairs.
+    fn interrupts(&mut self, register: Reg) -> Result<(), DriverError> {
+        let vectors = (1_u32 << self.pairs.len()) - 1;
+        self.driver.set_register(register, 0, vectors)
+    }
+}
+
+/// The stack.
+#[derive(Debug)]
+pub struct Stack<D> {
+    pub(crate) settings: Settings,
+    nic: Option<Nic<D>>,
+    pub(crate) ram: GuestRam,
+    /// Receive ring of pair 0, its transmit ring, receive ring of pair 1, …
+    pub(crate) vrings: Vec<Vring>,
+    pub(crate) negotiated: Negotiated,
+    counters: Counters,
+}
+
+impl<D: Device> Stack<D> {
+    /// A stack without a card and without a guest.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            vrings: (0..settings.pairs * 2).map(|_| Vring::default()).collect(),
+            settings,
+            nic: None,
+            ram: GuestRam::default(),
+            negotiated: Negotiated::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes over a card: resets it, lends it the guest's memory, and starts the rings that run.
+    ///
+    /// # Errors
+    /// It is not fit, or could not be reached.
+    pub fn plug(&mut self, device: D) -> Result<(), DriverError> {
+        self.unplug();
+        let mut nic = Nic::new(device, &self.settings)?;
+        self.ram.lend(nic.driver.device())?;
+        self.nic = Some(nic);
+        self.update()
+    }
+
+    /// Lets go of the card, which is gone or will be reset: its end of the connection has to be closed before the guest's
+    /// chains are used again. What it had and has not reported goes back to the guest's rings.
+    pub fn unplug(&mut self) {
+        let Some(mut nic) = self.nic.take() else {
+            return;
+        };
+        for (index, pair) in nic.pairs.iter_mut().enumerate() {
+            if pair.rx_runs {
+                pair.rx.forget(&mut self.vrings[index * 2]);
+            }
+            if pair.tx_runs {
+                pair.tx.forget(&mut self.vrings[index * 2 + 1]);
+            }
+        }
+    }
+
+    /// Whether there is a card.
+    #[must_use]
+    pub fn has_card(&self) -> bool {
+        self.nic.is_some()
+    }
+
+    /// The card.
+    pub fn card(&mut self) -> Option<&mut Driver<D>> {
+        self.nic.as_mut().map(|nic| &mut nic.driver)
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Times that the guest was interrupted.
+    #[must_use]
+    pub fn guest_interrupts(&self) -> u64 {
+        self.vrings.iter().map(|vring| vring.interrupts).sum()
+    }
+
+    /// Does what there is to do, bounded; returns whether there was anything.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn turn(&mut self) -> Result<bool, DriverError> {
+        let Self {
+            nic,
+            ram,
+            vrings,
+            negotiated,
+            counters,
+            settings,
+        } = self;
+        let Some(nic) = nic else { return Ok(false) };
+        let memory = ram.mapped();
+        let mut turn = Turn {
+            ram,
+            memory: &memory,
+            negotiated: *negotiated,
+            counters,
+            budget: BUDGET,
+            frame_len: usize::from(settings.mtu) + AROUND_MTU,
+        };
+        let mut done = 0;
+        for (index, pair) in nic.pairs.iter_mut().enumerate() {
+            if pair.rx_runs {
+                let vring = &mut vrings[index * 2];
+                let (ring, device) = nic.driver.post(index);
+                done += pair.rx.complete(&mut turn, vring, ring);
+                done += pair.rx.post(&mut turn, vring, ring, device)?;
+            }
+            if pair.tx_runs {
+                let vring = &mut vrings[index * 2 + 1];
+                let (ring, device) = nic.driver.tx(index);
+                done += pair.tx.complete(&mut turn, vring, ring);
+                done += pair.tx.send(&mut turn, vring, ring, device)?;
+            }
+        }
+        Ok(done > 0)
+    }
+
+    /// Starts and stops the card's rings as the guest's rings want it. When a ring of the guest has stopped, the card
+    /// writes to none of its buffers any more, and reads none.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn update(&mut self) -> Result<(), DriverError> {
+        let Some(nic) = &self.nic else { return Ok(()) };
+        let mut changed = false;
+        for index in 0..nic.pairs.len() {
+            changed |= self.update_rx(index)?;
+            self.update_tx(index)?;
+        }
+        match &mut self.nic {
+            Some(nic) if changed && nic.pairs.len() > 1 => {
+                let running = (0_u8..).zip(&nic.pairs);
+                let running = running.filter(|(_, pair)| pair.rx_runs);
+                let running: Vec<_> = running.map(|(index, _)| index).collect();
+                if running.is_empty() {
+                    return Ok(());
+                }
+                nic.driver.spread(&running)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn update_rx(&mut self, index: usize) -> Result<bool, DriverError> {
+        let Some(nic) = &mut self.nic else {
+            return Ok(false);
+        };
+        let pair = &mut nic.pairs[index];
+        let vring = &mut self.vrings[index * 2];
+        match (pair.rx_runs, vring.runs()) {
+            (false, true) => {
+                nic.driver.start_rx(index)?;
+                pair.rx_runs = true;
+                Ok(true)
+            }
+            (true, false) => {
+                pair.rx_runs = false;
+                nic.driver.stop_rx(index)?;
+                // What the card has filled before it stopped is the guest's.
+                let memory = self.ram.mapped();
+                let mut turn = Turn {
+                    ram: &self.ram,
+                    memory: &memory,
+                    negotiated: self.negotiated,
+                    counters: &mut self.counters,
+                    budget: usize::MAX,
+                    frame_len: usize::from(self.settings.mtu) + AROUND_MTU,
+                };
+                pair.rx.complete(&mut turn, vring, nic.driver.post(index).0);
+                pair.rx.forget(vring);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn update_tx(&mut self, index: usize) -> Result<(), DriverError> {
+        let Some(nic) = &mut self.nic else {
+            return Ok(());
+        };
+        let pair = &mut nic.pairs[index];
+        let vring = &mut self.vrings[index * 2 + 1];
+        match (pair.tx_runs, vring.runs()) {
+            (false, true) => pair.tx_runs = true,
+            (true, false) => {
+                pair.tx_runs = false;
+                let memory = self.ram.mapped();
+                let mut turn = Turn {
+                    ram: &self.ram,
+                    memory: &memory,
+                    negotiated: self.negotiated,
+                    counters: &mut self.counters,
+                    budget: usize::MAX,
+                    frame_len: usize::from(self.settings.mtu) + AROUND_MTU,
+                };
+                let mut left = DRAIN;
+                loop {
+                    let (ring, device) = nic.driver.tx(index);
+                    pair.tx.complete(&mut turn, vring, ring);
+                    if pair.tx.is_idle() || left.is_zero() {
+                        break;
+                    }
+                    let step = left.min(Duration::from_millis(1));
+                    left = left.saturating_sub(device.pass(step)?.max(Duration::from_micros(1)));
+                }
+                if !pair.tx.is_idle() {
+                    nic.driver.restart_tx(index)?;
+                    pair.tx.forget(vring);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Asks the card and the guest to wake this process up, or not to. When they are asked to, this tells whether there
+    /// is something to do already.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn want_wakeups(&mut self, want: bool) -> Result<bool, DriverError> {
+        let memory = self.ram.mapped();
+        let mut already = false;
+        for vring in self.vrings.iter_mut().filter(|vring| vring.runs()) {
+            already |= vring.want_kicks(&memory, want);
+        }
+        if let Some(nic) = &mut self.nic {
+            nic.interrupts(if want { Reg::EIMS_EX } else { Reg::EIMC_EX })?;
+        }
+        Ok(already)
+    }
+
+    /// What to wait for beside the front-end: the guest's kicks, and the card.
+    #[must_use]
+    pub fn wakeups(&self) -> Vec<BorrowedFd<'_>> {
+        let kicks = self.vrings.iter().filter(|vring| vring.runs());
+        let kicks = kicks.filter_map(|vring| vring.kick.as_ref());
+        let mut fds: Vec<_> = kicks.map(|kick| kick.as_fd()).collect();
+        if let Some(nic) = &self.nic {
+            fds.extend(nic.driver.wakeups(nic.pairs.len()));
+        }
+        fds
+    }
+
+    /// Takes note of what woke this process up: reads the eventfds.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn take_note(&mut self) -> Result<(), DriverError> {
+        for vring in &mut self.vrings {
+            vring.read_kick();
+        }
+        if let Some(nic) = &mut self.nic {
+            nic.driver.device().pass(Duration::ZERO)?;
+        }
+        Ok(())
+    }
+
+    /// The guest's end is gone: its rings stop, and its memory is given back.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn lose_guest(&mut self) -> Result<(), DriverError> {
+        for vring in &mut self.vrings {
+            vring.stop();
+        }
+        self.update()?;
+        let settings = self.settings;
+        self.vrings = (0..settings.pairs * 2).map(|_| Vring::default()).collect();
+        self.negotiated = Negotiated::default();
+        let mut device = self.nic.as_mut().map(|nic| nic.driver.device());
+        for region in std::mem::take(&mut self.ram).regions() {
+            if let Some(device) = &mut device {
+                device.take_back(region.guest, region.size)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The card, for the front-end's messages about memory.
+    pub(crate) fn device(&mut self) -> (&mut GuestRam, Option<&mut dyn Device>) {
+        let device = self
+            .nic
+            .as_mut()
+            .map(|nic| nic.driver.device() as &mut dyn Device);
+        (&mut self.ram, device)
+    }
+}

@@ -1,0 +1,247 @@
+//! One ring of the guest: chains come off it, and go back to it in batches.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    sync::atomic::{Ordering, fence},
+};
+
+use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
+use virtio_queue::{DescriptorChain, Queue, QueueT};
+use vm_memory::{Bytes, GuestAddress};
+
+use crate::memory::Mapped;
+
+/// Chains of the longest ring.
+pub const MAX_SIZE: u16 = 1024;
+
+/// Why the ring cannot be used any more: what it is made of is not the guest's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the guest's ring is broken")]
+pub struct Broken;
+
+/// A ring and its two eventfds.
+#[derive(Debug)]
+pub struct Vring {
+    queue: Queue,
+    /// The guest rings: there is something in the ring.
+    pub kick: Option<File>,
+    /// The guest is to be rung: something has gone back.
+    pub call: Option<File>,
+    /// The front-end lets the ring run.
+    pub enabled: bool,
+    /// The ring was found broken. Nothing is read from it until it is set up anew.
+    broken: bool,
+    event_idx: bool,
+    /// Where the next chain goes back to; what is before it and not published is not seen by the guest.
+    used: u16,
+    /// What the guest was told.
+    published: u16,
+    /// Times that the guest was interrupted.
+    pub interrupts: u64,
+}
+
+impl Default for Vring {
+    fn default() -> Self {
+        Self {
+            // A power of two within the crate's limits is never refused.
+            queue: Queue::new(MAX_SIZE).expect("a size that is possible"),
+            kick: None,
+            call: None,
+            enabled: false,
+            broken: false,
+            event_idx: false,
+            used: 0,
+            published: 0,
+            interrupts: 0,
+        }
+    }
+}
+
+impl Vring {
+    /// Whether the ring has been started, enabled, and is not broken.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.queue.ready() && self.enabled && !self.broken
+    }
+
+    /// Whether the front-end has started it.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        self.queue.ready()
+    }
+
+    /// Starts it.
+    pub fn start(&mut self) {
+        self.broken = false;
+        self.queue.set_ready(true);
+    }
+
+    /// Stops it.
+    pub fn stop(&mut self) {
+        self.queue.set_ready(false);
+    }
+
+    /// Sets how many chains it has.
+    ///
+    /// # Errors
+    /// Not a power of two, or too many.
+    pub fn set_size(&mut self, size: u32) -> Result<(), Broken> {
+        let size = u16::try_from(size).map_err(|_| Broken)?;
+        self.queue.try_set_size(size).map_err(|_| Broken)
+    }
+
+    /// Sets where its parts are, and goes on behind the last chain that the guest got back.
+    ///
+    /// # Errors
+    /// They are not aligned, or not in memory.
+    pub fn set_addresses(
+        &mut self,
+        memory: &Mapped,
+        (descriptors, available, used): (GuestAddress, GuestAddress, GuestAddress),
+    ) -> Result<(), Broken> {
+        let queue = &mut self.queue;
+        queue
+            .try_set_desc_table_address(descriptors)
+            .and_then(|()| queue.try_set_avail_ring_address(available))
+            .and_then(|()| queue.try_set_used_ring_address(used))
+            .map_err(|_| Broken)?;
+        let index = self.queue.used_idx(memory, Ordering::Acquire);
+        self.used = index.map_err(|_| Broken)?.0;
+        self.published = self.used;
+        Ok(())
+    }
+
+    /// Sets which chain is the next to take.
+    pub fn set_base(&mut self, base: u16) {
+        self.queue.set_next_avail(base);
+    }
+
+    /// Which chain is the next to take.
+    #[must_use]
+    pub fn base(&self) -> u16 {
+        self.queue.next_avail()
+    }
+
+    /// Chooses by what the two sides say when they want to be rung (`VIRTIO_RING_F_EVENT_IDX`).
+    pub fn set_event_idx(&mut self, enabled: bool) {
+        self.event_idx = enabled;
+        self.queue.set_event_idx(enabled);
+    }
+
+    /// Takes the next chain.
+    pub fn pop<'m>(&mut self, memory: &'m Mapped) -> Option<DescriptorChain<&'m Mapped>> {
+        use virtio_queue::QueueOwnedT;
+        if self.broken {
+            return None;
+        }
+        let Ok(mut chains) = self.queue.iter(memory) else {
+            self.broken = true;
+            return None;
+        };
+        chains.next()
+    }
+
+    /// Puts the last `count` chains back, to be taken again.
+    pub fn unpop(&mut self, count: usize) {
+        let count = u16::try_from(count).unwrap_or(0);
+        let next = self.queue.next_avail().wrapping_sub(count);
+        self.queue.set_next_avail(next);
+    }
+
+    /// Whether there is a chain to take.
+    #[must_use]
+    pub fn has_chains(&self, memory: &Mapped) -> bool {
+        let index = self.queue.avail_idx(memory, Ordering::Acquire);
+        self.runs() && index.is_ok_and(|index| index.0 != self.queue.next_avail())
+    }
+
+    /// Gives a chain back with `len` bytes written to it. The guest sees it after [`Vring::publish`].
+    pub fn put(&mut self, memory: &Mapped, head: u16, len: u32) {
+        let size = self.queue.size();
+        let index = u64::from(self.used % size.max(1));
+        let place = self.queue.used_ring().checked_add(4 + index * 8);
+        let [a, b, c, d] = u32::from(head).to_le_bytes();
+        let [e, f, g, h] = len.to_le_bytes();
+        let used = [a, b, c, d, e, f, g, h];
+        let written = place.map(|place| memory.write_slice(&used, GuestAddress(place)));
+        if head >= size || !matches!(written, Some(Ok(()))) {
+            self.broken = true;
+            return;
+        }
+        self.used = self.used.wrapping_add(1);
+    }
+
+    /// Lets the guest see what was given back, all at once, and rings it if it wants to be.
+    pub fn publish(&mut self, memory: &Mapped) {
+        if self.used == self.published || self.broken {
+            return;
+        }
+        let before = self.published;
+        let place = self.queue.used_ring().checked_add(2);
+        // Release: the guest that sees the index sees the entries, and what is in the buffers.
+        let stored = place
+            .map(|place| memory.store(self.used.to_le(), GuestAddress(place), Ordering::Release));
+        if !matches!(stored, Some(Ok(()))) {
+            self.broken = true;
+            return;
+        }
+        self.published = self.used;
+        self.queue.set_next_used(self.used);
+        if self.wants_to_be_rung(memory, before) {
+            self.ring_the_guest();
+        }
+    }
+
+    fn wants_to_be_rung(&self, memory: &Mapped, before: u16) -> bool {
+        // The index has to be seen before the guest's wish is read: the guest does it the other way round (2.7.10).
+        fence(Ordering::SeqCst);
+        let available = self.queue.avail_ring();
+        if self.event_idx {
+            let place = available.checked_add(4 + u64::from(self.queue.size()) * 2);
+            let event = place.map(|place| memory.load(GuestAddress(place), Ordering::Relaxed));
+            let Some(Ok(event)) = event else { return true };
+            let event = u16::from_le(event);
+            let since = self.used.wrapping_sub(before);
+            return self.used.wrapping_sub(event).wrapping_sub(1) < since;
+        }
+        let flags: Result<u16, _> = memory.load(GuestAddress(available), Ordering::Relaxed);
+        flags.is_ok_and(|flags| u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
+    }
+
+    /// Rings the guest once more, whatever it wants: a ring too many is harmless.
+    pub fn ring_again(&mut self) {
+        if self.runs() {
+            self.ring_the_guest();
+        }
+    }
+
+    fn ring_the_guest(&mut self) {
+        if let Some(call) = &mut self.call {
+            self.interrupts += 1;
+            // A counter that is full has rung already.
+            let _ = call.write(&1_u64.to_ne_bytes());
+        }
+    }
+
+    /// Asks the guest to ring when it puts something in, or not to. When it is asked to, this tells whether there is
+    /// something already.
+    pub fn want_kicks(&mut self, memory: &Mapped, want: bool) -> bool {
+        let outcome = if want {
+            self.queue.enable_notification(memory)
+        } else {
+            self.queue.disable_notification(memory).map(|()| false)
+        };
+        outcome.unwrap_or_else(|_| {
+            self.broken = true;
+            false
+        })
+    }
+
+    /// Takes note of a ring.
+    pub fn read_kick(&mut self) {
+        if let Some(kick) = &mut self.kick {
+            let _ = kick.read(&mut [0; 8]);
+        }
+    }
+}

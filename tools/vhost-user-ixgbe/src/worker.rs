@@ -1,0 +1,276 @@
+//! The loop: traffic, the front-end's messages, and sleep.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use nic_driver::{Device, DriverError, device::DeviceError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use vhost::vhost_user::{BackendReqHandler, Error};
+
+use crate::stack::{Settings, Stack};
+
+/// Turns with traffic between two looks at the front-end's socket.
+const TURNS: u32 = 64;
+/// How often a card that is gone is looked for.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Why the loop ended.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The card is not what it should be.
+    #[error("the card cannot be used")]
+    Card(#[from] DriverError),
+    /// Waiting failed.
+    #[error("the sockets cannot be waited for")]
+    Wait(#[source] io::Error),
+}
+
+/// How the loop behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What the stack is made of.
+    pub settings: Settings,
+    /// How long it polls after the last packet.
+    pub poll: Duration,
+}
+
+/// A front-end that is connected.
+struct FrontEnd<D: Device> {
+    handler: BackendReqHandler<Mutex<Stack<D>>>,
+    socket: UnixStream,
+}
+
+/// A stack with its sockets.
+pub struct Worker<'a, D: Device, C> {
+    options: Options,
+    stack: Arc<Mutex<Stack<D>>>,
+    listener: &'a UnixListener,
+    /// Becomes readable when the loop has to end.
+    end: BorrowedFd<'a>,
+    connect: C,
+    front_end: Option<FrontEnd<D>>,
+    /// When the card is looked for again.
+    retry: Option<Instant>,
+}
+
+impl<D: Device, C> std::fmt::Debug for Worker<'_, D, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("options", &self.options)
+            .field("connected", &self.front_end.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
+    /// A stack that `connect`s to a card and listens for a front-end.
+    ///
+    /// # Errors
+    /// There is no card that can be used.
+    pub fn new(
+        options: Options,
+        listener: &'a UnixListener,
+        end: BorrowedFd<'a>,
+        mut connect: C,
+    ) -> Result<Self, WorkerError> {
+        let mut stack = Stack::new(options.settings);
+        stack.plug(connect().map_err(DriverError::from)?)?;
+        Ok(Self {
+            options,
+            stack: Arc::new(Mutex::new(stack)),
+            listener,
+            end,
+            connect,
+            front_end: None,
+            retry: None,
+        })
+    }
+
+    /// The stack, when the loop is not running.
+    pub fn stack(&self) -> MutexGuard<'_, Stack<D>> {
+        // Each message leaves the stack whole, and there is one thread.
+        self.stack.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs until the loop has to end.
+    ///
+    /// # Errors
+    /// The card is there and cannot be used.
+    pub fn run(&mut self) -> Result<(), WorkerError> {
+        let mut last_work = Instant::now();
+        let mut turns = 0_u32;
+        loop {
+            if self.traffic()? {
+                last_work = Instant::now();
+                turns += 1;
+                if turns < TURNS {
+                    continue;
+                }
+            }
+            turns = 0;
+            let idle = last_work.elapsed();
+            if idle < self.options.poll {
+                if self.serve(Duration::ZERO)? {
+                    return Ok(());
+                }
+                continue;
+            }
+            // Whoever would wake us up has to be asked before the last look.
+            let already = self.want_wakeups(true)?;
+            let busy = already || self.traffic()?;
+            let patience = if busy {
+                Duration::ZERO
+            } else {
+                self.patience()
+            };
+            if self.serve(patience)? {
+                return Ok(());
+            }
+            self.want_wakeups(false)?;
+            last_work = Instant::now();
+        }
+    }
+
+    fn traffic(&mut self) -> Result<bool, WorkerError> {
+        let outcome = self.stack().turn();
+        match outcome {
+            Ok(worked) => Ok(worked),
+            Err(error) => self.lost(error).map(|()| false),
+        }
+    }
+
+    fn want_wakeups(&mut self, want: bool) -> Result<bool, WorkerError> {
+        let outcome = self.stack().want_wakeups(want);
+        match outcome {
+            Ok(already) => Ok(already),
+            Err(error) => self.lost(error).map(|()| false),
+        }
+    }
+
+    /// The card is gone: it is looked for until it is back. The guest's rings wait.
+    fn lost(&mut self, error: DriverError) -> Result<(), WorkerError> {
+        let DriverError::Device(error) = error else {
+            return Err(error.into());
+        };
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the card is gone; looking for it"
+        );
+        self.stack().unplug();
+        self.retry = Some(Instant::now());
+        Ok(())
+    }
+
+    /// How long to sleep.
+    fn patience(&self) -> Duration {
+        let retry = self
+            .retry
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        retry.unwrap_or(Duration::from_secs(1))
+    }
+
+    /// Waits at most for `patience`, and serves whoever has something to say. Returns whether the loop has to end.
+    fn serve(&mut self, patience: Duration) -> Result<bool, WorkerError> {
+        let stack = Arc::clone(&self.stack);
+        let mut stack = stack.lock().unwrap_or_else(PoisonError::into_inner);
+        let listening = match &self.front_end {
+            Some(front_end) => front_end.socket.as_fd(),
+            None => self.listener.as_fd(),
+        };
+        let mut fds = vec![self.end, listening];
+        let (front, end) = {
+            let more = stack.wakeups();
+            fds.extend(more);
+            let mut fds: Vec<_> = fds
+                .iter()
+                .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
+                .collect();
+            let patience = Timespec::try_from(patience).unwrap_or_default();
+            match poll(&mut fds, Some(&patience)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(WorkerError::Wait(error.into())),
+            }
+            let came = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+            (came(1), came(0))
+        };
+        if end {
+            return Ok(true);
+        }
+        let served = if patience.is_zero() {
+            Ok(())
+        } else {
+            stack.take_note()
+        };
+        let gone = !stack.has_card() && self.retry.is_none();
+        drop(stack);
+        if let Err(error) = served {
+            self.lost(error)?;
+        }
+        if gone {
+            self.retry = Some(Instant::now());
+        }
+        if front {
+            self.hear()?;
+        }
+        self.find_card()?;
+        Ok(false)
+    }
+
+    /// Takes one message of the front-end, or a new front-end.
+    fn hear(&mut self) -> Result<(), WorkerError> {
+        let Some(front_end) = &mut self.front_end else {
+            if let Ok((socket, _)) = self.listener.accept()
+                && let Ok(own) = socket.try_clone()
+            {
+                tracing::info!("a front-end has connected");
+                let handler = BackendReqHandler::from_stream(socket, Arc::clone(&self.stack));
+                self.front_end = Some(FrontEnd {
+                    handler,
+                    socket: own,
+                });
+            }
+            return Ok(());
+        };
+        let gone = match front_end.handler.handle_request() {
+            Ok(()) => return Ok(()),
+            Err(Error::SocketRetry(_)) => return Ok(()),
+            Err(error) => error,
+        };
+        // A front-end that asks for the impossible may wait for an answer that never comes: its end says it all.
+        tracing::info!(reason = %gone, "the front-end has gone");
+        self.front_end = None;
+        let outcome = self.stack().lose_guest();
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(error) => self.lost(error),
+        }
+    }
+
+    fn find_card(&mut self) -> Result<(), WorkerError> {
+        if self.retry.is_none_or(|at| Instant::now() < at) {
+            return Ok(());
+        }
+        let found = (self.connect)().map_err(DriverError::from);
+        let outcome = found.and_then(|device| self.stack().plug(device));
+        match outcome {
+            Ok(()) => {
+                tracing::info!("the card is back");
+                self.retry = None;
+                Ok(())
+            }
+            Err(DriverError::Device(_)) => {
+                self.stack().unplug();
+                self.retry = Some(Instant::now() + RETRY);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

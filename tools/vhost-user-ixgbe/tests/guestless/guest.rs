@@ -1,0 +1,254 @@
+//! A virtio-net driver of a few lines, and its memory; in the place of a guest and its QEMU.
+
+use std::{fs::File, os::fd::AsFd, os::fd::OwnedFd, sync::atomic::Ordering, time::Duration};
+
+use guest_memory::SharedMemory;
+use nic_driver::in_process::{Bench, InProcess};
+use nic_model::PortConfig;
+use vhost::vhost_user::{
+    VhostUserBackendReqHandlerMut,
+    message::{VhostUserMemoryRegion, VhostUserVringAddrFlags},
+};
+use vhost_user_ixgbe::{
+    negotiated::{Offer, Switch},
+    receive::Mode,
+    stack::{Settings, Stack},
+};
+use vm_memory::Bytes;
+
+pub const MAC: [u8; 6] = [0x02, 0, 0, 0x12, 0x34, 0x56];
+/// Guest-physical address of the memory.
+pub const BASE: u64 = 0x10_0000;
+/// Where the front-end has it.
+const USER: u64 = 0x7F00_0000_0000;
+pub const SIZE: u64 = 8 << 20;
+pub const RING: u16 = 256;
+const RINGS: u64 = 0x4000;
+/// Buffers of tests lie from here on.
+pub const BUFFERS: u64 = BASE + 0x10_0000;
+
+pub const NEXT: u16 = 1;
+pub const WRITE: u16 = 2;
+pub const INDIRECT: u16 = 4;
+
+pub const VERSION_1: u64 = 1 << 32;
+pub const MERGEABLE: u64 = 1 << 15;
+pub const CSUM: u64 = 1;
+pub const GUEST_CSUM: u64 = 1 << 1;
+pub const TSO4: u64 = 1 << 11;
+pub const LOG_ALL: u64 = 1 << 26;
+
+pub type Card = InProcess<Bench>;
+
+pub fn settings() -> Settings {
+    Settings {
+        rx: Mode::ZeroCopy,
+        offer: Offer {
+            mergeable: Switch::On,
+            offloads: Switch::On,
+        },
+        pairs: 1,
+        mtu: 1500,
+    }
+}
+
+/// What the driver knows of one of its rings.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ring {
+    next_descriptor: u16,
+    available: u16,
+    seen: u16,
+}
+
+/// A guest with its stack and its card.
+pub struct World {
+    pub stack: Stack<Card>,
+    pub memory: SharedMemory,
+    rings: Vec<Ring>,
+}
+
+impl World {
+    /// A guest that has agreed on virtio 1 and these features, with running rings.
+    pub fn new(settings: Settings, features: u64) -> Self {
+        let mut stack = Stack::new(settings);
+        stack.plug(card()).unwrap();
+        let memory = SharedMemory::new(c"guest", usize::try_from(SIZE).unwrap()).unwrap();
+        let mut world = Self {
+            stack,
+            memory,
+            rings: vec![Ring::default(); settings.pairs * 2],
+        };
+        world.stack.set_owner().unwrap();
+        world.stack.set_features(features | VERSION_1).unwrap();
+        world.share_memory();
+        (0..world.rings.len()).for_each(|ring| world.start(ring, 0));
+        world
+    }
+
+    pub fn file(&self) -> File {
+        let fd: OwnedFd = self.memory.as_fd().try_clone_to_owned().unwrap();
+        File::from(fd)
+    }
+
+    pub fn share_memory(&mut self) {
+        let region = VhostUserMemoryRegion::new(BASE, SIZE, USER, 0);
+        let files = vec![self.file()];
+        self.stack.set_mem_table(&[region], files, None).unwrap();
+    }
+
+    /// Starts a ring from an index on.
+    pub fn start(&mut self, ring: usize, base: u16) {
+        let index = u32::try_from(ring).unwrap();
+        let at = USER + u64::from(index) * RINGS;
+        self.stack.set_vring_num(index, RING.into()).unwrap();
+        let flags = VhostUserVringAddrFlags::empty();
+        self.stack
+            .set_vring_addr(index, flags, at, at + 0x2000, at + 0x1000, 0)
+            .unwrap();
+        self.stack.set_vring_base(index, base.into()).unwrap();
+        self.stack
+            .set_vring_kick(u8::try_from(index).unwrap(), None)
+            .unwrap();
+    }
+
+    /// Stops a ring, and returns where it goes on.
+    pub fn stop(&mut self, ring: usize) -> u16 {
+        let index = u32::try_from(ring).unwrap();
+        let state = self.stack.get_vring_base(index).unwrap();
+        // What follows the index: the vring's number comes first.
+        let words: [u32; 2] = [state.index, state.num];
+        assert_eq!(words[0], index);
+        u16::try_from(words[1]).unwrap()
+    }
+
+    pub fn write(&self, address: u64, bytes: &[u8]) {
+        let offset = usize::try_from(address - BASE).unwrap();
+        self.memory
+            .slice(offset, bytes.len())
+            .unwrap()
+            .copy_from(bytes);
+    }
+
+    pub fn read(&self, address: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        let offset = usize::try_from(address - BASE).unwrap();
+        self.memory.slice(offset, len).unwrap().copy_to(&mut bytes);
+        bytes
+    }
+
+    fn load(&self, address: u64) -> u16 {
+        let offset = usize::try_from(address - BASE).unwrap();
+        let slice = self.memory.slice(offset, 2).unwrap();
+        slice.load(0, Ordering::Acquire).unwrap()
+    }
+
+    pub fn descriptor(address: u64, len: u32, flags: u16, next: u16) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&address.to_le_bytes());
+        bytes[8..12].copy_from_slice(&len.to_le_bytes());
+        bytes[12..14].copy_from_slice(&flags.to_le_bytes());
+        bytes[14..].copy_from_slice(&next.to_le_bytes());
+        bytes
+    }
+
+    /// Writes one descriptor of a ring's table.
+    pub fn set_descriptor(&self, ring: usize, index: u16, bytes: [u8; 16]) {
+        let at = BASE + ring as u64 * RINGS;
+        self.write(at + u64::from(index) * 16, &bytes);
+    }
+
+    /// Makes a chain available by its first descriptor.
+    pub fn make_available(&mut self, ring: usize, head: u16) {
+        let at = BASE + ring as u64 * RINGS + 0x1000;
+        let state = &mut self.rings[ring];
+        let slot = u64::from(state.available % RING);
+        state.available = state.available.wrapping_add(1);
+        let index = state.available;
+        self.write(at + 4 + slot * 2, &head.to_le_bytes());
+        self.write(at + 2, &index.to_le_bytes());
+    }
+
+    /// Puts a chain into a ring; returns its first descriptor.
+    pub fn add(&mut self, ring: usize, parts: &[(u64, u32)], flags: u16) -> u16 {
+        let head = self.rings[ring].next_descriptor;
+        let mut index = head;
+        for (nth, &(address, len)) in parts.iter().enumerate() {
+            let next = (index + 1) % RING;
+            let more = if nth + 1 < parts.len() { NEXT } else { 0 };
+            self.set_descriptor(
+                ring,
+                index,
+                Self::descriptor(address, len, flags | more, next),
+            );
+            index = next;
+        }
+        self.rings[ring].next_descriptor = index;
+        self.make_available(ring, head);
+        head
+    }
+
+    /// What has come back since this was asked last.
+    pub fn used(&mut self, ring: usize) -> Vec<(u16, u32)> {
+        let at = BASE + ring as u64 * RINGS + 0x2000;
+        let index = self.load(at + 2);
+        let mut used = Vec::new();
+        while self.rings[ring].seen != index {
+            let slot = u64::from(self.rings[ring].seen % RING);
+            let entry = self.read(at + 4 + slot * 8, 8);
+            let head = u16::from_le_bytes([entry[0], entry[1]]);
+            let len = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
+            used.push((head, len));
+            self.rings[ring].seen = self.rings[ring].seen.wrapping_add(1);
+        }
+        used
+    }
+
+    /// A new driver in the guest: rings from the beginning.
+    pub fn reload(&mut self) {
+        for ring in 0..self.rings.len() {
+            self.stop(ring);
+        }
+        let zero = vec![0; 0x10_0000];
+        self.write(BASE, &zero);
+        self.rings.fill(Ring::default());
+        (0..self.rings.len()).for_each(|ring| self.start(ring, 0));
+    }
+
+    /// Lets card and stack work until neither has anything to do.
+    pub fn settle(&mut self) {
+        for _ in 0..1000 {
+            if let Some(card) = self.stack.card() {
+                nic_driver::Device::pass(card.device(), Duration::ZERO).unwrap();
+            }
+            if !self.stack.turn().unwrap() {
+                return;
+            }
+        }
+        panic!("the stack does not come to rest");
+    }
+
+    /// Frames arrive at the card.
+    pub fn arrive(&mut self, frames: impl IntoIterator<Item = Vec<u8>>) {
+        let card = self.stack.card().unwrap();
+        card.device().wire().incoming.extend(frames);
+        self.settle();
+    }
+
+    /// Frames that the card has sent.
+    pub fn sent(&mut self) -> Vec<Vec<u8>> {
+        self.settle();
+        let wire = self.stack.card().unwrap().device().wire();
+        wire.sent.drain(..).map(|(frame, _)| frame).collect()
+    }
+}
+
+pub fn card() -> Card {
+    InProcess::new(PortConfig::new(MAC), Bench::default())
+}
+
+/// A frame of no known protocol, with a pattern.
+pub fn frame(len: usize, seed: u8) -> Vec<u8> {
+    let mut frame = [&MAC[..], &[0x02, 0, 0, 0, 0, 9], &[0x88, 0xB5]].concat();
+    frame.extend((frame.len()..len).map(|at| at.to_le_bytes()[0].wrapping_mul(31) ^ seed));
+    frame
+}

@@ -1,0 +1,132 @@
+//! Guests that do what no driver does.
+
+use crate::guest::{BASE, BUFFERS, INDIRECT, MERGEABLE, NEXT, SIZE, WRITE, World, frame, settings};
+
+const RX: usize = 0;
+const TX: usize = 1;
+
+#[test]
+fn a_receive_buffer_that_is_not_memory_comes_back_empty() {
+    let mut world = World::new(settings(), 0);
+    let beyond = world.add(RX, &[(BASE + SIZE, 1600)], WRITE);
+    let across = world.add(RX, &[(BASE + SIZE - 100, 1600)], WRITE);
+    let wraps = world.add(RX, &[(u64::MAX - 10, 1600)], WRITE);
+    let good = world.add(RX, &[(BUFFERS, 1600)], WRITE);
+
+    world.arrive([frame(60, 1)]);
+
+    assert_eq!(
+        world.used(RX),
+        [(beyond, 0), (across, 0), (wraps, 0), (good, 72)]
+    );
+    assert_eq!(world.stack.counters().rx_bad_chains, 3);
+}
+
+#[test]
+fn a_receive_buffer_for_reading_is_not_written_to() {
+    let mut world = World::new(settings(), 0);
+    world.write(BUFFERS, &[0x77; 1600]);
+    let head = world.add(RX, &[(BUFFERS, 1600)], 0);
+
+    world.arrive([frame(60, 1)]);
+
+    assert_eq!(world.used(RX), [(head, 0)]);
+    assert_eq!(world.read(BUFFERS, 1600), [0x77; 1600]);
+}
+
+#[test]
+fn a_chain_that_loops_comes_back() {
+    let mut world = World::new(settings(), 0);
+    let looping = World::descriptor(BUFFERS, 1600, WRITE | NEXT, 5);
+    world.set_descriptor(RX, 5, looping);
+    world.make_available(RX, 5);
+    let looping = World::descriptor(BUFFERS, 100, NEXT, 6);
+    world.set_descriptor(TX, 6, looping);
+    world.make_available(TX, 6);
+
+    world.settle();
+
+    assert_eq!(world.used(RX), [(5, 0)]);
+    assert_eq!(world.used(TX), [(6, 0)]);
+    assert_eq!(world.sent(), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn an_indirect_table_within_an_indirect_table_comes_back() {
+    let mut world = World::new(settings(), 0);
+    let table = BUFFERS + 0x8000;
+    world.write(table, &World::descriptor(table, 16, INDIRECT, 0));
+    world.set_descriptor(TX, 0, World::descriptor(table, 16, INDIRECT, 0));
+    world.make_available(TX, 0);
+
+    world.settle();
+
+    assert_eq!(world.used(TX), [(0, 0)]);
+    assert_eq!(world.stack.counters().tx_bad_chains, 1);
+}
+
+#[test]
+fn frames_that_are_too_short_or_too_long_are_not_sent() {
+    let mut world = World::new(settings(), 0);
+    world.write(BUFFERS, &[0; 4096]);
+    let none = world.add(TX, &[(BUFFERS, 12)], 0);
+    let part = world.add(TX, &[(BUFFERS, 7)], 0);
+    let short = world.add(TX, &[(BUFFERS, 12 + 13)], 0);
+    let long = world.add(TX, &[(BUFFERS, 12 + 1519)], 0);
+
+    assert_eq!(world.sent(), Vec::<Vec<u8>>::new());
+    assert_eq!(
+        world.used(TX),
+        [(none, 0), (part, 0), (short, 0), (long, 0)]
+    );
+    assert_eq!(world.stack.counters().tx_bad_chains, 4);
+}
+
+#[test]
+fn offloads_that_were_not_negotiated_are_refused() {
+    let mut world = World::new(settings(), 0);
+    world.write(BUFFERS, &[1, 1, 54, 0, 100, 0, 34, 0, 16, 0, 0, 0]);
+    world.write(BUFFERS + 12, &frame(600, 1));
+    let head = world.add(TX, &[(BUFFERS, 612)], 0);
+
+    assert_eq!(world.sent(), Vec::<Vec<u8>>::new());
+    assert_eq!(world.used(TX), [(head, 0)]);
+}
+
+#[test]
+fn a_head_beyond_the_ring_breaks_the_ring_and_nothing_else() {
+    let mut world = World::new(settings(), 0);
+    world.make_available(RX, 0xFFFF);
+    world.settle();
+    world.write(BUFFERS, &[0; 12]);
+    world.write(BUFFERS + 12, &frame(60, 1));
+    world.add(TX, &[(BUFFERS, 72)], 0);
+
+    assert_eq!(world.sent(), [frame(60, 1)]);
+    assert_eq!(world.used(RX), []);
+}
+
+#[test]
+fn a_frame_larger_than_all_unmergeable_buffers_is_dropped_and_counted() {
+    let mut world = World::new(settings(), 0);
+    let head = world.add(RX, &[(BUFFERS, 200)], WRITE);
+
+    world.arrive([frame(1000, 1)]);
+
+    assert_eq!(world.used(RX), [(head, 0)]);
+    assert_eq!(world.stack.counters().rx_no_room, 1);
+}
+
+#[test]
+fn bad_chains_amid_mergeable_ones_do_not_lose_the_packet() {
+    let mut world = World::new(settings(), MERGEABLE);
+    let first = world.add(RX, &[(BUFFERS, 112)], WRITE);
+    let bad = world.add(RX, &[(BASE + SIZE, 112)], WRITE);
+    let last = world.add(RX, &[(BUFFERS + 0x1000, 112)], WRITE);
+    let arriving = frame(200, 1);
+
+    world.arrive([arriving.clone()]);
+
+    assert_eq!(world.used(RX), [(first, 112), (bad, 0), (last, 100)]);
+    assert_eq!(world.read(BUFFERS + 10, 1), [3]);
+}

@@ -1,0 +1,175 @@
+//! Rings that stop, guests that start anew, cards that go.
+
+use std::{fs::File, os::fd::AsFd};
+
+use guest_memory::SharedMemory;
+use vhost::vhost_user::{VhostUserBackendReqHandlerMut, message::VhostUserLog};
+use vhost_user_ixgbe::stack::Settings;
+
+use crate::guest::{BASE, BUFFERS, LOG_ALL, RING, VERSION_1, WRITE, World, card, frame, settings};
+
+const RX: usize = 0;
+const TX: usize = 1;
+
+#[test]
+fn a_ring_that_stops_gives_back_what_the_card_had_not_filled() {
+    let mut world = World::new(settings(), 0);
+    for nth in 0..10 {
+        world.add(RX, &[(BUFFERS + nth * 2048, 1600)], WRITE);
+    }
+    world.settle();
+    world.arrive([frame(60, 1), frame(60, 2), frame(60, 3)]);
+
+    let base = world.stop(RX);
+
+    assert_eq!(base, 3);
+    assert_eq!(world.used(RX).len(), 3);
+}
+
+#[test]
+fn after_a_ring_has_stopped_nothing_is_written_to_the_guests_buffers() {
+    let mut world = World::new(settings(), 0);
+    for nth in 0..10 {
+        world.add(RX, &[(BUFFERS + nth * 2048, 1600)], WRITE);
+    }
+    world.settle();
+    world.stop(RX);
+    // The owner has the pages back, and uses them.
+    world.write(BUFFERS, &[0xEE; 20480]);
+
+    world.arrive((0..20).map(|nth| frame(300, nth)));
+
+    assert_eq!(world.read(BUFFERS, 20480), [0xEE; 20480]);
+    assert_eq!(world.used(RX), []);
+}
+
+#[test]
+fn a_driver_that_is_loaded_anew_gets_its_frames_in_its_new_buffers_only() {
+    let mut world = World::new(settings(), 0);
+    for nth in 0..RING {
+        let at = BUFFERS + u64::from(nth % 64) * 2048;
+        world.add(RX, &[(at, 1600)], WRITE);
+    }
+    world.settle();
+    world.reload();
+    world.write(BUFFERS, &[0xEE; 64 * 2048]);
+    let head = world.add(RX, &[(BUFFERS + 0x10_0000, 1600)], WRITE);
+    world.settle();
+
+    world.arrive([frame(700, 9)]);
+
+    assert_eq!(world.used(RX), [(head, 712)]);
+    assert_eq!(world.read(BUFFERS + 0x10_0000 + 12, 700), frame(700, 9));
+    assert_eq!(world.read(BUFFERS, 64 * 2048), [0xEE; 64 * 2048]);
+}
+
+#[test]
+fn a_ring_goes_on_where_it_stopped() {
+    let mut world = World::new(settings(), 0);
+    for nth in 0..4 {
+        world.add(RX, &[(BUFFERS + nth * 2048, 1600)], WRITE);
+    }
+    world.settle();
+    world.arrive([frame(60, 1)]);
+    let base = world.stop(RX);
+    world.start(RX, base);
+    world.settle();
+
+    world.arrive([frame(61, 2), frame(62, 3), frame(63, 4)]);
+
+    let lens: Vec<_> = world.used(RX).into_iter().map(|(_, len)| len).collect();
+    assert_eq!(lens, [72, 73, 74, 75]);
+}
+
+#[test]
+fn a_card_that_comes_back_gets_the_buffers_that_the_old_one_had() {
+    let mut world = World::new(settings(), 0);
+    for nth in 0..4 {
+        world.add(RX, &[(BUFFERS + nth * 2048, 1600)], WRITE);
+    }
+    world.settle();
+    world.arrive([frame(60, 1)]);
+
+    world.stack.unplug();
+    world.stack.plug(card()).unwrap();
+    world.settle();
+    world.arrive([frame(61, 2)]);
+
+    assert_eq!(world.used(RX).len(), 2);
+    assert_eq!(world.read(BUFFERS + 2048 + 12, 61), frame(61, 2));
+    world.write(BUFFERS + 0x10_0000, &[0; 12]);
+    world.write(BUFFERS + 0x10_0000 + 12, &frame(64, 3));
+    world.add(TX, &[(BUFFERS + 0x10_0000, 76)], 0);
+    assert_eq!(world.sent(), [frame(64, 3)]);
+}
+
+#[test]
+fn a_guest_that_is_gone_leaves_no_buffer_with_the_card() {
+    let mut world = World::new(settings(), 0);
+    for nth in 0..4 {
+        world.add(RX, &[(BUFFERS + nth * 2048, 1600)], WRITE);
+    }
+    world.settle();
+
+    world.stack.lose_guest().unwrap();
+    world.write(BUFFERS, &[0xEE; 8192]);
+    world.arrive([frame(60, 1)]);
+
+    assert_eq!(world.read(BUFFERS, 8192), [0xEE; 8192]);
+}
+
+#[test]
+fn pages_that_the_card_writes_are_in_the_log() {
+    let mut world = World::new(settings(), 0);
+    world.add(RX, &[(BUFFERS + 0x1F00, 1600)], WRITE);
+    world.settle();
+    let log = SharedMemory::new(c"log", 4096).unwrap();
+    let file = File::from(log.as_fd().try_clone_to_owned().unwrap());
+    world
+        .stack
+        .set_log_base(&VhostUserLog::new(4096, 0), file)
+        .unwrap();
+    world.stack.set_features(VERSION_1 | LOG_ALL).unwrap();
+
+    world.arrive([frame(1000, 1)]);
+
+    let mut bits = [0_u8; 4096];
+    log.slice(0, 4096).unwrap().copy_to(&mut bits);
+    let dirty = |page: u64| bits[usize::try_from(page / 8).unwrap()] & (1 << (page % 8)) != 0;
+    let pages: Vec<_> = (0..4096 * 8).filter(|page| dirty(*page)).collect();
+    // Two pages of the buffer, and the one of the used ring.
+    let frame_page = (BUFFERS + 0x1F00) / 4096;
+    assert_eq!(pages, [BASE / 4096 + 2, frame_page, frame_page + 1]);
+}
+
+#[test]
+fn several_queue_pairs_share_what_rss_spreads() {
+    let mut world = World::new(
+        Settings {
+            pairs: 4,
+            ..settings()
+        },
+        0,
+    );
+    for pair in 0..4 {
+        for nth in 0..60 {
+            let at = BUFFERS + (pair as u64 * 60 + nth) * 2048;
+            world.add(pair * 2, &[(at, 1600)], WRITE);
+        }
+    }
+    world.settle();
+    let udp = |port: u8| {
+        let mut frame = frame(60, 0);
+        frame[12..14].copy_from_slice(&[0x08, 0x00]);
+        frame[14..34].copy_from_slice(&[
+            0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, port, 10, 0, 0, 2,
+        ]);
+        frame
+    };
+
+    world.arrive((0..60).map(udp));
+
+    let counts: Vec<_> = (0..4).map(|pair| world.used(pair * 2).len()).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 60);
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+}

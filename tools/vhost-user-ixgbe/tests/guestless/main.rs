@@ -1,0 +1,12 @@
+//! The stack between a card in this process and a virtio driver of ours: no guest, no sockets, no time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what fails here fails the test"
+)]
+
+mod guest;
+mod hostile;
+mod life;
+mod receive;
+mod transmit;
