@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::cpio::CpioWriter;
 use crate::dpdk;
 use crate::error::{Error, Result};
-use crate::kernel::{Kernel, KernelFiles, MODULES};
+use crate::kernel::{Kernel, KernelFiles};
 use crate::progress::Step;
 use crate::userland::Userland;
 
@@ -170,7 +170,7 @@ impl Image {
             .reduce(Versions::and);
         let recipe = Recipe {
             release: files.release.clone(),
-            modules: MODULES.iter().map(|&name| name.to_owned()).collect(),
+            modules: kernel.modules().map(str::to_owned).collect(),
             versions: ImageVersions {
                 kernel: files.versions.clone(),
                 userland: userland.versions.clone(),

@@ -42,6 +42,15 @@ impl Kernel {
         }
     }
 
+    /// Modules that guests load, without what they depend on.
+    pub(crate) fn modules(self) -> impl Iterator<Item = &'static str> {
+        let later = match self {
+            Self::Debian12 => &[],
+            Self::Debian13 | Self::Backports => LATER_MODULES,
+        };
+        MODULES.iter().chain(later).copied()
+    }
+
     fn packages(self) -> PackageSet {
         let (name, suite) = match self {
             Self::Debian12 => ("kernel-debian12", "bookworm"),
@@ -78,8 +87,8 @@ impl FromStr for Kernel {
     }
 }
 
-/// Modules that guests load, without what they depend on.
-pub(crate) const MODULES: &[&str] = &[
+/// Modules that guests of every kernel load, without what they depend on.
+const MODULES: &[&str] = &[
     // The device under test, its virtual function, and those that it is compared with.
     "ixgbe",
     "ixgbevf",
@@ -97,10 +106,16 @@ pub(crate) const MODULES: &[&str] = &[
     "fcoe",
     "macvlan",
     "pktgen",
-    "sch_mqprio",
     "uio_pci_generic",
-    // IPsec: two modules of the network, and algorithms, which it asks for by other names.
+    // `tc`: what is decided on frames, some of it by the card, and by what they are looked at.
+    "act_gact",
+    "act_mirred",
+    "cls_u32",
+    "sch_ingress",
+    "sch_mqprio",
+    // IPsec: modules of the network, and algorithms, which it asks for by other names.
     "esp4_offload",
+    "esp6_offload",
     "xfrm_user",
     "ctr",
     "drbg",
@@ -113,6 +128,9 @@ pub(crate) const MODULES: &[&str] = &[
     "vfio_iommu_type1",
     "vfio_pci",
 ];
+
+/// Those that Debian 12's kernel does not have.
+const LATER_MODULES: &[&str] = &["virtio_iommu"];
 
 /// Name of the kernel's file as it came.
 const BZIMAGE: &str = "vmlinuz";
@@ -143,31 +161,31 @@ impl KernelFiles {
     /// The kernel's files from the cache, or fetched now. The caller holds the cache's lock.
     pub(crate) fn prepare(cache: &Cache, kernel: Kernel, userland: &Userland) -> Result<Self> {
         let folder = cache.path("kernels").join(kernel.name());
-        if let Some(files) = Self::cached(&folder) {
+        if let Some(files) = Self::cached(&folder, kernel) {
             return Ok(files);
         }
         let root = PackageRoot::prepare(cache, &kernel.packages())?;
         let partial = folder.with_extension("partial");
         remove_folder(&partial)?;
-        let record = take_out(&root, &partial, userland)?;
+        let record = take_out(&root, kernel, &partial, userland)?;
         let path = partial.join("RECORD.json");
         let json = serde_json::to_vec_pretty(&record).expect("strings always serialise");
         fs::write(&path, json).map_err(Error::path("write", &path))?;
         remove_folder(&folder)?;
         fs::rename(&partial, &folder).map_err(Error::path("rename to its place", &partial))?;
         root.remove()?;
-        Self::cached(&folder).ok_or_else(|| Error::Content {
+        Self::cached(&folder, kernel).ok_or_else(|| Error::Content {
             path: folder,
             reason: "was not recorded as made".to_owned(),
         })
     }
 
-    fn cached(folder: &Path) -> Option<Self> {
+    fn cached(folder: &Path, kernel: Kernel) -> Option<Self> {
         let record: Record =
             serde_json::from_slice(&fs::read(folder.join("RECORD.json")).ok()?).ok()?;
-        let has = |name: &&str| record.modules.iter().any(|module| module == name);
+        let has = |name: &str| record.modules.iter().any(|module| module == name);
         let bzimage = folder.join(BZIMAGE);
-        (MODULES.iter().all(has) && bzimage.exists()).then(|| Self {
+        (kernel.modules().all(has) && bzimage.exists()).then(|| Self {
             bzimage,
             modules: folder.join("usr/lib/modules").join(&record.release),
             release: record.release,
@@ -177,7 +195,12 @@ impl KernelFiles {
     }
 }
 
-fn take_out(root: &PackageRoot, folder: &Path, userland: &Userland) -> Result<Record> {
+fn take_out(
+    root: &PackageRoot,
+    kernel: Kernel,
+    folder: &Path,
+    userland: &Userland,
+) -> Result<Record> {
     let step = Step::begin("Taking out the kernel and its modules");
     let (release, tree) = find_module_tree(&root.path)?;
     let modules = folder.join("usr/lib/modules").join(&release);
@@ -192,7 +215,7 @@ fn take_out(root: &PackageRoot, folder: &Path, userland: &Userland) -> Result<Re
         reason,
     })?;
     fs::write(&vmlinux, elf).map_err(Error::path("write", &vmlinux))?;
-    copy_modules(&tree, &modules)?;
+    copy_modules(&tree, kernel, &modules)?;
     // depmod looks below `lib` or `usr/lib`, as it was built.
     let lib = folder.join("lib");
     symlink("usr/lib", &lib).map_err(Error::path("create the link", &lib))?;
@@ -202,7 +225,7 @@ fn take_out(root: &PackageRoot, folder: &Path, userland: &Userland) -> Result<Re
     step.end();
     Ok(Record {
         release,
-        modules: MODULES.iter().map(|&name| name.to_owned()).collect(),
+        modules: kernel.modules().map(str::to_owned).collect(),
         versions: root.versions.clone(),
     })
 }
@@ -313,14 +336,14 @@ fn decompress(packed: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// Copies the chosen modules and what they depend on, uncompressed, and the lists that depmod reads.
-fn copy_modules(tree: &Path, target: &Path) -> Result<()> {
+fn copy_modules(tree: &Path, kernel: Kernel, target: &Path) -> Result<()> {
     let mut files = BTreeMap::new();
     walk(tree, &mut |path| {
         if let Some(name) = module_name(path) {
             files.insert(name, path.to_owned());
         }
     })?;
-    let mut missing: Vec<String> = MODULES.iter().map(|name| canonical(name)).collect();
+    let mut missing: Vec<String> = kernel.modules().map(canonical).collect();
     let mut seen: BTreeSet<String> = missing.iter().cloned().collect();
     let builtin = fs::read_to_string(tree.join("modules.builtin")).unwrap_or_default();
     let builtin: BTreeSet<String> = builtin
