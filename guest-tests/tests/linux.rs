@@ -32,6 +32,7 @@ mod linux {
     pub mod settings;
     pub mod suspend;
     pub mod tap;
+    pub mod tc;
     pub mod time;
     pub mod xdp;
     pub mod xdp_program;
@@ -46,7 +47,7 @@ use linux::{
     addresses, classification, dcb, diagnosis, doorbells, endurance, fcoe, ipsec, life, link,
     machine::{self, Machine},
     macvlan, module, nvm, pci, pktgen, ports, receiving, registers, sending, settings, suspend,
-    tap, time, xdp,
+    tap, tc, time, xdp,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -114,8 +115,10 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("module", module::TESTS),
         ("nvm", nvm::TESTS),
         ("dcb", dcb::TESTS),
+        ("tc", tc::TESTS),
         ("pci", pci::TESTS),
         ("life", life::THEN),
+        ("ipsec", ipsec::OVER_IPV6),
         ("macvlan", macvlan::TESTS),
         ("fcoe", fcoe::TESTS),
         ("registers", registers::TESTS),

@@ -1,5 +1,5 @@
-//! Data centre bridging under Linux, as `dcb` of iproute2 sets it up: traffic classes, priority flow control; and rate
-//! limits of queues (`tx_maxrate`).
+//! Data centre bridging under Linux, as `dcb` of iproute2 sets it up: traffic classes, priority flow control; traffic
+//! classes of `tc`'s mqprio; and rate limits of queues (`tx_maxrate`).
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +20,7 @@ use super::machine::{Machine, Test};
 
 pub const TESTS: &[Test] = tests![
     each_traffic_class_has_its_queues,
+    each_class_of_mqprio_has_its_queue_to_send,
     a_queue_sends_no_faster_than_its_rate,
 ];
 
@@ -89,6 +90,34 @@ fn classes(machine: &mut Machine, ets: &str, priorities: usize) -> Result<()> {
     let shown = machine.sh(&format!("dcb ets show dev {INTERFACE} prio-tc"))?;
     let last = format!("7:{}", 7 / priorities);
     ensure!(shown.contains(&last), "no `{last}` in {shown}");
+    let by_class = |priority: usize| priority / priorities;
+    pass_on(machine, 8 / priorities, by_class, by_class)
+}
+
+fn each_class_of_mqprio_has_its_queue_to_send(machine: &mut Machine) -> Result<()> {
+    machine.world()?.set_up(&Setup::default())?;
+    machine.sh(&format!(
+        "modprobe sch_mqprio
+         tc qdisc replace dev {INTERFACE} root mqprio num_tc 4 map 0 0 1 1 2 2 3 3 hw 1"
+    ))?;
+    machine.wait_for_link()?;
+    // What arrives is of the class that DCB gives it, which is the first for all.
+    let outcome = pass_on(machine, 4, |_| 0, |priority| priority / 2);
+    machine.sh(&format!(
+        "set -e; tc qdisc del dev {INTERFACE} root; echo 0 >/proc/sys/net/ipv4/ip_forward"
+    ))?;
+    machine.wait_for_link()?;
+    outcome
+}
+
+/// Lets the guest pass frames of every priority on, and looks in the queues of which of so many `classes` they come and
+/// leave.
+fn pass_on(
+    machine: &mut Machine,
+    classes: usize,
+    arrives_in: impl Fn(usize) -> usize,
+    leaves_by: impl Fn(usize) -> usize,
+) -> Result<()> {
     machine.sh(&format!(
         "set -e; ip address replace 10.0.2.15/24 dev {INTERFACE}
          ip neigh replace 10.0.2.77 lladdr 02:82:59:ff:00:02 nud permanent dev {INTERFACE}
@@ -106,8 +135,8 @@ fn classes(machine: &mut Machine, ets: &str, priorities: usize) -> Result<()> {
         let (service, leaves_with) = SERVICES[3 - priority / 2];
         let frame = to_pass_on(mac, u16::try_from(priority)?, service)?;
         frames.extend(vec![frame; usize::try_from(count)?]);
-        arrive[priority / priorities] += count;
-        leave[usize::from(leaves_with) / priorities] += count;
+        arrive[arrives_in(priority)] += count;
+        leave[leaves_by(usize::from(leaves_with))] += count;
     }
     world.cable().put(&frames)?;
 
@@ -127,7 +156,7 @@ fn classes(machine: &mut Machine, ets: &str, priorities: usize) -> Result<()> {
     );
     let after = world.statistics()?;
     for (direction, counts) in [("rx", arrive), ("tx", leave)] {
-        for (class, count) in counts.into_iter().take(8 / priorities).enumerate() {
+        for (class, count) in counts.into_iter().take(classes).enumerate() {
             let name = format!("{direction}_queue_{class}_packets");
             let [from, to] = [&before, &after].map(|counters| counters.get(&name).copied());
             let grown = to.with_context(|| format!("no {name}"))? - from.unwrap_or(0);

@@ -2,12 +2,12 @@
 
 use std::{
     collections::VecDeque,
-    net::Ipv4Addr,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
-use etherparse::{IpNumber, Ipv4Header};
+use anyhow::{Context, Result, bail, ensure};
+use etherparse::{IpNumber, NetHeaders, PacketHeaders};
 use guest_tests::{
     cable::Cable,
     frames::{Checked, ETHERNET, Mac, PEER, padded},
@@ -18,7 +18,7 @@ use smoltcp::{
     phy::{self, Device, DeviceCapabilities, Medium},
     socket::{tcp, udp},
     time::Instant as StackTime,
-    wire::{HardwareAddress, IpCidr, Ipv4Cidr},
+    wire::{HardwareAddress, IpCidr},
 };
 
 /// Its port on which all is sent back, by TCP and by UDP.
@@ -45,13 +45,14 @@ pub struct EspPeer {
 }
 
 impl EspPeer {
-    pub fn new(address: Ipv4Addr, guest: Mac, associations: [Association; 2]) -> Result<Self> {
+    pub fn new(address: IpAddr, guest: Mac, associations: [Association; 2]) -> Result<Self> {
         let mut inside = Inside::default();
         let config = Config::new(HardwareAddress::Ip);
         let mut interface = Interface::new(config, &mut inside, StackTime::ZERO);
+        let prefix = if address.is_ipv4() { 24 } else { 64 };
         let mut has_room = Ok(());
         interface.update_ip_addrs(|addresses| {
-            has_room = addresses.push(IpCidr::Ipv4(Ipv4Cidr::new(address, 24)));
+            has_room = addresses.push(IpCidr::new(address.into(), prefix));
         });
         ensure!(has_room.is_ok(), "no room for an address");
         let mut sockets = SocketSet::new(Vec::new());
@@ -122,13 +123,11 @@ impl EspPeer {
     /// moved, and the card takes it from there.
     fn open(&mut self, frame: &[u8]) -> Result<Vec<u8>> {
         let packet = frame.get(ETHERNET..).context("cut short")?;
-        let (outer, _) = Ipv4Header::from_slice(packet)?;
+        let outer = protocol(packet)?;
         ensure!(
-            outer.protocol == IpNumber::ENCAPSULATING_SECURITY_PAYLOAD,
+            outer == IpNumber::ENCAPSULATING_SECURITY_PAYLOAD,
             "not protected: {outer:?}"
         );
-        let sum = outer.calc_header_checksum();
-        ensure!(outer.header_checksum == sum, "{outer:?} instead of {sum}");
         let [from_guest, _] = &self.associations;
         let opened = from_guest
             .open(packet)
@@ -140,8 +139,7 @@ impl EspPeer {
             opened.sequence,
             self.received
         );
-        let (inner, _) = Ipv4Header::from_slice(&opened.packet)?;
-        if matches!(inner.protocol, IpNumber::TCP | IpNumber::UDP) {
+        if matches!(protocol(&opened.packet)?, IpNumber::TCP | IpNumber::UDP) {
             Checked::new(&padded(&self.frame(&opened.packet)))?;
         }
         Ok(opened.packet)
@@ -170,6 +168,19 @@ impl EspPeer {
             socket.close();
         }
         Ok(())
+    }
+}
+
+/// What an IP packet carries. The checksum of its header has to be right, if it has one.
+fn protocol(packet: &[u8]) -> Result<IpNumber> {
+    match PacketHeaders::from_ip_slice(packet)?.net {
+        Some(NetHeaders::Ipv4(header, _)) => {
+            let sum = header.calc_header_checksum();
+            ensure!(header.header_checksum == sum, "{header:?} instead of {sum}");
+            Ok(header.protocol)
+        }
+        Some(NetHeaders::Ipv6(header, _)) => Ok(header.next_header),
+        other => bail!("no IP packet: {other:?}"),
     }
 }
 
