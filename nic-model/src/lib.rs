@@ -10,11 +10,9 @@
 //!
 //! Registers whose row in the table says [`Coverage::Stored`] hold what is written, and nothing follows from it. Not there
 //! at all are:
-//! - virtual functions: they can be enabled in the SR-IOV capability, but none of them answers, and their mailboxes are
-//!   storage;
+//! - virtual functions: they can be enabled in the SR-IOV capability, but none of them answers;
 //! - firmware: the host interface is off (HICR.EN is 0), manageability does nothing;
-//! - `LinkSec`;
-//! - the credits of low latency interrupts.
+//! - `LinkSec`.
 //!
 //! The modules [`rx`] and [`tx`] say what they leave out.
 //!
@@ -35,6 +33,7 @@ pub mod interrupt;
 mod ipsec;
 mod led;
 mod link;
+mod mailbox;
 mod nvm;
 pub mod observe;
 pub mod offload;

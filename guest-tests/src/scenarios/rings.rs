@@ -17,6 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = scenarios![
     OnCard with_drop_en_frames_without_a_descriptor_are_dropped_and_counted,
     OnCard every_queue_sends_and_completes,
     OnCard a_full_ring_takes_more_once_packets_are_done,
+    OnCard packets_below_the_write_back_threshold_complete_with_the_interval,
 ];
 
 fn a_thousand_frames_come_and_go_in_order(world: &mut dyn World) -> Result<()> {
@@ -136,5 +137,35 @@ fn a_full_ring_takes_more_once_packets_are_done(world: &mut CardWorld) -> Result
     world.send_packet(0, &Packet::plain(&frame))?;
     let sent = world.sent(1)?;
     same(&sent, &[frame])?;
+    Ok(())
+}
+
+fn packets_below_the_write_back_threshold_complete_with_the_interval(
+    world: &mut CardWorld,
+) -> Result<()> {
+    const ENABLE: u32 = 1 << 25;
+    const WRITE_BACK_OF_8: u32 = 8 << 16;
+    const TX_QUEUE_0_VALID: u32 = 0x80 << 8;
+    const LONGEST_INTERVAL: u32 = 0x1FF << 3;
+    let config = Config {
+        ring_len: 32,
+        ..Config::default()
+    };
+    let mac = world.bring_up(&config)?.mac();
+    let driver = world.driver()?;
+    driver.set_register(Reg::IVAR, 0, TX_QUEUE_0_VALID)?;
+    driver.set_register(Reg::EITR, 0, LONGEST_INTERVAL)?;
+    driver.set_register(Reg::TXDCTL, 0, ENABLE | WRITE_BACK_OF_8)?;
+    for count in [1, 7, 8, 20] {
+        let frames: Vec<_> = (0..count).map(|i| from(mac, BROADCAST, i, 60)).collect();
+        for frame in &frames {
+            world.send_packet(0, &Packet::plain(frame))?;
+        }
+        let sent = world.sent(count)?;
+        same(&sent, &frames)?;
+        world
+            .completed(0, count)
+            .with_context(|| format!("{count} packets"))?;
+    }
     Ok(())
 }

@@ -9,6 +9,8 @@ pub const MAX_WORDS: usize = 1 << 14;
 
 /// Size of the flash, and so of the expansion ROM, in bytes.
 pub const FLASH_SIZE: u32 = 512 * 1024;
+/// Size of the flash's window in BAR0 in bytes, as BARCTRL says: with the CSRs it makes the 512 KB of an X520.
+pub const FLASH_WINDOW_SIZE: u32 = 256 * 1024;
 
 /// First of the pointers (0x03 to 0x0E) to sections that the checksum covers.
 pub const FIRST_SECTION_POINTER: usize = 0x03;

@@ -135,6 +135,22 @@ impl Interrupts {
         self.raise_vectors(regs, vector);
     }
 
+    /// By when transmit queue `queue` has to write back what is done from now on: when the interval of its vector is over
+    /// (EITR), or one that begins now. `None` if none runs.
+    pub(crate) fn write_back_timer(
+        &self,
+        regs: &RegisterFile,
+        queue: usize,
+        now: Time,
+    ) -> Option<Time> {
+        let vector = match Self::queue_vector(regs, queue, Direction::Transmit) {
+            0 => return None,
+            vector if multiple_msix(regs) => vector.trailing_zeros() as usize,
+            _ => 0,
+        };
+        self.moderation.end(vector, now, regs)
+    }
+
     /// Sets causes outside the queues, EICR bits 30:16 (8.2.3.5.1).
     pub(crate) fn other(&mut self, regs: &mut RegisterFile, causes: u32) {
         let causes = causes & !eicr::RTX_QUEUE & !eicr::OTHER;

@@ -5,11 +5,16 @@
 //! that was plugged in after [`START_UP`], so that a driver sees that it was gone. The other end does what this one does. The transmit laser (SDP3) does not take the local link
 //! down but that of the other end, [`Link::is_lit`].
 //!
-//! Not implemented: 100 Mbit/s, the negotiation of backplanes (KX, KX4, KR), a PHY on MDIO.
+//! A port of this card has no PHY: the module hangs on the MAC's own serial lane, and nothing answers on MDIO. So it has no
+//! loopback in a PHY either. What turns frames round is the MAC (HLREG0.LPBK), the switch between the pools
+//! (PFDTXGSWC), or a cable that does, as the wire `loopback`.
+//!
+//! Not implemented: 100 Mbit/s.
 
 pub(crate) mod flow_control;
 mod i2c;
 mod module;
+mod negotiation;
 pub(crate) mod pause;
 mod sfp;
 mod speed;
@@ -18,7 +23,7 @@ mod tests;
 
 use ixgbe_spec::register::{
     Reg,
-    bits::{autoc, autoc2, eicr, esdp, gpie, links, msca, pcs1gan, pcs1glsta, status},
+    bits::{autoc, autoc2, eicr, esdp, gpie, links, msca, status},
 };
 
 use std::time::Duration;
@@ -281,31 +286,17 @@ impl Link {
 
     /// Writes the state to the registers that show it.
     fn publish(&self, regs: &mut RegisterFile) {
-        let mut state = 0;
+        let mut state = negotiation::publish(self.up, regs);
         let mut device = regs.get(Reg::STATUS, 0) & !status::LINK_UP;
-        let (mut pcs, mut partner) = (0, 0);
         if let Some(speed) = self.up {
             state |= links::UP | speed.field() << links::SPEED_SHIFT;
             device |= status::LINK_UP;
-            if speed == Speed::Gigabit {
-                pcs = pcs1glsta::LINK_OK | pcs1glsta::SYNC_OK;
-                let mode = regs.get(Reg::AUTOC, 0) >> autoc::LMS_SHIFT & autoc::LMS_MASK;
-                if mode == autoc::LMS_1G_AN {
-                    pcs |= pcs1glsta::AN_COMPLETE;
-                    partner = pcs1gan::FULL_DUPLEX
-                        | pcs1gan::SYM_PAUSE
-                        | pcs1gan::ASM_PAUSE
-                        | pcs1gan::ACKNOWLEDGE;
-                }
-            }
         }
         if self.up_since_read {
             state |= links::UP_SINCE_READ;
         }
         regs.set(Reg::LINKS, 0, state);
         regs.set(Reg::STATUS, 0, device);
-        regs.set(Reg::PCS1GLSTA, 0, pcs);
-        regs.set(Reg::PCS1GANLP, 0, partner);
     }
 }
 

@@ -253,6 +253,40 @@ fn a_restart_of_the_link_clears_itself_and_the_state_machine_is_not_idle() {
 }
 
 #[test]
+fn in_a_backplane_mode_the_partner_has_negotiated_when_there_is_a_link() {
+    for mode in [4, 6, 7] {
+        let mut world = World::enabled();
+        world.set(Reg::AUTOC, mode << 13 | 1 << 12);
+
+        assert_eq!(world.get(Reg::LINKS) >> 30, 3, "up, negotiated");
+        assert_eq!(
+            world.get(Reg::ANLP1) & 0x4C1F,
+            0x4C01,
+            "PAUSE of both kinds"
+        );
+        assert_eq!(world.get(Reg::ANLP2), 0xE0, "KX, KX4, KR");
+        assert_eq!(world.get(Reg::LINKS2) & 0x40, 0x40);
+        world.carrier(false);
+        assert_eq!(world.get(Reg::LINKS) >> 30, 0);
+        assert_eq!(world.get(Reg::ANLP1), 0x0004_0000, "the state alone");
+        assert_eq!(world.get(Reg::ANLP2) | world.get(Reg::LINKS2), 0);
+    }
+}
+
+#[test]
+fn a_link_that_is_forced_up_has_not_negotiated_a_backplane() {
+    let mut world = World::enabled();
+    for mode in 0..8 {
+        // Forced up: the other end does not matter.
+        world.set(Reg::AUTOC, mode << 13 | 1);
+
+        assert_eq!(world.get(Reg::LINKS) >> 30, 1, "up");
+        assert_eq!(world.get(Reg::ANLP1), 0x0004_0000);
+        assert_eq!(world.get(Reg::ANLP2) | world.get(Reg::LINKS2), 0);
+    }
+}
+
+#[test]
 fn no_phy_answers_on_mdio_in_either_frame_format() {
     const CLAUSE_22: u32 = 1 << 28;
     let mut world = World::enabled();

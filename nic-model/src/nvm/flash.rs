@@ -1,8 +1,9 @@
-//! The flash behind the pins of FLA: 512 KB with the commands of an AT25DF041A. The expansion ROM is its contents.
+//! The flash behind the pins of FLA: 512 KB with the commands of an AT25DF041A. The expansion ROM is its contents, and
+//! its first 256 KB are a window in BAR0 above the CSRs, where Intel's tools look for it. Software that may (EEC.FWE)
+//! writes it there, or erases it by FLA.
 //!
-//! Not implemented: the protection of its sectors, which this chip has after power-on; the window above the CSRs in
-//! BAR0, of which no driver tells where it begins; the erase commands of FLA and FLOP, which the pins can send as well.
-//! The contents last as long as the server.
+//! Not implemented: the protection of its sectors, which this chip has after power-on. The contents last as long as the
+//! server.
 
 use ixgbe_spec::nvm::FLASH_SIZE;
 
@@ -107,6 +108,18 @@ impl Flash {
                 *to = *from;
             }
         }
+    }
+
+    /// Programs bytes from `offset` on, as far as the chip reaches.
+    pub(super) fn write(&mut self, offset: u32, data: &[u8]) {
+        for (address, byte) in (offset..FLASH_SIZE).zip(data) {
+            self.program(address, *byte);
+        }
+    }
+
+    /// Makes all of it ones.
+    pub(super) fn erase(&mut self) {
+        self.bytes = None;
     }
 
     /// A byte is complete.

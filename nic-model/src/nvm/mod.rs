@@ -7,7 +7,7 @@
 //! ([`NvmImage`]), and can be kept: [`NvmChip`] reads them, and [`Port::take_nvm_written`](crate::Port::take_nvm_written)
 //! tells when to.
 //!
-//! Beside it lies the flash, which software reaches by the pins of FLA and reads as the expansion ROM. The registers by
+//! Beside it lies the flash, which software reaches by the pins of FLA and in BAR0, and reads as the expansion ROM. The registers by
 //! which firmware reaches the two (EEMNGCTL, FLMNGCTL and their data) are not software's.
 
 mod eeprom;
@@ -20,7 +20,7 @@ mod tests;
 mod vpd;
 
 use ixgbe_spec::{
-    nvm::{VPD_POINTER, WORDS},
+    nvm::{FLASH_WINDOW_SIZE, VPD_POINTER, WORDS},
     register::{
         Reg,
         bits::{eec, eerd, fla},
@@ -253,8 +253,12 @@ impl Nvm {
 
     /// Software has moved the pins of the flash.
     fn flash_pins(&mut self, regs: &mut RegisterFile) {
-        let value = regs.get(Reg::FLA, 0) & !(fla::GNT | fla::SO);
+        let written = regs.get(Reg::FLA, 0);
+        let value = written & !(fla::GNT | fla::SO | fla::FL_ER);
         let chip = &mut self.card.lock().chip;
+        if written & fla::FL_ER != 0 && regs.get(Reg::EEC, 0) & eec::FWE_MASK == eec::FWE_ERASE {
+            chip.flash.erase();
+        }
         let pins = Pins {
             selected: value & fla::CE == 0,
             clock: value & fla::SK != 0,
@@ -272,6 +276,29 @@ impl Nvm {
             fla::GNT
         };
         regs.set(Reg::FLA, 0, value | answer);
+    }
+
+    /// Reads the flash's window in BAR0 from `offset` on, zeros past its end.
+    pub(crate) fn read_window(&self, offset: u64, data: &mut [u8]) {
+        let left = u64::from(FLASH_WINDOW_SIZE).saturating_sub(offset);
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
+        let (inside, outside) = data.split_at_mut(len);
+        self.read_flash(offset, inside);
+        outside.fill(0);
+    }
+
+    /// Writes the flash's window in BAR0, if the flash may be written. What lies past its end is ignored.
+    pub(crate) fn write_window(&self, offset: u64, data: &[u8], regs: &RegisterFile) {
+        if regs.get(Reg::EEC, 0) & eec::FWE_MASK != eec::FWE_WRITE {
+            return;
+        }
+        let Ok(offset) = u32::try_from(offset) else {
+            return;
+        };
+        let left = FLASH_WINDOW_SIZE.saturating_sub(offset);
+        let len = usize::try_from(left).unwrap_or(0).min(data.len());
+        let inside = data.get(..len).unwrap_or_default();
+        self.card.lock().chip.flash.write(offset, inside);
     }
 
     /// Reads the flash from `offset` on, all ones past its end.

@@ -9,7 +9,7 @@ use ixgbe_spec::{
 };
 
 use super::{Bar, Context, Port, Reset, access::Access};
-use crate::{observe::Event, time::Time, timer::Timers};
+use crate::{mailbox, observe::Event, time::Time, timer::Timers};
 
 /// Places that software has touched and that are not fully modelled: registers that are only stored, each told of once
 /// in the log, and offsets without a register, the same.
@@ -57,7 +57,8 @@ fn is_first(told: Option<&mut bool>) -> bool {
 
 impl Port {
     /// Reads a BAR, any width and alignment. Registers are 32 bits wide: two of them are read low first, a part of one
-    /// is a read of the whole. In D3hot nothing answers, and the bus reads all ones.
+    /// is a read of the whole. Above the registers BAR0 is memory, the flash's window (8.1.1). In D3hot nothing answers,
+    /// and the bus reads all ones.
     pub fn bar_read(&mut self, bar: Bar, offset: u64, data: &mut [u8], context: &mut Context<'_>) {
         if !self.pci.is_powered() {
             data.fill(0xFF);
@@ -65,6 +66,12 @@ impl Port {
         }
         if bar == Bar::Rom {
             self.nvm.read_flash(offset, data);
+            return;
+        }
+        if bar == Bar::Csr
+            && let Some(offset) = offset.checked_sub(CSR_SPACE.into())
+        {
+            self.nvm.read_window(offset, data);
             return;
         }
         let access = self.access(offset, data.len());
@@ -80,6 +87,12 @@ impl Port {
     /// one is a write of the whole in which the other bytes keep their value or, where a 1 acts, are 0.
     pub fn bar_write(&mut self, bar: Bar, offset: u64, data: &[u8], context: &mut Context<'_>) {
         if !self.pci.is_powered() || bar == Bar::Rom {
+            return;
+        }
+        if bar == Bar::Csr
+            && let Some(offset) = offset.checked_sub(CSR_SPACE.into())
+        {
+            self.nvm.write_window(offset, data, &self.regs);
             return;
         }
         let access = self.access(offset, data.len());
@@ -153,6 +166,7 @@ impl Port {
             Chapter::Time => Timers::read(reg, index, now, regs),
             Chapter::TimeSync => self.timesync.read(reg, index, now, regs),
             Chapter::Mac => self.link.read(reg, index, regs),
+            Chapter::Virtualisation => mailbox::read(reg, index, regs),
             _ => regs.read(reg, index),
         }
     }
@@ -215,6 +229,9 @@ impl Port {
             }
             Chapter::TimeSync => self.timesync.written(reg, new, now, &self.regs),
             Chapter::Security => self.ipsec.written(reg, new, &mut self.regs),
+            Chapter::Virtualisation => {
+                mailbox::written(reg, index, new, &mut self.regs, &mut self.irq);
+            }
             _ => {}
         }
     }
@@ -233,7 +250,12 @@ impl Port {
                 self.regs.set(Reg::STATUS, 0, status | bit);
             }
             Reg::LEDCTL => self.leds.written(new),
-            Reg::CTRL_EXT => self.regs.set(Reg::CTRL_EXT, 0, new & !ctrl_ext::PFRSTD),
+            Reg::CTRL_EXT => {
+                self.regs.set(Reg::CTRL_EXT, 0, new & !ctrl_ext::PFRSTD);
+                if new & ctrl_ext::PFRSTD != 0 {
+                    mailbox::pf_is_back(&mut self.regs);
+                }
+            }
             Reg::ESDP | Reg::I2CCTL => {
                 self.link
                     .written(reg, new, context.now, &mut self.regs, &mut self.irq);

@@ -59,7 +59,7 @@ pub struct Context<'a> {
 /// A base address register of the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bar {
-    /// BAR0: the CSRs.
+    /// BAR0: the CSRs, and above them the flash's window.
     Csr,
     /// BAR2: IOADDR and IODATA.
     Io,
@@ -410,6 +410,7 @@ impl Port {
         if self.pci.masters() {
             let (mut hw, rx, tx) = self.data_path(context.now, context.bus);
             more = rx.step(BUDGET, &mut hw);
+            tx.write_back(&mut hw);
             if controls {
                 flow_control.step(rx.levels(), &mut hw, context.wire);
             }

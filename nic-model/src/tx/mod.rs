@@ -6,7 +6,6 @@
 //! counted (`counters`); then the queue reports.
 //!
 //! Choices where the datasheet leaves one, and where the model differs:
-//! - Descriptors are written back at once, whatever TXDCTL.WTHRESH says; PTHRESH and HTHRESH mean nothing either.
 //! - RS counts in every descriptor of a packet, not only in the last.
 //! - A packet with more than 256 descriptors or with descriptors of mixed kinds, a frame longer than 15.5 KB, and a packet
 //!   with an offload that contradicts it are passed: reported, but not sent. A buffer that cannot be read is the same.
@@ -14,6 +13,7 @@
 //! - An L4 checksum or segmentation that the wire does is not repeated here ([`Capabilities`]).
 //! - The segments of one packet count one by one against the budget of a step, so that an MSS of 1 costs others nothing.
 //!
+//! What is written back when, `write_back` decides where TXDCTL.WTHRESH has a say.
 //! Which queue sends next, `scheduler` decides where flow control, DCB or a rate limit has a say.
 //!
 //! Not implemented: `LinkSec`, congestion notification (RTTQCNCR), the sequence numbers of TDWBAL.
@@ -32,6 +32,7 @@ mod secured;
 #[cfg(test)]
 mod tests;
 mod weights;
+mod write_back;
 
 use ixgbe_spec::register::Reg;
 
@@ -94,6 +95,10 @@ pub struct Transmit {
     queues: Vec<Queue>,
     /// Queues that may have work, one bit each.
     runnable: u128,
+    /// Queues with descriptors that wait to be written back, one bit each.
+    accumulating: u128,
+    /// When the first of them have waited long enough.
+    write_back_at: Option<Time>,
     /// Queue whose turn it is.
     turn: u32,
     scheduler: Scheduler,
@@ -106,6 +111,8 @@ impl Default for Transmit {
         Self {
             queues: (0..).take(QUEUES as usize).map(Queue::new).collect(),
             runnable: 0,
+            accumulating: 0,
+            write_back_at: None,
             turn: 0,
             scheduler: Scheduler::default(),
             framer: Framer::default(),
@@ -151,6 +158,8 @@ impl Transmit {
         let Self {
             queues,
             runnable,
+            accumulating,
+            write_back_at,
             turn,
             scheduler,
             framer: _,
@@ -158,6 +167,8 @@ impl Transmit {
         } = self;
         queues.iter_mut().for_each(Queue::reset);
         *runnable = 0;
+        *accumulating = 0;
+        *write_back_at = None;
         *turn = 0;
         scheduler.reset();
     }
@@ -184,7 +195,7 @@ impl Transmit {
             Reg::TDT => queue.set_tail(new, hw.faults),
             Reg::TDH | Reg::TDBAL | Reg::TDBAH | Reg::TDLEN => queue.set_ring(index, hw.regs),
             Reg::TDWBAL | Reg::TDWBAH => queue.set_head_write_back(index, hw.regs),
-            Reg::TXDCTL => queue.set_enabled(new & TXDCTL_ENABLE != 0, index, hw.regs),
+            Reg::TXDCTL => queue.set_control(new, index, hw),
             _ => return,
         }
         self.mark(index);
@@ -195,9 +206,31 @@ impl Transmit {
         self.scheduler.written(reg, new, regs);
     }
 
-    /// When a queue may go on that waits for its rate limit.
+    /// When a queue may go on that waits for its rate limit, or has to write back.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.scheduler.deadline()
+        match (self.scheduler.deadline(), self.write_back_at) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Writes back what has waited for it long enough (7.2.3.5.1).
+    pub(crate) fn write_back(&mut self, hw: &mut Hw<'_>) {
+        if self.write_back_at.is_none_or(|at| at > hw.now) {
+            return;
+        }
+        self.write_back_at = None;
+        let mut left = std::mem::take(&mut self.accumulating);
+        while left != 0 {
+            let index = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if let Some(queue) = self.queues.get_mut(index)
+                && queue.waits_until().is_some_and(|until| until <= hw.now)
+            {
+                queue.write_back(index, hw);
+            }
+            self.mark(index);
+        }
     }
 
     /// Sends up to `budget` frames of the queues that have descriptors, in turns. Returns whether more can be done at
@@ -273,6 +306,12 @@ impl Transmit {
 
     /// Sends packets of a queue and counts the frames down from `left`, which is not 0.
     fn serve(&mut self, index: usize, left: &mut usize, step: &mut Step<'_, '_>) -> Turn {
+        let turn = self.serve_packets(index, left, step);
+        self.note_accumulated(index);
+        turn
+    }
+
+    fn serve_packets(&mut self, index: usize, left: &mut usize, step: &mut Step<'_, '_>) -> Turn {
         let Self {
             queues,
             framer,
@@ -309,6 +348,16 @@ impl Transmit {
     fn mark(&mut self, index: usize) {
         let runnable = self.queues.get(index).is_some_and(Queue::is_runnable);
         self.runnable = self.runnable & !(1 << index) | u128::from(runnable) << index;
+        self.note_accumulated(index);
+    }
+
+    /// Notes whether a queue has descriptors that wait to be written back. A time that is noted stays, even if they are
+    /// written back before it.
+    fn note_accumulated(&mut self, index: usize) {
+        if let Some(until) = self.queues.get(index).and_then(Queue::waits_until) {
+            self.accumulating |= 1 << index;
+            self.write_back_at = Some(self.write_back_at.map_or(until, |at| at.min(until)));
+        }
     }
 }
 

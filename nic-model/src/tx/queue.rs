@@ -16,7 +16,10 @@ use crate::{
     hw::Hw,
     observe::{Descriptor as Told, Direction, Event, Purpose, Transfer},
     regs::RegisterFile,
+    time::Time,
 };
+
+use super::write_back::{Accumulated, Done};
 
 /// Descriptors of one fetch.
 const BATCH: u32 = 64;
@@ -30,6 +33,8 @@ pub(super) const MAX_PACKET_DESCRIPTORS: usize = 256;
 
 /// TXDCTL.ENABLE (8.2.3.9.10).
 pub(super) const TXDCTL_ENABLE: u32 = 1 << 25;
+/// TXDCTL.SWFLSH: writes back what waits for it; clears itself.
+const TXDCTL_SWFLSH: u32 = 1 << 26;
 
 /// TDWBAL: head write-back enable (8.2.3.9.11).
 const HEAD_WRITE_BACK_ENABLE: u32 = 1;
@@ -74,6 +79,7 @@ pub(super) struct Queue {
     /// TDT was written since the queue was disabled.
     rung: bool,
     head_write_back: Option<Iova>,
+    accumulated: Accumulated,
     contexts: [Option<Context>; 2],
     /// Fetched descriptors; those from `next` on are not done, and the first of them is that at `head`.
     fetched: Vec<Descriptor>,
@@ -104,6 +110,7 @@ impl Queue {
             tail,
             rung,
             head_write_back,
+            accumulated,
             contexts,
             fetched,
             next,
@@ -118,6 +125,7 @@ impl Queue {
         *tail = 0;
         *rung = false;
         *head_write_back = None;
+        accumulated.reset();
         *contexts = [None; 2];
         fetched.clear();
         *next = 0;
@@ -140,7 +148,8 @@ impl Queue {
         }
     }
 
-    /// Takes over where the ring lies and what goes with it. Descriptors that were fetched before are forgotten.
+    /// Takes over where the ring lies and what goes with it. Descriptors that were fetched before are forgotten, and so are those that
+    /// wait to be written back.
     pub fn set_ring(&mut self, index: usize, regs: &RegisterFile) {
         let (low, high) = (regs.get(Reg::TDBAL, index), regs.get(Reg::TDBAH, index));
         self.base = u64::from(high) << 32 | u64::from(low);
@@ -151,6 +160,7 @@ impl Queue {
         self.fetched.clear();
         self.next = 0;
         self.segments_sent = 0;
+        self.accumulated.forget();
     }
 
     /// Takes over TDWBAL and TDWBAH.
@@ -161,12 +171,25 @@ impl Queue {
             .then_some(Iova(u64::from(high) << 32 | u64::from(low & !3)));
     }
 
+    /// Takes over TXDCTL. A flush, like the end of the queue, writes back what waits for it.
+    pub fn set_control(&mut self, txdctl: u32, index: usize, hw: &mut Hw<'_>) {
+        let enabled = txdctl & TXDCTL_ENABLE != 0;
+        self.accumulated.set_threshold(txdctl);
+        if !self.accumulated.is_empty()
+            && (!enabled || txdctl & TXDCTL_SWFLSH != 0 || self.accumulated.is_due(hw.now))
+        {
+            self.write_back(index, hw);
+        }
+        hw.regs.set(Reg::TXDCTL, index, txdctl & !TXDCTL_SWFLSH);
+        self.set_enabled(enabled, index, hw.regs);
+    }
+
     /// Takes over TXDCTL.ENABLE. A queue that is disabled loses its contexts, and one that was stalled can go on after
     /// it.
     ///
     /// A TDT from before the queue was disabled is no doorbell any more: DPDK starts a queue again with a TDH of 0 and the
     /// TDT of before, over descriptors that it has cleared, and writes TDT once the queue is enabled.
-    pub fn set_enabled(&mut self, enabled: bool, index: usize, regs: &RegisterFile) {
+    fn set_enabled(&mut self, enabled: bool, index: usize, regs: &RegisterFile) {
         if enabled == self.enabled {
             return;
         }
@@ -300,7 +323,9 @@ impl Queue {
         self.segments_sent = 0;
         self.head = self.position(packet.descriptors);
         hw.regs.set(Reg::TDH, index, self.head);
-        if packet.report {
+        if self.accumulated.has_threshold() && self.head_write_back.is_none() {
+            self.accumulate(start, packet, index, hw);
+        } else if packet.report {
             if self.report(start, packet, &mut hw.dma).is_err() {
                 hw.faults.ring_dma += 1;
                 self.stalled = true;
@@ -333,18 +358,80 @@ impl Queue {
         }
         let mut position = start;
         for descriptor in self.descriptors(packet) {
-            let (low, high) = (descriptor.low.get(), descriptor.high.get());
             if reports(*descriptor) {
-                let place = self.address(position)?;
-                let result = dma.write_back(Requester::Pf, place, low, high | DD);
-                if dma.is_watched() {
-                    self.tell_written_back(position, (low, high | DD), result, dma);
-                }
-                result?;
+                let done = Done {
+                    position,
+                    low: descriptor.low.get(),
+                    high: descriptor.high.get() | DD,
+                };
+                self.write_one_back(done, dma)?;
             }
             position = self.wrapped(position + 1);
         }
         Ok(())
+    }
+
+    #[inline]
+    fn write_one_back(&self, done: Done, dma: &mut Dma<'_>) -> Result<(), DmaError> {
+        let Done {
+            position,
+            low,
+            high,
+        } = done;
+        let place = self.address(position)?;
+        let result = dma.write_back(Requester::Pf, place, low, high);
+        if dma.is_watched() {
+            self.tell_written_back(position, (low, high), result, dma);
+        }
+        result
+    }
+
+    /// The descriptors of `packet` are done, and written back when enough are (TXDCTL.WTHRESH).
+    fn accumulate(&mut self, start: u32, packet: &Packet, index: usize, hw: &mut Hw<'_>) {
+        let mut position = start;
+        for nth in self.next..self.next + packet.descriptors {
+            if let Some(descriptor) = self.fetched.get(nth)
+                && !matches!(descriptor.decode(), Kind::Context(_))
+            {
+                self.accumulated.add(Done {
+                    position,
+                    low: descriptor.low.get(),
+                    high: descriptor.high.get() | DD,
+                });
+            }
+            position = self.wrapped(position + 1);
+        }
+        if self.accumulated.is_empty() {
+            return;
+        }
+        if self.accumulated.until().is_none() {
+            let until = hw.irq.write_back_timer(hw.regs, index, hw.now);
+            self.accumulated.wait(until);
+        }
+        if self.accumulated.is_due(hw.now) {
+            self.write_back(index, hw);
+        }
+    }
+
+    /// When [`Queue::write_back`] has to be called at the latest; `None` if nothing waits.
+    pub fn waits_until(&self) -> Option<Time> {
+        self.accumulated.until()
+    }
+
+    /// Writes back what waits for it.
+    pub fn write_back(&mut self, index: usize, hw: &mut Hw<'_>) {
+        let done = self.accumulated.take();
+        let mut all = done.iter();
+        if all
+            .try_for_each(|done| self.write_one_back(*done, &mut hw.dma))
+            .is_err()
+        {
+            hw.faults.ring_dma += 1;
+            self.stalled = true;
+        }
+        self.accumulated.give_back(done);
+        hw.irq.tx_queue(hw.regs, index);
+        hw.dma.retire();
     }
 
     /// Takes the context descriptors at the head into their slots. They need no more than that, so they are done.

@@ -9,3 +9,4 @@ mod pools;
 mod rings;
 mod segmentation;
 mod world;
+mod write_back;

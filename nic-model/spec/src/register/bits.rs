@@ -84,6 +84,12 @@ pub mod eec {
     pub const DI: u32 = 1 << 2;
     /// Data from the EEPROM.
     pub const DO: u32 = 1 << 3;
+    /// What may be done to the flash other than by its pins.
+    pub const FWE_MASK: u32 = 3 << 4;
+    /// Of [`FWE_MASK`]: it may be erased, by FLA.
+    pub const FWE_ERASE: u32 = 0 << 4;
+    /// Of [`FWE_MASK`]: it may be written, in BAR0.
+    pub const FWE_WRITE: u32 = 2 << 4;
     /// Software asks for the pins.
     pub const REQ: u32 = 1 << 6;
     /// Software has the pins.
@@ -110,6 +116,8 @@ pub mod fla {
     pub const REQ: u32 = 1 << 4;
     /// Software has the pins.
     pub const GNT: u32 = 1 << 5;
+    /// Erases the flash; clears itself.
+    pub const FL_ER: u32 = 1 << 31;
 }
 
 /// EEPROM Read (8.2.3.2), and EEPROM Write, which is laid out in the same way.
@@ -292,8 +300,14 @@ pub mod autoc {
     pub const LMS_1G_AN: u32 = 2;
     /// Link mode: 10 Gbit/s by one lane, as modules have it.
     pub const LMS_10G_SERIAL: u32 = 3;
+    /// Link mode: a backplane, of which negotiation chooses the kind.
+    pub const LMS_KX4_KX_KR: u32 = 4;
     /// Link mode: SGMII.
     pub const LMS_SGMII: u32 = 5;
+    /// Link mode: a backplane, or 1 Gbit/s with auto-negotiation.
+    pub const LMS_KX4_KX_KR_1G_AN: u32 = 6;
+    /// Link mode: a backplane, or SGMII.
+    pub const LMS_KX4_KX_KR_SGMII: u32 = 7;
 }
 
 /// Auto-Negotiation Control 2 (8.2.3.22).
@@ -318,6 +332,34 @@ pub mod links {
     pub const SPEED_10G: u32 = 3;
     /// The link is up.
     pub const UP: u32 = 1 << 30;
+    /// The negotiation of a backplane is over.
+    pub const AN_COMPLETE: u32 = 1 << 31;
+}
+
+/// Link Status 2 (8.2.3.22).
+pub mod links2 {
+    /// The other end of the backplane negotiates.
+    pub const AN_SUPPORTED: u32 = 1 << 6;
+}
+
+/// Auto-Negotiation Link Partner's Control 1 and 2: the low and the high half of its base page (clause 73).
+pub mod anlp {
+    /// The page is one of Ethernet.
+    pub const SELECTOR: u32 = 1;
+    /// It can symmetric PAUSE.
+    pub const SYM_PAUSE: u32 = 1 << 10;
+    /// It can PAUSE in one direction.
+    pub const ASM_PAUSE: u32 = 1 << 11;
+    /// It has received ours.
+    pub const ACKNOWLEDGE: u32 = 1 << 14;
+    /// State of the state machine, in the first of the two.
+    pub const STATE_MASK: u32 = 0xF << 16;
+    /// In the second: it can 1000BASE-KX.
+    pub const KX: u32 = 1 << 5;
+    /// In the second: it can 10GBASE-KX4.
+    pub const KX4: u32 = 1 << 6;
+    /// In the second: it can 10GBASE-KR.
+    pub const KR: u32 = 1 << 7;
 }
 
 /// LED Control (8.2.3.1.6): a byte for each LED.

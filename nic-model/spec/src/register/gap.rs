@@ -32,7 +32,7 @@ impl Reg {
         }
         Some(match self {
             Self::FLOP => Enough(
-                "the opcodes with which FLA would erase by itself; software sends them by the pins",
+                "opcodes for flash chips of several makers; the card and its chip here agree on theirs",
             ),
             Self::GRC => Enough("wake-up without a driver, in power states that no client gives"),
             Self::VPDDIAG => {
@@ -117,9 +117,8 @@ impl Reg {
             Self::PCSS1 | Self::PCSS2 | Self::XPCSS | Self::KRPCSS | Self::FECS1 | Self::FECS2 => {
                 Enough("states of lanes; LINKS and LINKS2 are what drivers decide on")
             }
-            Self::LINKS2 => Enough("negotiation of backplane links; an SFP+ port has none"),
-            Self::ANLP2 | Self::ANLPNP1 | Self::ANLPNP2 | Self::KRPCSFC => {
-                Enough("pages of a backplane partner; an SFP+ port has none")
+            Self::ANLPNP1 | Self::ANLPNP2 | Self::KRPCSFC => {
+                Enough("next pages and error correction of a backplane; an SFP+ port has none")
             }
             Self::SERDESC | Self::ATLASCTL | Self::CORECTL | Self::SMADARCTL => {
                 Enough("tuning of the analogue part, of which there is none")
@@ -143,7 +142,7 @@ impl Reg {
             Self::PCIEECCCTL | Self::ECC_STATUS | Self::ECC_CTRL => {
                 Enough("ECC of the PCIe core's memories, which have no errors")
             }
-            Self::GTV | Self::FUNCTAG | Self::GLT | Self::MISC_REG | Self::BARCTRL => {
+            Self::GTV | Self::FUNCTAG | Self::GLT | Self::MISC_REG => {
                 Enough("settings of the PCIe core from the NVM; no driver touches them")
             }
             Self::DCA_RXCTRL | Self::DCA_TXCTRL => Enough(
@@ -196,11 +195,6 @@ impl Reg {
             Self::PFVFLRE | Self::PFVFLREC => {
                 Missing("resets of VFs; QEMU's client hides SR-IOV, so no guest has any")
             }
-            Self::PFMBICR | Self::PFMBIMR | Self::PFMAILBOX | Self::VFMAILBOX | Self::PFMBMEM => {
-                Missing(
-                    "the mailbox between PF and VFs; QEMU's client hides SR-IOV, so no guest has any",
-                )
-            }
             Self::VTCTRL
             | Self::VTEICR
             | Self::VTEICS
@@ -241,7 +235,9 @@ impl Reg {
                     Enough("windows into the card's own memories, which drivers only dump")
                 }
                 Chapter::Fcoe => Enough("of a successor, which compares more in its DDP contexts"),
-                Chapter::Security => Enough("no driver in a kernel uses LinkSec on this card"),
+                Chapter::Security => Enough(
+                    "LinkSec, which no kernel's driver uses on this card, and DPDK for who calls functions of this driver alone",
+                ),
                 Chapter::Pcie => {
                     Enough("tuning and diagnosis of the PCIe link, which is a socket here")
                 }

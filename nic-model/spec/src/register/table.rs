@@ -155,8 +155,8 @@ registers! {
     EERD Nvm Effect Works at [0x10014];
     /// EEPROM Write: start (0), done (1), word address (15:2), data (31:16).
     EEWR Nvm Effect Works at [0x10018] reset 0x0000_0002;
-    /// Flash Access: SPI pins (3:0), request and grant (4, 5).
-    FLA Nvm ReadWrite Works at [0x1001C] reset 0x0000_0008 write 0x0000_0017;
+    /// Flash Access: SPI pins (3:0), request and grant (4, 5), busy (30), erase (31, clears itself).
+    FLA Nvm ReadWrite Works at [0x1001C] reset 0x0000_0008 write 0x8000_0017;
     /// Manageability EEPROM Control: configuration done of port 0 (18) and 1 (19).
     EEMNGCTL Nvm ReadWrite Works at [0x10110] reset 0x000C_0000 write 0xFFF3_FFFF;
     /// Manageability EEPROM Data.
@@ -243,8 +243,8 @@ registers! {
     ECC_STATUS Pcie WriteOneToClear Stored at [0x110E0];
     /// PCIe Miscellaneous.
     MISC_REG Pcie ReadWrite Stored at [0x110F0];
-    /// BAR Control: flash size (10:8), CSR size (13).
-    BARCTRL Pcie ReadOnly Stored at [0x110F4];
+    /// BAR Control: size of the flash's window, 64 KB shifted by (10:8), CSR size (13).
+    BARCTRL Pcie ReadOnly Works at [0x110F4] reset 0x0000_0200;
     /// PCIe ECC Control 0 and 1.
     ECC_CTRL Pcie ReadWrite Stored at [0x11100 + 4 * 2];
 
@@ -345,7 +345,7 @@ registers! {
     MACS Mac ReadWrite Stored at [0x0429C];
     /// Auto-Negotiation Control: force link up (0), PMA (9:7), restart (12, clears itself), link mode (15:13).
     AUTOC Mac ReadWrite Works at [0x042A0] reset 0xC09C_6000;
-    /// Link Status: up since the last read (7), speed (29:28), up (30).
+    /// Link Status: up since the last read (7), speed (29:28), up (30), backplane negotiated (31).
     LINKS Mac Effect Works at [0x042A4];
     /// Auto-Negotiation Control 2: 10G serial PMA (17:16), link disable (30:28).
     AUTOC2 Mac ReadWrite Works at [0x042A8] reset 0x000A_0000;
@@ -353,8 +353,8 @@ registers! {
     AUTOC3 Mac ReadWrite Stored at [0x042AC];
     /// Auto-Negotiation Link Partner's Control 1: pause (11:10), state (19:16).
     ANLP1 Mac ReadOnly Works at [0x042B0] reset 0x0004_0000;
-    /// Auto-Negotiation Link Partner's Control 2.
-    ANLP2 Mac ReadOnly Stored at [0x042B4];
+    /// Auto-Negotiation Link Partner's Control 2: what a backplane's partner can (7:5).
+    ANLP2 Mac ReadOnly Works at [0x042B4];
     /// MAC FIFO diagnostics 1.
     MDFTC1 Mac ReadWrite Stored at [0x042B8];
     /// MAC FIFO diagnostics 2.
@@ -383,8 +383,8 @@ registers! {
     SGMIIC Mac ReadWrite Stored at [0x04314];
     /// MAC internal counter control.
     MPVC Mac ReadWrite Stored at [0x04318];
-    /// Link Status 2.
-    LINKS2 Mac ReadOnly Stored at [0x04324];
+    /// Link Status 2: the partner negotiates (6).
+    LINKS2 Mac ReadOnly Works at [0x04324];
     /// MAC Control: force link up (0); of later chips, kept as storage.
     MACC Mac ReadWrite Stored at [0x04330];
     /// Analog core control of the predecessor, kept as storage.
@@ -586,8 +586,9 @@ registers! {
     TDH Transmit ReadWrite Works at [0x06010 + 0x40 * 128] write 0x0000_FFFF;
     /// Transmit Descriptor Tail: one past the last descriptor that the driver has provided.
     TDT Transmit ReadWrite Works at [0x06018 + 0x40 * 128] write 0x0000_FFFF;
-    /// Transmit Descriptor Control: thresholds (22:0), enable (25). A software flush (26) has nothing to do.
-    TXDCTL Transmit ReadWrite Works at [0x06028 + 0x40 * 128] write 0xFBFF_FFFF;
+    /// Transmit Descriptor Control: prefetch (6:0), host (14:8) and write-back (22:16) threshold, enable (25), software
+    /// flush (26, clears itself).
+    TXDCTL Transmit ReadWrite Works at [0x06028 + 0x40 * 128];
     /// Tx Descriptor Completion Write-Back Address Low: head write-back enable (0).
     TDWBAL Transmit ReadWrite Works at [0x06038 + 0x40 * 128];
     /// Tx Descriptor Completion Write-Back Address High.
@@ -766,15 +767,15 @@ registers! {
     /// VF Function Level Reset Clear.
     PFVFLREC Virtualisation WriteOneToClear Stored at [0x00700 + 4 * 2];
     /// PF Mailbox Interrupt Causes: requests (15:0), acknowledgements (31:16).
-    PFMBICR Virtualisation WriteOneToClear Stored at [0x00710 + 4 * 4];
-    /// PF Mailbox Interrupt Mask.
-    PFMBIMR Virtualisation ReadWrite Stored at [0x00720 + 4 * 4] reset 0xFFFF_FFFF;
-    /// PF Mailbox.
-    PFMAILBOX Virtualisation ReadWrite Stored at [0x04B00 + 4 * 64];
-    /// VF Mailbox, as the PF sees it.
-    VFMAILBOX Virtualisation ReadWrite Stored at [0x04C00 + 4 * 64];
+    PFMBICR Virtualisation WriteOneToClear Works at [0x00710 + 4 * 4];
+    /// PF Mailbox Interrupt Mask: the VFs that may interrupt, 32 each; elements 2 and 3 are storage.
+    PFMBIMR Virtualisation ReadWrite Works at [0x00720 + 4 * 4] reset 0xFFFF_FFFF;
+    /// PF Mailbox: message (0), acknowledgement (1), memory is the VF's (2) or the PF's (3), taken from the VF (4).
+    PFMAILBOX Virtualisation Effect Works at [0x04B00 + 4 * 64];
+    /// VF Mailbox, as the PF sees it: as PFMAILBOX (3:0), the PF's message (4) and acknowledgement (5), its reset (6, 7).
+    VFMAILBOX Virtualisation Effect Works at [0x04C00 + 4 * 64] reset 0x0000_0040;
     /// PF Mailbox Memory: 16 dwords for each VF.
-    PFMBMEM Virtualisation ReadWrite Stored at [0x13000 + 4 * 1024];
+    PFMBMEM Virtualisation ReadWrite Works at [0x13000 + 4 * 1024];
     /// VF Control, as the PF sees it.
     VTCTRL Virtualisation ReadWrite Stored at [0x00300 + 4 * 64];
     /// VF Interrupt Cause, as the PF sees it.

@@ -1,4 +1,4 @@
-//! The flash by its pins, and as the expansion ROM.
+//! The flash by its pins, in BAR0, and as the expansion ROM.
 
 use ixgbe_spec::register::Reg;
 use proptest::prelude::*;
@@ -38,6 +38,25 @@ fn command(world: &mut World, bytes: &[u8], answer: usize) -> Vec<u8> {
 
 fn enable_writes(world: &mut World) {
     command(world, &[0x06], 0);
+}
+
+/// What lies in BAR0 above the CSRs.
+fn window(world: &mut World, offset: u64, len: usize) -> Vec<u8> {
+    let mut data = vec![0x11; len];
+    let offset = 0x2_0000 + offset;
+    world.call(|port, context| port.bar_read(Bar::Csr, offset, &mut data, context));
+    data
+}
+
+fn write_window(world: &mut World, offset: u64, data: &[u8]) {
+    let offset = 0x2_0000 + offset;
+    world.call(|port, context| port.bar_write(Bar::Csr, offset, data, context));
+}
+
+/// Sets what may be done to the flash.
+fn set_fwe(world: &mut World, fwe: u32) {
+    let eec = world.get(Reg::EEC) & !(3 << 4);
+    world.set(Reg::EEC, eec | fwe << 4);
 }
 
 fn rom(world: &mut World, offset: u64, len: usize) -> Vec<u8> {
@@ -149,6 +168,54 @@ fn the_expansion_rom_has_a_base_address_and_cannot_be_written() {
     assert_eq!(size, 0xFFF8_0001, "512 KB, enabled");
     assert_eq!(rom(&mut world, 0, 4), [0xFF; 4]);
     assert_eq!(rom(&mut world, u64::MAX, 4), [0xFF; 4]);
+}
+
+#[test]
+fn the_window_in_bar_0_shows_the_first_half_of_the_flash() {
+    let mut world = World::cold();
+    for (address, byte) in [(0x00, 0x12), (0x03, 0x34), (0x04, 0x56)] {
+        enable_writes(&mut world);
+        command(&mut world, &[0x02, address, 0xFF, 0xFF, byte], 0);
+    }
+
+    assert_eq!(world.get(Reg::BARCTRL) >> 8 & 7, 2, "64 KB << 2");
+    assert_eq!(window(&mut world, 0, 1), [0xFF]);
+    assert_eq!(window(&mut world, 0xFFFD, 4), [0xFF, 0xFF, 0x12, 0xFF]);
+    assert_eq!(window(&mut world, 0x3_FFFE, 4), [0xFF, 0x34, 0, 0]);
+    assert_eq!(window(&mut world, 0x4_FFFF, 1), [0], "past its end");
+    assert_eq!(window(&mut world, u64::MAX - 0x2_0000, 4), [0; 4]);
+}
+
+#[test]
+fn the_window_is_written_if_eec_allows_it() {
+    let mut world = World::cold();
+    write_window(&mut world, 0x100, &[0x00]);
+    let forbidden = window(&mut world, 0x100, 1);
+    set_fwe(&mut world, 2);
+    write_window(&mut world, 0x100, &[0xF0, 0x55, 0xAA, 0x01]);
+    write_window(&mut world, 0x100, &[0x3F]);
+    write_window(&mut world, 0x3_FFFF, &[0x77, 0x88]);
+    write_window(&mut world, 0xFFFF_FFFF, &[0x00]);
+    write_window(&mut world, 0x1_0000_0100, &[0x00]);
+
+    assert_eq!(forbidden, [0xFF]);
+    assert_eq!(rom(&mut world, 0x100, 4), [0x30, 0x55, 0xAA, 0x01]);
+    assert_eq!(rom(&mut world, 0x3_FFFF, 2), [0x77, 0xFF]);
+}
+
+#[test]
+fn fla_erases_the_flash_if_eec_allows_it() {
+    let mut world = World::cold();
+    enable_writes(&mut world);
+    command(&mut world, &[0x02, 0x00, 0x00, 0x00, 0x55], 0);
+    world.set(Reg::FLA, CE | 1 << 31);
+    let forbidden = rom(&mut world, 0, 1);
+    set_fwe(&mut world, 0);
+    world.set(Reg::FLA, CE | 1 << 31);
+
+    assert_eq!(forbidden, [0x55]);
+    assert_eq!(rom(&mut world, 0, 1), [0xFF]);
+    assert_eq!(world.get(Reg::FLA), CE | SO, "neither busy nor erasing");
 }
 
 proptest! {

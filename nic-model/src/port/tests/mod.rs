@@ -11,3 +11,4 @@ mod self_test;
 mod switch;
 mod timers;
 pub(crate) mod world;
+mod write_back;

@@ -79,6 +79,7 @@ pub struct World {
     pub ipsec: IpSec,
     pub tx: Transmit,
     pub wire: TestWire,
+    pub now: Time,
     free: u64,
 }
 
@@ -98,6 +99,7 @@ impl World {
             ipsec: IpSec::default(),
             tx: Transmit::default(),
             wire: TestWire::default(),
+            now: Time::ZERO,
             free: BUFFERS,
         };
         world.write(Reg::DMATXCTL, 0, 0x8100_0001);
@@ -122,10 +124,11 @@ impl World {
             faults,
             ipsec,
             tx,
+            now,
             ..
         } = self;
         let mut hw = Hw {
-            now: Time::ZERO,
+            now: *now,
             dma: Dma::new(bus),
             regs,
             irq,
@@ -155,10 +158,11 @@ impl World {
             ipsec,
             tx,
             wire,
+            now,
             ..
         } = self;
         let mut hw = Hw {
-            now: Time::ZERO,
+            now: *now,
             dma: Dma::new(bus),
             regs,
             irq,
@@ -166,6 +170,7 @@ impl World {
             ipsec,
             faults,
         };
+        tx.write_back(&mut hw);
         tx.step(budget, &mut hw, wire)
     }
 
@@ -204,6 +209,13 @@ impl World {
             tail = (tail + 1) % self.len(queue);
         }
         self.write(Reg::TDT, queue, tail);
+    }
+
+    /// Of the first `count` descriptors of queue 0, those that are done.
+    pub fn done(&self, count: u32) -> Vec<u32> {
+        (0..count)
+            .filter(|position| self.descriptor(0, *position).is_done())
+            .collect()
     }
 
     pub fn descriptor(&self, queue: usize, position: u32) -> Descriptor {

@@ -72,3 +72,43 @@ pub mod pfdtxgswc {
     /// Frames for pools of this port are looped back.
     pub const LBE: u32 = 1 << 0;
 }
+
+/// PF Mailbox (8.2.3.27).
+pub mod pfmailbox {
+    /// There is a message for the VF; reads 0.
+    pub const STS: u32 = 1 << 0;
+    /// The VF's message was read; reads 0.
+    pub const ACK: u32 = 1 << 1;
+    /// The PF owns the memory. The VF's bit stands where it does in [`vfmailbox`](super::vfmailbox).
+    pub const PFU: u32 = 1 << 3;
+    /// Takes the memory from the VF, and forgets what it has told; reads 0.
+    pub const RVFU: u32 = 1 << 4;
+}
+
+/// VF Mailbox (8.3), as the PF sees it.
+pub mod vfmailbox {
+    /// There is a message for the PF; reads 0.
+    pub const REQ: u32 = 1 << 0;
+    /// The PF's message was read; reads 0.
+    pub const ACK: u32 = 1 << 1;
+    /// The VF owns the memory.
+    pub const VFU: u32 = 1 << 2;
+    /// The PF owns the memory.
+    pub const PFU: u32 = 1 << 3;
+    /// The PF has a message.
+    pub const PFSTS: u32 = 1 << 4;
+    /// The PF has read the message.
+    pub const PFACK: u32 = 1 << 5;
+    /// The PF is being reset.
+    pub const RSTI: u32 = 1 << 6;
+    /// The PF's reset is over.
+    pub const RSTD: u32 = 1 << 7;
+    /// What a read clears.
+    pub const READ_TO_CLEAR: u32 = PFSTS | PFACK | RSTD;
+}
+
+/// PF Mailbox Interrupt Causes (8.2.3.27).
+pub mod pfmbicr {
+    /// Place of the VFs that have read a message; those that have one stand in the low half.
+    pub const VFACK_SHIFT: u32 = 16;
+}
