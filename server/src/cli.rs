@@ -7,6 +7,7 @@ use nic_model::Module;
 
 use crate::{
     doorbells::Doorbells, mac_address::MacAddress, polling::Polling, port_arguments::PortArguments,
+    sandbox::Sandbox,
 };
 
 const AFTER_HELP: &str = "\
@@ -95,6 +96,7 @@ CONFIGURATION FILE
     log = \"info\"
     control = \"/run/nic/nic.sock.control\"
     poll-us = 200
+    sandbox = \"on\"
 
     [[port]]
     socket = \"/run/nic/nic1.sock\"
@@ -166,6 +168,12 @@ pub struct Arguments {
     /// always: never sleeps, for a core that nobody else needs. Default: 200, as KVM polls for a halted processor.
     #[arg(long, value_name = "MICROSECONDS|always")]
     pub poll_us: Option<Polling>,
+
+    /// Whether the server gives up what it does not need once it has opened its files, sockets and devices: files and TCP
+    /// ports (landlock), system calls (seccomp), capabilities, new privileges. See docs/threat-model.md. off is for
+    /// debuggers and profilers. Default: on.
+    #[arg(long, value_name = "on|off")]
+    pub sandbox: Option<Sandbox>,
 }
 
 /// A [`clap::Error`] as one line: cause and next step.

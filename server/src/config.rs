@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::{
     cli::Arguments, doorbells::Doorbells, mac_address::MacAddress, polling::Polling,
-    port_arguments::PortArguments,
+    port_arguments::PortArguments, sandbox::Sandbox,
 };
 
 /// Most ports of a server.
@@ -30,6 +30,8 @@ pub struct Config {
     pub control: PathBuf,
     /// How the workers poll before they sleep.
     pub polling: Polling,
+    /// Whether the server gives up what it does not need.
+    pub sandbox: Sandbox,
 }
 
 /// What one port is to be, checked.
@@ -135,6 +137,8 @@ struct File {
     log: Option<String>,
     control: Option<PathBuf>,
     poll_us: Option<Polling>,
+    #[serde(default, deserialize_with = "parsed")]
+    sandbox: Option<Sandbox>,
     #[serde(default)]
     port: Vec<PortArguments>,
 }
@@ -193,6 +197,7 @@ impl Config {
                 .or(file.log)
                 .unwrap_or_else(|| "info".to_owned()),
             polling: arguments.poll_us.or(file.poll_us).unwrap_or_default(),
+            sandbox: arguments.sandbox.or(file.sandbox).unwrap_or_default(),
             control,
         })
     }
@@ -494,6 +499,17 @@ mod tests {
 
         assert_eq!(by_file, [Doorbells::Mapped, Doorbells::Posted]);
         assert_eq!(by_flags, [Doorbells::Posted, Doorbells::Mapped]);
+    }
+
+    #[test]
+    fn the_sandbox_is_on_unless_flag_or_file_turn_it_off() {
+        let off = file("socket = \"/tmp/a\"\nsandbox = \"off\"\n");
+        let path = off.path().to_str().unwrap();
+        let sandbox = |flags: &[&str]| Config::load(arguments(flags)).unwrap().sandbox;
+
+        assert_eq!(sandbox(&["--socket", "/tmp/a"]), Sandbox::On);
+        assert_eq!(sandbox(&["--config", path]), Sandbox::Off);
+        assert_eq!(sandbox(&["--config", path, "--sandbox", "on"]), Sandbox::On);
     }
 
     #[test]

@@ -19,5 +19,6 @@ pub mod nvm_file;
 pub mod polling;
 pub mod port_arguments;
 pub mod ports;
+pub mod sandbox;
 pub mod signals;
 pub mod worker;

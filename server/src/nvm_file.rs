@@ -136,7 +136,7 @@ pub struct NvmKeeper {
 }
 
 /// How a worker tells that the NVM has changed. Its clones mean the same card.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ChangeNotice(Arc<(Mutex<Changes>, Condvar)>);
 
 #[derive(Debug, Default)]
@@ -178,12 +178,11 @@ fn lock(changes: &Mutex<Changes>) -> MutexGuard<'_, Changes> {
 }
 
 impl NvmKeeper {
-    /// Keeps the file at `path` as `chip` is.
+    /// Keeps the file at `path` as `chip` is, whenever `notice` tells of a change. The thread has the rights of the caller.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start(path: PathBuf, chip: NvmChip) -> io::Result<Self> {
-        let notice = ChangeNotice(Arc::default());
+    pub fn start(path: PathBuf, chip: NvmChip, notice: ChangeNotice) -> io::Result<Self> {
         let changes = notice.clone();
         let keep = move || {
             let mut kept = true;
@@ -206,12 +205,6 @@ impl NvmKeeper {
             notice,
             thread: Some(thread),
         })
-    }
-
-    /// For the workers of the card's ports.
-    #[must_use]
-    pub fn notice(&self) -> ChangeNotice {
-        self.notice.clone()
     }
 }
 
@@ -296,10 +289,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nvm");
         let port = Port::new(PortConfig::new(MAC));
-        let keeper = NvmKeeper::start(path.clone(), port.nvm()).unwrap();
+        let notice = ChangeNotice::default();
+        let keeper = NvmKeeper::start(path.clone(), port.nvm(), notice.clone()).unwrap();
 
         let unchanged = path.exists();
-        keeper.notice().changed();
+        notice.changed();
         drop(keeper);
 
         assert!(!unchanged);
@@ -311,9 +305,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("away").join("nvm");
         let port = Port::new(PortConfig::new(MAC));
-        let keeper = NvmKeeper::start(path.clone(), port.nvm()).unwrap();
+        let notice = ChangeNotice::default();
+        let keeper = NvmKeeper::start(path.clone(), port.nvm(), notice.clone()).unwrap();
 
-        keeper.notice().changed();
+        notice.changed();
         drop(keeper);
 
         assert!(!path.exists());

@@ -5,12 +5,13 @@
 
 use std::{
     os::fd::AsFd,
+    path::PathBuf,
     sync::{Arc, mpsc},
     thread,
 };
 
 use anyhow::{Context as _, bail};
-use nic_model::{LanId, Port};
+use nic_model::{LanId, NvmChip, Port};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -27,6 +28,7 @@ use crate::{
     doorbells::Doorbells,
     nvm_file::{self, ChangeNotice, NvmKeeper},
     polling::Polling,
+    sandbox::{self, Files, Sandbox},
     worker::Worker,
 };
 
@@ -57,8 +59,21 @@ pub struct Prepared {
 /// What cannot be opened, why, and what to do; or why the last port has ended.
 pub fn serve(config: &Config, signals: &SignalFd) -> anyhow::Result<()> {
     let stop = event().context("cannot make an eventfd")?;
-    let (control, ports, keepers) = prepare(config, &stop)?;
+    let Opened {
+        control,
+        handles,
+        ports,
+        nvms,
+    } = open(config, &stop)?;
     let bell = event().context("cannot make an eventfd")?;
+    // All threads are started after this, so that none is outside.
+    confine(config)?;
+    let keepers = nvms
+        .into_iter()
+        .map(|Nvm { path, chip, notice }| NvmKeeper::start(path, chip, notice))
+        .collect::<Result<Vec<_>, _>>()
+        .context("cannot start a thread")?;
+    let control = control.serve(handles)?;
     let (ended, end) = mpsc::channel();
     let several = ports.len() > 1;
     let mut threads = Vec::new();
@@ -117,24 +132,58 @@ pub fn serve(config: &Config, signals: &SignalFd) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Enters the sandbox, if there is to be one.
+fn confine(config: &Config) -> anyhow::Result<()> {
+    if config.sandbox == Sandbox::Off {
+        return Ok(());
+    }
+    match sandbox::enter(config)? {
+        Files::GivenUp => tracing::debug!("what the server does not need is given up"),
+        Files::InPart => {
+            tracing::info!(
+                "this kernel is older than 6.12: files are given up, but not all of --sandbox"
+            );
+        }
+        Files::Kept => tracing::warn!(
+            "this kernel has no landlock, so the server can open what its user can; boot Linux 5.13 or newer with \
+             landlock in lsm= (the other parts of --sandbox are in force)"
+        ),
+    }
+    Ok(())
+}
+
+/// What is open before the first thread runs.
+#[derive(Debug)]
+struct Opened {
+    control: control::Bound,
+    handles: Vec<control::Handle>,
+    ports: Vec<Prepared>,
+    nvms: Vec<Nvm>,
+}
+
+/// An NVM that is to be kept in a file.
+#[derive(Debug)]
+struct Nvm {
+    path: PathBuf,
+    chip: NvmChip,
+    notice: ChangeNotice,
+}
+
 /// Opens all wires and sockets. The socket of the first port comes last: whoever can connect to it may count on the
 /// control socket and on the other ports.
-fn prepare(
-    config: &Config,
-    stop: &Arc<EventFd>,
-) -> anyhow::Result<(control::Server, Vec<Prepared>, Vec<NvmKeeper>)> {
+fn open(config: &Config, stop: &Arc<EventFd>) -> anyhow::Result<Opened> {
     let mut cables = Cables::new();
     let mut wires = Vec::new();
     for port in &config.ports {
         wires.push(port.wire.open(&mut cables)?);
     }
     let mut cards = Vec::new();
-    let mut keepers = Vec::new();
+    let mut nvms = Vec::new();
     for ports in config.ports.chunks(2) {
-        let (ports, keeper) = card(ports)?;
-        let notice = keeper.as_ref().map(NvmKeeper::notice);
+        let (ports, nvm) = card(ports)?;
+        let notice = nvm.as_ref().map(|nvm| nvm.notice.clone());
         cards.extend(ports.into_iter().map(|port| (port, notice.clone())));
-        keepers.extend(keeper);
+        nvms.extend(nvm);
     }
     let mut handles = Vec::new();
     let mut inboxes = Vec::new();
@@ -150,7 +199,7 @@ fn prepare(
         .map(Listener::bind)
         .collect::<Result<Vec<Listener>, _>>()?;
     let reserved = Listener::reserve(first)?;
-    let control = control::Server::start(&config.control, handles)?;
+    let control = control::Bound::bind(&config.control)?;
     let listeners = std::iter::once(reserved.listen()?).chain(further);
     let prepared = cards
         .into_iter()
@@ -170,12 +219,17 @@ fn prepare(
                 nvm,
             },
         );
-    Ok((control, prepared.collect(), keepers))
+    Ok(Opened {
+        control,
+        handles,
+        ports: prepared.collect(),
+        nvms,
+    })
 }
 
 /// The ports of a card after power-on: two, or the last of an odd number, which is alone on its card. If its NVM is to be
 /// kept, the file is there from now on.
-fn card(ports: &[PortConfig]) -> anyhow::Result<(Vec<Port>, Option<NvmKeeper>)> {
+fn card(ports: &[PortConfig]) -> anyhow::Result<(Vec<Port>, Option<Nvm>)> {
     let path = ports.iter().find_map(|port| port.nvm.as_ref());
     let image = path.map(|path| nvm_file::read(path)).transpose()?.flatten();
     if let (Some(path), Some(image)) = (path, &image) {
@@ -193,18 +247,21 @@ fn card(ports: &[PortConfig]) -> anyhow::Result<(Vec<Port>, Option<NvmKeeper>)> 
         [first, second] => Port::pair(model(first), model(second)).into(),
         alone => alone.iter().map(|port| Port::new(model(port))).collect(),
     };
-    let keeper = match (path, ports.first()) {
+    let nvm = match (path, ports.first()) {
         (Some(path), Some(port)) => {
             let chip = port.nvm();
             if is_new {
                 nvm_file::write(path, &chip.image())?;
             }
-            let keeper = NvmKeeper::start(path.clone(), chip);
-            Some(keeper.context("cannot start a thread")?)
+            Some(Nvm {
+                path: path.clone(),
+                chip,
+                notice: ChangeNotice::default(),
+            })
         }
         _ => None,
     };
-    Ok((ports, keeper))
+    Ok((ports, nvm))
 }
 
 fn event() -> nix::Result<Arc<EventFd>> {

@@ -32,7 +32,7 @@ pub use protocol::{
     Captured, CapturedFrame, ControlError, Counter, DESCRIPTION, Direction, Group, INTERFACE, Info,
     Injected, Led, Leds, Light, Link, Stats,
 };
-pub use server::{BindError, Server, default_path};
+pub use server::{BindError, Bound, Server, default_path};
 pub use worker::{Card, Handle, Inbox, channel};
 
 /// Bytes of frames that surely fit one call of [`Client::inject`], if each frame is counted with 8 bytes more.

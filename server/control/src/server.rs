@@ -13,12 +13,15 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::{
-    socket::{
-        AddressFamily, Backlog, Shutdown, SockFlag, SockType, UnixAddr, bind, listen, shutdown,
-        socket,
+use nix::{
+    sys::{
+        socket::{
+            AddressFamily, Backlog, Shutdown, SockFlag, SockType, UnixAddr, bind, getsockopt,
+            listen, shutdown, socket, sockopt,
+        },
+        stat::{Mode, fchmod},
     },
-    stat::{Mode, fchmod},
+    unistd::geteuid,
 };
 
 use crate::{session, worker::Handle};
@@ -69,65 +72,93 @@ pub fn default_path(vfio_user_socket: &Path) -> PathBuf {
     path.into()
 }
 
-/// A control socket with its threads: one that accepts, and one for each client. Dropping it ends them and removes the
-/// socket.
+/// A control socket to which clients can connect already, but which nobody serves yet. Dropping it removes the socket.
 #[derive(Debug)]
-pub struct Server {
+pub struct Bound {
     path: PathBuf,
     identity: Option<(u64, u64)>,
     listener: Arc<UnixListener>,
-    clients: Clients,
-    thread: Option<JoinHandle<()>>,
 }
 
-impl Server {
-    /// Listens at `path`, for this user alone (mode 0600), and lets clients ask the workers of `ports`, in
-    /// their order. A socket that nobody listens
-    /// on is replaced.
+impl Bound {
+    /// Listens at `path`, for this user alone (mode 0600). A socket that nobody listens on is replaced.
     ///
     /// # Errors
     /// [`BindError`].
-    pub fn start(path: &Path, ports: impl IntoIterator<Item = Handle>) -> Result<Self, BindError> {
-        let ports: Arc<[Handle]> = ports.into_iter().collect();
+    pub fn bind(path: &Path) -> Result<Self, BindError> {
         // `ixgbectl` finds the socket by the path that it is bound to.
         let path = absolute(path).unwrap_or_else(|_| path.to_owned());
-        let failed = |source| BindError::Io {
-            path: path.clone(),
-            source,
-        };
         make_room(&path)?;
         let listener = Arc::new(bind_private(&path)?);
-        let clients = Clients::default();
-        let thread = thread::Builder::new()
-            .name("control".to_owned())
-            .spawn({
-                let (listener, clients) = (Arc::clone(&listener), clients.clone());
-                move || accept(&listener, &clients, &ports)
-            })
-            .map_err(failed)?;
         Ok(Self {
             identity: identity(&path),
             path,
             listener,
+        })
+    }
+
+    /// Lets clients ask the workers of `ports`, in their order. The threads that it starts have the rights of the caller.
+    ///
+    /// # Errors
+    /// [`BindError::Io`]: no thread can be started.
+    pub fn serve(self, ports: impl IntoIterator<Item = Handle>) -> Result<Server, BindError> {
+        let ports: Arc<[Handle]> = ports.into_iter().collect();
+        let clients = Clients::default();
+        let thread = thread::Builder::new()
+            .name("control".to_owned())
+            .spawn({
+                let (listener, clients) = (Arc::clone(&self.listener), clients.clone());
+                move || accept(&listener, &clients, &ports)
+            })
+            .map_err(|source| BindError::Io {
+                path: self.path.clone(),
+                source,
+            })?;
+        Ok(Server {
+            socket: self,
             clients,
             thread: Some(thread),
         })
     }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
-impl Drop for Server {
+impl Drop for Bound {
     fn drop(&mut self) {
         // Whoever replaced the socket keeps it.
         if self.identity.is_some() && identity(&self.path) == self.identity {
             let _ = fs::remove_file(&self.path);
         }
-        let fd = std::os::fd::AsRawFd::as_raw_fd(&*self.listener);
+    }
+}
+
+/// A control socket with its threads: one that accepts, and one for each client. Dropping it ends them and removes the
+/// socket.
+#[derive(Debug)]
+pub struct Server {
+    socket: Bound,
+    clients: Clients,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// [`Bound::bind`] and [`Bound::serve`].
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn start(path: &Path, ports: impl IntoIterator<Item = Handle>) -> Result<Self, BindError> {
+        Bound::bind(path)?.serve(ports)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.socket.path
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&*self.socket.listener);
         let _ = shutdown(fd, Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -186,7 +217,8 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 fn accept(listener: &UnixListener, clients: &Clients, ports: &Arc<[Handle]>) {
     loop {
         match listener.accept() {
-            Ok((stream, _)) => clients.start(stream, ports),
+            Ok((stream, _)) if is_owner(&stream) => clients.start(stream, ports),
+            Ok(_) => tracing::debug!("a control client of another user was turned away"),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // The client went before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -197,6 +229,13 @@ fn accept(listener: &UnixListener, clients: &Clients, ports: &Arc<[Handle]>) {
             }
         }
     }
+}
+
+/// Whether the client is a process of this server's user, or of root, who may do anything to it anyway. The socket's mode
+/// says the same, but a mode can be changed, and a descriptor be handed on.
+fn is_owner(stream: &UnixStream) -> bool {
+    getsockopt(stream, sockopt::PeerCredentials)
+        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
 }
 
 /// The connections that are served, by number, so that they can be ended.

@@ -121,6 +121,11 @@ impl Server {
         Client::connect(self.socket(), Options::default()).unwrap()
     }
 
+    /// Number of the server's process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How many descriptors the server holds.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id()))

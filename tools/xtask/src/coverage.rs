@@ -204,6 +204,19 @@ impl Tests {
     }
 }
 
+/// All code that is tests.
+#[cfg(test)]
+pub fn text_of_tests(root: &Path) -> Result<String> {
+    let mut all = String::new();
+    for folder in CODE {
+        for path in rust_files(&root.join(folder))? {
+            let text = fs::read_to_string(&path)?;
+            all.push_str(tests_in(path.strip_prefix(root).unwrap_or(&path), &text));
+        }
+    }
+    Ok(all)
+}
+
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];

@@ -12,6 +12,7 @@ mod nic;
 mod privileges;
 mod rig;
 mod suite;
+mod threat_model;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

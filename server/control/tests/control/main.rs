@@ -306,6 +306,33 @@ fn the_socket_is_for_its_owner_alone_and_goes_with_the_server() {
 }
 
 #[test]
+fn a_client_of_another_user_is_turned_away_even_if_the_mode_lets_it_in() {
+    let running = Running::start();
+    let path = running.path();
+    if !rustix::process::geteuid().is_root() {
+        println!("this takes root, to become another user");
+        return;
+    }
+    let folder = path.parent().unwrap();
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+
+    let stranger = std::thread::spawn(move || {
+        let nobody = rustix::process::Uid::from_raw(65_534);
+        match rustix::thread::set_thread_res_uid(nobody, nobody, nobody) {
+            Ok(()) => Client::connect(&path)
+                .and_then(|mut client| client.info())
+                .is_err(),
+            // A user namespace in which there is nobody else.
+            Err(_) => true,
+        }
+    });
+
+    assert!(stranger.join().unwrap());
+    assert!(running.client().info().is_ok());
+}
+
+#[test]
 fn a_stale_socket_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("stale.control");

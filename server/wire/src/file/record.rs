@@ -69,11 +69,15 @@ enum Order {
 /// holds the data path up: frames that find no room (16 MiB wait at most) or cannot be written are lost and counted, in
 /// the file, too, when it ends.
 ///
+/// The thread starts when there is something to write, so it has no more rights than whoever drives the wire.
+///
 /// Frames have the time of the loop's turn in which they pass: the clock of the computer when the capture began, and
 /// from then on that of the model.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     path: PathBuf,
+    /// Writes the file, and has not begun to.
+    scribe: Option<Scribe>,
     orders: SyncSender<Order>,
     /// Batches to be used again, and how many of their frames could not be written.
     written: Receiver<(Batch<Mark>, u64)>,
@@ -106,15 +110,16 @@ impl Recorder {
         let (orders, received) = sync_channel(BATCHES + 1);
         let (sender, written) = channel();
         let (alive, end) = channel();
-        let name = path.to_owned();
-        let run = move || {
-            write(writer, &name, &received, &sender);
-            drop(alive);
+        let scribe = Scribe {
+            writer,
+            path: path.to_owned(),
+            orders: received,
+            written: sender,
+            _alive: alive,
         };
-        let thread = thread::Builder::new().name("capture".to_owned());
-        thread.spawn(run).map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
+            scribe: Some(scribe),
             orders,
             written,
             batch: None,
@@ -180,9 +185,21 @@ impl Recorder {
 
     fn send(&mut self) {
         self.flush = None;
+        self.start();
         if let Some(batch) = self.batch.take() {
             // There is room for all batches, and the thread ends after this.
             let _ = self.orders.try_send(Order::Write(batch));
+        }
+    }
+
+    /// Starts the thread, if it is not there.
+    fn start(&mut self) {
+        if let Some(scribe) = self.scribe.take() {
+            let thread = thread::Builder::new().name("capture".to_owned());
+            if let Err(error) = thread.spawn(move || scribe.run()) {
+                let path = self.path.display();
+                tracing::warn!(%error, "cannot start the thread that writes the capture {path}; it stays empty");
+            }
         }
     }
 
@@ -267,48 +284,63 @@ fn open(path: &Path, input: Option<&File>) -> Result<File, RecordError> {
     Ok(file)
 }
 
-/// Writes what comes, until it is told to finish.
-fn write(
+/// What the thread works with.
+#[derive(Debug)]
+struct Scribe {
     writer: PcapNg<BufWriter<File>>,
-    path: &Path,
-    orders: &Receiver<Order>,
-    written: &Sender<(Batch<Mark>, u64)>,
-) {
-    let mut writer = Some(writer);
-    let tell = |error: &io::Error| {
-        let path = path.display();
-        tracing::warn!(%error, "cannot write the capture {path}; it ends here, and further frames count as lost");
-    };
-    while let Ok(order) = orders.recv() {
-        match order {
-            Order::Write(mut batch) => {
-                let mut lost = 0_u64;
-                while let Some((mark, bytes)) = batch.front() {
-                    let result = writer
-                        .as_mut()
-                        .map(|file| file.frame(mark.direction, mark.time, bytes, bytes.len()));
-                    if let Some(Err(error)) = &result {
-                        tell(error);
+    path: PathBuf,
+    orders: Receiver<Order>,
+    written: Sender<(Batch<Mark>, u64)>,
+    /// Goes when the thread ends.
+    _alive: Sender<()>,
+}
+
+impl Scribe {
+    /// Writes what comes, until it is told to finish.
+    fn run(self) {
+        let Self {
+            writer,
+            path,
+            orders,
+            written,
+            _alive,
+        } = self;
+        let mut writer = Some(writer);
+        let tell = |error: &io::Error| {
+            let path = path.display();
+            tracing::warn!(%error, "cannot write the capture {path}; it ends here, and further frames count as lost");
+        };
+        while let Ok(order) = orders.recv() {
+            match order {
+                Order::Write(mut batch) => {
+                    let mut lost = 0_u64;
+                    while let Some((mark, bytes)) = batch.front() {
+                        let result = writer
+                            .as_mut()
+                            .map(|file| file.frame(mark.direction, mark.time, bytes, bytes.len()));
+                        if let Some(Err(error)) = &result {
+                            tell(error);
+                            writer = None;
+                        }
+                        if !matches!(result, Some(Ok(()))) {
+                            lost += 1;
+                        }
+                        batch.pop();
+                    }
+                    if let Some(Err(error)) = writer.as_mut().map(PcapNg::flush) {
+                        tell(&error);
                         writer = None;
                     }
-                    if !matches!(result, Some(Ok(()))) {
-                        lost += 1;
+                    batch.clear();
+                    // Nobody needs it any more if the capture has ended.
+                    let _ = written.send((batch, lost));
+                }
+                Order::Finish(lost, time) => {
+                    if let Some(Err(error)) = writer.take().map(|file| file.finish(time, lost)) {
+                        tell(&error);
                     }
-                    batch.pop();
+                    return;
                 }
-                if let Some(Err(error)) = writer.as_mut().map(PcapNg::flush) {
-                    tell(&error);
-                    writer = None;
-                }
-                batch.clear();
-                // Nobody needs it any more if the capture has ended.
-                let _ = written.send((batch, lost));
-            }
-            Order::Finish(lost, time) => {
-                if let Some(Err(error)) = writer.take().map(|file| file.finish(time, lost)) {
-                    tell(&error);
-                }
-                return;
             }
         }
     }

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Seek},
     os::fd::{AsFd, BorrowedFd},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -58,6 +58,8 @@ struct Bell {
 /// The port's end.
 #[derive(Debug)]
 pub(super) struct Feed {
+    /// What the thread will do, while it has not been started.
+    unread: Option<Unread>,
     pieces: Receiver<Piece>,
     empty: Sender<Batch<Stamp>>,
     bell: Arc<Bell>,
@@ -66,11 +68,11 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Starts to read `file`.
+    /// A thread reads `file` from the first [`Feed::next`] on, with no more rights than whoever calls that.
     ///
     /// # Errors
-    /// The system has no descriptor or thread left.
-    pub(super) fn start(file: File, path: &Path, rounds: Rounds) -> io::Result<Self> {
+    /// The system has no descriptor left.
+    pub(super) fn new(file: File, path: &Path, rounds: Rounds) -> io::Result<Self> {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let bell = Arc::new(Bell {
             hungry: AtomicBool::new(true),
@@ -88,12 +90,13 @@ impl Feed {
             bell: Arc::clone(&bell),
             steady,
         };
-        let path = path.to_owned();
-        let run = move || reading.run(file, &path, rounds);
-        thread::Builder::new()
-            .name("replay".to_owned())
-            .spawn(run)?;
         Ok(Self {
+            unread: Some(Unread {
+                reading,
+                file,
+                path: path.to_owned(),
+                rounds,
+            }),
             pieces,
             empty,
             bell,
@@ -101,19 +104,24 @@ impl Feed {
         })
     }
 
-    /// What comes next, if it is there.
+    /// What comes next, if it is there. Of a file on a disk the first piece is waited for.
     pub(super) fn next(&mut self) -> Option<Piece> {
+        if let Some(unread) = self.unread.take() {
+            let (steady, path) = (unread.reading.steady, unread.path.clone());
+            let thread = thread::Builder::new().name("replay".to_owned());
+            if let Err(source) = thread.spawn(move || unread.read()) {
+                return Some(Piece::End(Err(FileError::Read { path, source })));
+            }
+            if steady {
+                return self.pieces.recv().ok();
+            }
+        }
         if let Ok(piece) = self.pieces.try_recv() {
             return Some(piece);
         }
         self.may_ring = true;
         self.bell.hungry.swap(true, Ordering::SeqCst);
         self.pieces.try_recv().ok()
-    }
-
-    /// What comes next, as soon as it is there.
-    pub(super) fn wait(&self) -> Option<Piece> {
-        self.pieces.recv().ok()
     }
 
     /// Gives a batch back whose frames are gone.
@@ -136,7 +144,45 @@ impl Feed {
     }
 }
 
+/// A file that nobody reads yet.
+#[derive(Debug)]
+struct Unread {
+    reading: Reading,
+    file: File,
+    path: PathBuf,
+    rounds: Rounds,
+}
+
+impl Unread {
+    fn read(self) {
+        self.reading.run(self.file, &self.path, self.rounds);
+    }
+}
+
+/// Reads a file on a disk to its first frame that fits a cable, and goes back to its start.
+pub(super) fn check(mut file: &File, path: &Path) -> Result<(), FileError> {
+    let mut reader = Reader::new(file, path);
+    loop {
+        while let Some(frame) = reader.next_frame()? {
+            if INJECTED_LEN.contains(&frame.bytes.len()) {
+                return rewind(&mut file, path);
+            }
+        }
+        if !reader.fill()? {
+            return rewind(&mut file, path);
+        }
+    }
+}
+
+fn rewind(mut file: impl Seek, path: &Path) -> Result<(), FileError> {
+    file.rewind().map_err(|source| FileError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// The thread's end.
+#[derive(Debug)]
 struct Reading {
     batch: Batch<Stamp>,
     /// How many there are.
@@ -167,12 +213,9 @@ impl Reading {
             };
             let result = match result {
                 // A file without a frame would be read for ever.
-                Ok(frames) if again && frames > 0 => match file.rewind() {
+                Ok(frames) if again && frames > 0 => match rewind(&mut file, path) {
                     Ok(()) => continue,
-                    Err(source) => Err(FileError::Read {
-                        path: path.to_owned(),
-                        source,
-                    }),
+                    error => error,
                 },
                 result => result.map(drop),
             };

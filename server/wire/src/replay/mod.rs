@@ -75,7 +75,7 @@ enum State {
 /// counts as the same. Frames a second and a line's speed are exact; who is late makes up for a millisecond at most. A
 /// line's speed counts preamble, FCS and gap. Another round begins at once after the last frame.
 ///
-/// A thread reads the file, however long it is, up to 4 MiB ahead of the port; it may be a pipe. A frame of less than 60
+/// A thread, which starts with the wire's first turn, reads the file, however long it is, up to 4 MiB ahead of the port; it may be a pipe. A frame of less than 60
 /// bytes is padded, one that the capturing tool cut comes as long as it is in the file. One of less than 14 or more than
 /// 16383 bytes is left out and counted. Where the file is broken the replay ends.
 #[derive(Debug)]
@@ -119,7 +119,14 @@ impl Replay {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
         let input = file.try_clone().map_err(failed)?;
-        let feed = Feed::start(file, path, options.rounds).map_err(failed)?;
+        if metadata.is_file() {
+            // Of a file that is broken at once nothing could be replayed.
+            feed::check(&file, path).map_err(|source| ReplayError::File {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        let feed = Feed::new(file, path, options.rounds).map_err(failed)?;
         let mut replay = Self {
             options: options.clone(),
             feed,
@@ -138,23 +145,6 @@ impl Replay {
             sight: Sight::default(),
             counters: Counters::default(),
         };
-        while metadata.is_file()
-            && replay.batch.is_empty()
-            && replay.end.is_none()
-            && let Some(piece) = replay.feed.wait()
-        {
-            replay.take(piece);
-        }
-        // Of a file that is broken at once nothing could be replayed.
-        match replay.end.take() {
-            Some(Err(source)) => {
-                return Err(ReplayError::File {
-                    path: path.clone(),
-                    source,
-                });
-            }
-            end => replay.end = end,
-        }
         if let Some(output) = &options.output {
             replay.recorder = Some(Recorder::create(output, Some(&input))?);
         }

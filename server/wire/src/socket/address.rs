@@ -15,6 +15,13 @@ impl InetAddress {
         &self.0
     }
 
+    /// The port, which is in every address.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let port = self.0.rsplit_once(':').map(|(_, port)| port.parse());
+        port.and_then(Result::ok).unwrap_or(0)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let port: u16 = port.parse().ok()?;
