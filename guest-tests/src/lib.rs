@@ -16,6 +16,7 @@ pub mod ipsec;
 pub mod kernel_log;
 pub mod linux_world;
 pub mod offload;
+pub mod probe;
 pub mod rss;
 pub mod runner;
 pub mod scenario;

@@ -9,6 +9,8 @@ macro_rules! tests {
 
 mod linux {
     pub mod addresses;
+    pub mod afxdp;
+    pub mod afxdp_life;
     pub mod classification;
     pub mod dcb;
     pub mod diagnosis;
@@ -29,6 +31,7 @@ mod linux {
     pub mod receiving;
     pub mod registers;
     pub mod sending;
+    pub mod sent_pages;
     pub mod settings;
     pub mod suspend;
     pub mod tap;
@@ -44,10 +47,11 @@ use guest_tests::{Run, runner, scenarios};
 use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
-    addresses, classification, dcb, diagnosis, doorbells, endurance, fcoe, ipsec, life, link,
+    addresses, afxdp, afxdp_life, classification, dcb, diagnosis, doorbells, endurance, fcoe,
+    ipsec, life, link,
     machine::{self, Machine},
-    macvlan, module, nvm, pci, pktgen, ports, receiving, registers, sending, settings, suspend,
-    tap, tc, time, xdp,
+    macvlan, module, nvm, pci, pktgen, ports, receiving, registers, sending, sent_pages, settings,
+    suspend, tap, tc, time, xdp,
 };
 
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
@@ -105,8 +109,11 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("addresses", addresses::TESTS),
         ("settings", settings::TESTS),
         ("xdp", xdp::TESTS),
+        ("afxdp", afxdp::TESTS),
+        ("afxdp", afxdp_life::TESTS),
         ("receiving", receiving::TESTS),
         ("sending", sending::TESTS),
+        ("sending", sent_pages::TESTS),
         ("pktgen", pktgen::TESTS),
         ("ipsec", ipsec::TESTS),
         ("diagnosis", diagnosis::TESTS),

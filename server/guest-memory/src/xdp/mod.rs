@@ -27,7 +27,7 @@ use xdp::{CompletionRing, FillRing, RingConfigBuilder, RxRing, TxRing, Umem};
 
 use crate::interface;
 pub use crate::interface::InterfaceState;
-use program::Program;
+pub use program::{Program, RunBy};
 
 /// Frames in each direction: the rings' length, and a half of the memory each.
 const FRAMES: u32 = 2048;
@@ -237,7 +237,7 @@ impl XdpSocket {
                 },
                 error => setup("bind")(error),
             })?;
-        let program = Program::attach(index, queue, borrow(&socket))
+        let program = Program::attach(index, &[(queue, borrow(&socket))], RunBy::Anyone)
             .map_err(|(request, errno)| setup(request)(errno.into()))?;
         Ok(Self {
             _program: program,

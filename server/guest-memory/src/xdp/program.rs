@@ -1,4 +1,4 @@
-//! The program that hands a queue's frames to an AF_XDP socket, and the map that it finds the socket in.
+//! The program that hands the frames of queues to AF_XDP sockets, and the map that it finds the sockets in.
 #![expect(unsafe_code, reason = "bpf is a system call that no safe crate has")]
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -14,6 +14,7 @@ const BPF_MAP_TYPE_XSKMAP: u32 = 17;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;
 const XDP_FLAGS_SKB_MODE: u32 = 2;
+const XDP_FLAGS_DRV_MODE: u32 = 4;
 
 /// What `BPF_MAP_CREATE` reads.
 #[repr(C)]
@@ -60,46 +61,59 @@ struct LinkCreate {
     flags: u32,
 }
 
+/// Who runs the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunBy {
+    /// The interface's driver, and nobody if it cannot. Only there a socket can be without a copy.
+    Driver,
+    /// The driver where it can, otherwise the kernel.
+    Anyone,
+}
+
 /// A program on an interface, which leaves it when this is dropped or the process ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Program {
+pub struct Program {
     _link: OwnedFd,
     _map: OwnedFd,
 }
 
 impl Program {
-    /// Puts the program on the interface with the number `interface`: it hands what comes in at `queue` to `socket`, and
-    /// the rest to the kernel.
+    /// Puts the program on the interface with the number `interface`: it hands what comes in at a queue to the queue's
+    /// socket, and the rest to the kernel. The sockets are AF_XDP's; they may be bound before or after.
     ///
-    /// Where the driver can, the program runs in it; otherwise the kernel runs it.
-    pub(super) fn attach(
+    /// # Errors
+    /// The step that failed, and why.
+    pub fn attach(
         interface: u32,
-        queue: u32,
-        socket: BorrowedFd<'_>,
+        sockets: &[(u32, BorrowedFd<'_>)],
+        run_by: RunBy,
     ) -> Result<Self, (&'static str, Errno)> {
+        let last = sockets.iter().map(|(queue, _)| *queue).max();
         let map = bpf(
             BPF_MAP_CREATE,
             &MapCreate {
                 map_type: BPF_MAP_TYPE_XSKMAP,
                 key_size: 4,
                 value_size: 4,
-                max_entries: queue.saturating_add(1),
+                max_entries: last.unwrap_or(0).saturating_add(1),
             },
         )
         .and_then(descriptor)
         .map_err(|errno| ("BPF_MAP_CREATE", errno))?;
-        let value = number(socket);
-        bpf(
-            BPF_MAP_UPDATE_ELEM,
-            &MapUpdate {
-                map_fd: number(map.as_fd()),
-                padding: 0,
-                key: address(&queue),
-                value: address(&value),
-                flags: 0,
-            },
-        )
-        .map_err(|errno| ("BPF_MAP_UPDATE_ELEM", errno))?;
+        for (queue, socket) in sockets {
+            let value = number(*socket);
+            bpf(
+                BPF_MAP_UPDATE_ELEM,
+                &MapUpdate {
+                    map_fd: number(map.as_fd()),
+                    padding: 0,
+                    key: address(queue),
+                    value: address(&value),
+                    flags: 0,
+                },
+            )
+            .map_err(|errno| ("BPF_MAP_UPDATE_ELEM", errno))?;
+        }
         let program = load(&map).map_err(|errno| ("BPF_PROG_LOAD", errno))?;
         let link = |flags| {
             bpf(
@@ -113,15 +127,16 @@ impl Program {
             )
             .and_then(descriptor)
         };
-        let link = link(0)
-            .or_else(|errno| match errno {
+        let link = match run_by {
+            RunBy::Driver => link(XDP_FLAGS_DRV_MODE),
+            RunBy::Anyone => link(0).or_else(|errno| match errno {
                 Errno::EBUSY | Errno::EEXIST | Errno::EPERM => Err(errno),
                 // A driver that could, but not with this MTU or these features.
                 _ => link(XDP_FLAGS_SKB_MODE),
-            })
-            .map_err(|errno| ("BPF_LINK_CREATE", errno))?;
+            }),
+        };
         Ok(Self {
-            _link: link,
+            _link: link.map_err(|errno| ("BPF_LINK_CREATE", errno))?,
             _map: map,
         })
     }

@@ -101,7 +101,7 @@ pub struct Guest {
     console: Console,
     logs: PathBuf,
     boot_time: Duration,
-    _sockets: tempfile::TempDir,
+    sockets: tempfile::TempDir,
 }
 
 impl Guest {
@@ -196,7 +196,7 @@ impl Guest {
             console,
             logs,
             boot_time: Duration::ZERO,
-            _sockets: sockets,
+            sockets,
         };
         guest.wait_ready(config.boot_limit())?;
         guest.boot_time = begun.elapsed();
@@ -269,6 +269,17 @@ impl Guest {
             .into());
         }
         Ok(())
+    }
+
+    /// Reads the guest's physical memory, while the guest runs on.
+    ///
+    /// # Errors
+    /// QEMU refuses: there is no memory at these addresses.
+    pub fn physical_memory(&mut self, address: u64, len: usize) -> Result<Vec<u8>> {
+        let path = self.sockets.path().join("memory");
+        let arguments = json!({ "val": address, "size": len, "filename": path });
+        self.qmp.execute("pmemsave", &arguments)?;
+        fs::read(&path).map_err(Error::path("read", &path))
     }
 
     /// The kernel's log.
