@@ -18,6 +18,8 @@ const PROGRAM: &str = "/tmp/guest-probe";
 const JOB: &str = "/tmp/guest-probe.job";
 const ANSWERS: &str = "/tmp/guest-probe.answers";
 const ERRORS: &str = "/tmp/guest-probe.errors";
+/// Its process, while it runs.
+const PID: &str = "/tmp/guest-probe.pid";
 /// How long what is asked of it may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -52,9 +54,9 @@ impl Probe {
             &format!(
                 "rm -f {ANSWERS} {ERRORS}; touch {ANSWERS}
                  {PROGRAM} \"$(cat {JOB})\" >{ANSWERS} 2>{ERRORS} &
-                 echo $! >/tmp/guest-probe.pid
+                 echo $! >{PID}
                  until grep -q Ready {ANSWERS}; do
-                     [ -e /proc/$(cat /tmp/guest-probe.pid) ] || {{ cat {ERRORS}; exit 1; }}
+                     [ -e /proc/$(cat {PID}) ] || {{ cat {ERRORS}; exit 1; }}
                      usleep 10000
                  done"
             ),
@@ -135,6 +137,11 @@ pub fn run(guest: &mut Guest, job: &Job) -> Result<Vec<Report>> {
 
 /// Puts program and job into the guest.
 fn put(guest: &mut Guest, job: &Job) -> Result<()> {
+    // One that is still there is another test's, which has failed.
+    sh(
+        guest,
+        &format!("[ ! -e {PID} ] || kill -9 $(cat {PID}) 2>/dev/null; rm -f {PID}"),
+    )?;
     let there = guest.run(&format!("[ -x {PROGRAM} ]"), PATIENCE)?;
     if there.status != 0 {
         let path = program()?;
@@ -150,9 +157,9 @@ fn end(guest: &mut Guest, signal: &str) -> Result<()> {
     sh(
         guest,
         &format!(
-            "pid=$(cat /tmp/guest-probe.pid)
+            "pid=$(cat {PID})
              kill -{signal} $pid || {{ cat {ERRORS}; exit 1; }}
-             while [ -e /proc/$pid ]; do usleep 10000; done"
+             while [ -e /proc/$pid ]; do usleep 10000; done; rm {PID}"
         ),
     )?;
     Ok(())
