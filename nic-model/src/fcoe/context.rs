@@ -33,6 +33,8 @@ pub(super) struct FilterContext {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct DmaContext {
     pub valid: bool,
+    /// The first frame of the exchange was placed.
+    pub begun: bool,
     /// The exchange was begun by the other end.
     pub target: bool,
     /// Where the address of the current buffer lies; those of the next ones follow.
@@ -139,6 +141,7 @@ impl DmaContext {
         let count = (flags >> fcbuff::COUNT_SHIFT & 0xFF) as u16;
         Self {
             valid: flags & fcbuff::VALID != 0,
+            begun: false,
             target: flags & fcbuff::WRCONTX != 0,
             list: u64::from(high) << 32 | u64::from(low),
             count: if count == 0 { 256 } else { count },

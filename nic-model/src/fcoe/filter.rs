@@ -44,6 +44,8 @@ pub(super) struct Data {
     /// First byte of the payload in the frame.
     pub from: u16,
     pub len: u16,
+    /// It is the first of the exchange.
+    pub begins: bool,
     /// The ring gets the headers.
     pub posts_header: bool,
 }
@@ -112,6 +114,9 @@ impl Fcoe {
                 return Some(arrival);
             }
         }
+        if arrival.status.contains(Status::FCEOFE) {
+            arrival.status |= Status::FCERR_FILTER;
+        }
         let exchange = header.exchange();
         let context = self.contexts.get(exchange);
         let Some(context) = context.filter(|context| is_of(context, &header)) else {
@@ -128,18 +133,22 @@ impl Fcoe {
             }
             kind::SOLICITED_DATA if is_fcp && header.f_ctl & f_ctl::RELATIVE_OFFSET != 0 => {
                 let posts_header = posts_header(control, filter, &header, regs);
-                let len = payload_len(&header, payload_end);
-                if let Some(len) = len.filter(|_| filter.expects(&header, arrival.status, regs)) {
-                    filter.advance(&header, len);
-                    arrival.way = Way::Buffers(Data {
-                        exchange,
-                        from: u16::try_from(header.payload).unwrap_or(u16::MAX),
-                        len,
-                        posts_header,
-                    });
-                } else {
-                    filter.valid = false;
-                    arrival.status |= Status::FCSTAT_NO_DDP | Status::FCERR_FILTER;
+                let len = payload_len(&header, payload_end).ok_or(Status::FCERR_OUT_OF_ORDER);
+                match filter.expects(&header, arrival.status, regs).and(len) {
+                    Ok(len) => {
+                        arrival.way = Way::Buffers(Data {
+                            exchange,
+                            from: u16::try_from(header.payload).unwrap_or(u16::MAX),
+                            len,
+                            begins: !filter.first,
+                            posts_header,
+                        });
+                        filter.advance(&header, len);
+                    }
+                    Err(why) => {
+                        filter.valid = false;
+                        arrival.status |= Status::FCSTAT_NO_DDP | why;
+                    }
                 }
             }
             _ => arrival.status |= Status::FCSTAT_NO_DDP,
@@ -150,15 +159,26 @@ impl Fcoe {
 }
 
 impl FilterContext {
-    /// Whether a data frame with these delimiters is the one that comes next.
-    fn expects(&self, header: &FcHeader, delimiters: Status, regs: &RegisterFile) -> bool {
+    /// Whether a data frame with these delimiters is the one that comes next; if not, FCERR says why.
+    fn expects(
+        &self,
+        header: &FcHeader,
+        delimiters: Status,
+        regs: &RegisterFile,
+    ) -> Result<(), Status> {
+        if header.is_encrypted() {
+            return Err(Status::empty());
+        }
+        if delimiters.contains(Status::FCEOFE) || header.f_ctl & f_ctl::ABORT != 0 {
+            return Err(Status::FCERR_FILTER);
+        }
         let in_sequence = begins_sequence(header.sof, regs)
             || self.first && header.seq_id == self.seq_id && header.seq_cnt == self.seq_cnt;
-        in_sequence
-            && header.parameter == self.parameter
-            && header.f_ctl & f_ctl::ABORT == 0
-            && !header.is_encrypted()
-            && !delimiters.contains(Status::FCEOFE)
+        if in_sequence && header.parameter == self.parameter {
+            Ok(())
+        } else {
+            Err(Status::FCERR_OUT_OF_ORDER)
+        }
     }
 
     fn advance(&mut self, header: &FcHeader, len: u16) {

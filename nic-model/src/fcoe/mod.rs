@@ -22,7 +22,7 @@
 //! - Between segments F_CTL loses End_Sequence, Sequence Initiative, the continue condition and the fill bytes, which
 //!   belong to the last frame; what the other bits say goes into each.
 //!
-//! Not implemented: contexts for frames that are copied to several VM pools or come from one; FCERR 3.
+//! Not implemented: contexts for frames that are copied to several VM pools or come from one.
 
 mod context;
 mod filter;

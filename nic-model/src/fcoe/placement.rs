@@ -83,6 +83,9 @@ impl Fcoe {
             Way::Buffers(_) if !dma.valid => {
                 whole(Status::FCSTAT_NO_DDP | Status::FCERR_DMA_INVALID)
             }
+            Way::Buffers(data) if !data.begins && !dma.begun => {
+                whole(Status::FCSTAT_NO_DDP | Status::FCERR_FIRST_MISSED)
+            }
             Way::Buffers(data) => {
                 let payload = Payload::new(head, body, None, &[]);
                 match dma.place(&payload, &data, hw) {
@@ -159,6 +162,7 @@ impl DmaContext {
             }
         }
         *self = after;
+        self.begun = true;
         Ok(())
     }
 

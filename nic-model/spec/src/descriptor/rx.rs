@@ -263,12 +263,16 @@ impl Status {
     pub const FCSTAT_DDP: Self = Self::UDPCS.union(Self::L4CS);
     /// FCERR: the FC CRC is wrong; nothing else was looked at.
     pub const FCERR_BAD_CRC: Self = Self::fcerr(1);
-    /// FCERR: the frame is not what the filter context expects, which is invalid now.
+    /// FCERR: the sequence is aborted, or a code of SOF or EOF is not one of data; the filter context is invalid now.
     pub const FCERR_FILTER: Self = Self::fcerr(2);
+    /// FCERR: the DMA context was written after the filter context has seen the first frame.
+    pub const FCERR_FIRST_MISSED: Self = Self::fcerr(3);
+    /// FCERR: the frame is not the one that the filter context expects, which is invalid now.
+    pub const FCERR_OUT_OF_ORDER: Self = Self::fcerr(4);
     /// FCERR: the user buffers do not hold the payload; the DMA context is invalid now.
-    pub const FCERR_NO_DMA_RESOURCES: Self = Self::fcerr(4);
+    pub const FCERR_NO_DMA_RESOURCES: Self = Self::fcerr(5);
     /// FCERR: the DMA context is invalid, and the filter context is not.
-    pub const FCERR_DMA_INVALID: Self = Self::fcerr(5);
+    pub const FCERR_DMA_INVALID: Self = Self::fcerr(6);
 
     /// FCERR, bits 22:20.
     const fn fcerr(code: u32) -> Self {

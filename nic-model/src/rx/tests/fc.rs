@@ -401,15 +401,59 @@ fn unexpected(change: impl FnOnce(&mut Fc)) -> (Status, bool) {
 
 #[test]
 fn a_frame_out_of_order_is_in_the_ring_and_ends_the_context() {
-    let lost = (Status::FCSTAT_NO_DDP | Status::FCERR_FILTER, false);
+    let lost = (Status::FCSTAT_NO_DDP | Status::FCERR_OUT_OF_ORDER, false);
 
     assert_eq!(unexpected(|frame| frame.seq_cnt = 2), lost);
     assert_eq!(unexpected(|frame| frame.seq_id = 3), lost);
     assert_eq!(unexpected(|frame| frame.parameter = 128), lost);
-    assert_eq!(unexpected(|frame| frame.f_ctl |= 1 << 4), lost);
-    assert_eq!(unexpected(|frame| frame.df_ctl = 0x40), lost);
-    let (status, valid) = unexpected(|frame| frame.eof = EOF_NI);
-    assert_eq!((status, valid), (lost.0 | Status::FCEOFE, false));
+}
+
+#[test]
+fn an_aborted_or_encrypted_sequence_is_in_the_ring_and_ends_the_context() {
+    let aborted = Status::FCSTAT_NO_DDP | Status::FCERR_FILTER;
+
+    assert_eq!(unexpected(|frame| frame.f_ctl |= 1 << 4), (aborted, false));
+    assert_eq!(
+        unexpected(|frame| frame.eof = EOF_NI),
+        (aborted | Status::FCEOFE, false)
+    );
+    assert_eq!(
+        unexpected(|frame| frame.df_ctl = 0x40),
+        (Status::FCSTAT_NO_DDP, false)
+    );
+}
+
+#[test]
+fn a_code_that_data_does_not_have_is_told_without_a_context_too() {
+    let mut bench = Bench::with_fcoe();
+    let frame = Fc {
+        eof: EOF_NI,
+        ..Fc::response(OWN, XID)
+    };
+
+    bench.arrives(&frame);
+
+    assert_eq!(
+        fcoe_bits(bench.fc_status(0)),
+        Status::FCERR_FILTER | Status::FCEOFE
+    );
+}
+
+#[test]
+fn a_dma_context_that_is_written_anew_amid_an_exchange_places_nothing() {
+    let mut bench = Bench::with_fcoe();
+    bench.exchange(XID, &TWO_PAGES, 0);
+    let [first, second] = sequence(&pattern(128), 64).try_into().unwrap();
+    bench.arrives(&first);
+    bench.write(Reg::FCDMARW, 0, u32::from(XID) | WE | 0x1000 << 16);
+
+    bench.arrives(&second);
+
+    let missed = Status::FCSTAT_NO_DDP | Status::FCERR_FIRST_MISSED;
+    assert_eq!(fcoe_bits(bench.fc_status(0)), missed);
+    assert_eq!(bench.data(0, 0), second.bytes());
+    bench.write(Reg::FCDMARW, 0, u32::from(XID) | RE);
+    assert_eq!(bench.get(Reg::FCBUFF) & 1, 1, "it stays as it is");
 }
 
 #[test]
