@@ -38,6 +38,7 @@ mod nvm;
 pub mod observe;
 pub mod offload;
 mod pci;
+mod pool_statistics;
 pub mod port;
 pub mod regs;
 pub mod rx;

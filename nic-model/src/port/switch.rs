@@ -18,6 +18,7 @@ use crate::{
         selection::{self, Frame, Targets},
     },
     hw::Hw,
+    pool_statistics,
     regs::RegisterFile,
     rx::{
         Receive,
@@ -93,6 +94,23 @@ impl Egress for Switch<'_> {
         let Some(source) = tx::pool_of_queue(queue, hw.regs) else {
             return self.cable.send(frame, queue, hw);
         };
+        let reach = self.send_from(source, frame, queue, hw)?;
+        if reach != Reach::Nowhere {
+            pool_statistics::sent(source, frame.len(), hw.regs);
+        }
+        Ok(reach)
+    }
+}
+
+impl Switch<'_> {
+    /// Sends a frame of a queue of pool `source`.
+    fn send_from(
+        &mut self,
+        source: u8,
+        frame: &TxFrame<'_>,
+        queue: usize,
+        hw: &mut Hw<'_>,
+    ) -> Result<Reach, WireBusy> {
         // What is decided on is what leaves: the client can change its pages at any time.
         let copy;
         let frame = if frame.head.len() < L2_LEN && !frame.payload.is_empty() {

@@ -15,6 +15,7 @@ use crate::{
     filter::{Kind, Mac, Match, Number, Replica, pool::PoolSet},
     hw::Hw,
     observe::Event,
+    pool_statistics,
     wire::RxFrame,
 };
 
@@ -99,6 +100,9 @@ impl Receive {
             let counters = Counters::of(admitted.origin, best);
             let verdict = self.take(frame, window, admitted, (replica, counters), hw);
             hw.dma.tell(move || Event::Replica { pool, verdict });
+            if !matches!(verdict, Verdict::Dropped(_)) {
+                pool_statistics::received(pool, admitted.mac.kind(), frame.len(), hw.regs);
+            }
             best = match (best, verdict) {
                 (Verdict::Delivered { .. }, _) => best,
                 (Verdict::Buffered, Verdict::Dropped(_)) => best,

@@ -206,15 +206,6 @@ impl Reg {
             | Self::VTIVAR_MISC => {
                 Missing("a VF's own registers; QEMU's client hides SR-IOV, so no guest has any")
             }
-            Self::PVFGPRC
-            | Self::PVFGORC_LSB
-            | Self::PVFGORC_MSB
-            | Self::PVFMPRC
-            | Self::PVFGPTC
-            | Self::PVFGOTC_LSB
-            | Self::PVFGOTC_MSB => {
-                Missing("counters of VFs; QEMU's client hides SR-IOV, so no guest has any")
-            }
             Self::LBDRPEN => Missing("dropping in loopback between pools; no named driver sets it"),
             Self::PFFLPL | Self::PFFLPH => {
                 Missing("source pruning by pool, which drivers set on the X550 alone")

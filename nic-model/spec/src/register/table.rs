@@ -1028,20 +1028,20 @@ registers! {
     QBTC_L Statistics ReadClear Works at [0x08700 + 8 * 16];
     /// Queue Bytes Transmitted Count High (3:0).
     QBTC_H Statistics ReadClear Works at [0x08704 + 8 * 16];
-    /// Good packets of the VF received; neither cleared by a read nor saturating.
-    PVFGPRC Statistics ReadOnly Stored at [0x0101C + 0x40 * 64];
+    /// Good packets of the VF, or VM pool, received; neither cleared by a read nor saturating.
+    PVFGPRC Statistics ReadOnly Works at [0x0101C + 0x40 * 64];
     /// Good octets of the VF received Low.
-    PVFGORC_LSB Statistics ReadOnly Stored at [0x01020 + 0x40 * 64];
+    PVFGORC_LSB Statistics ReadOnly Works at [0x01020 + 0x40 * 64];
     /// Good octets of the VF received High.
-    PVFGORC_MSB Statistics ReadOnly Stored at [0x0D020 + 0x40 * 64];
+    PVFGORC_MSB Statistics ReadOnly Works at [0x0D020 + 0x40 * 64];
     /// Multicast packets of the VF received.
-    PVFMPRC Statistics ReadOnly Stored at [0x0D01C + 0x40 * 64];
+    PVFMPRC Statistics ReadOnly Works at [0x0D01C + 0x40 * 64];
     /// Good packets of the VF transmitted.
-    PVFGPTC Statistics ReadOnly Stored at [0x08300 + 4 * 64];
+    PVFGPTC Statistics ReadOnly Works at [0x08300 + 4 * 64];
     /// Good octets of the VF transmitted Low.
-    PVFGOTC_LSB Statistics ReadOnly Stored at [0x08400 + 8 * 64];
+    PVFGOTC_LSB Statistics ReadOnly Works at [0x08400 + 8 * 64];
     /// Good octets of the VF transmitted High.
-    PVFGOTC_MSB Statistics ReadOnly Stored at [0x08404 + 8 * 64];
+    PVFGOTC_MSB Statistics ReadOnly Works at [0x08404 + 8 * 64];
 
     // Diagnostics (8.2.3.26).
     /// Receive DMA statistics.

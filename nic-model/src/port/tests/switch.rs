@@ -120,6 +120,27 @@ fn frames(world: &mut World, pool: u8) -> Vec<Vec<u8>> {
 }
 
 #[test]
+fn each_pool_has_counters_of_what_it_sent_and_received() {
+    let mut world = switching();
+    let everywhere = frame(mac(1), [0xFF; 6], 100);
+
+    send(&mut world, 1, &frame(mac(1), mac(2), 1000));
+    send(&mut world, 1, &everywhere);
+    world.receive(&frame([2, 0, 0, 0, 0, 9], mac(2), 60));
+
+    let count = |world: &mut World, reg| [1, 2, 3].map(|pool| world.get_at(reg, pool));
+    assert_eq!(count(&mut world, Reg::PVFGPTC), [2, 0, 0]);
+    assert_eq!(count(&mut world, Reg::PVFGOTC_LSB), [1000 + 100 + 8, 0, 0]);
+    assert_eq!(count(&mut world, Reg::PVFGPRC), [0, 3, 1], "not its own");
+    assert_eq!(
+        count(&mut world, Reg::PVFGORC_LSB),
+        [0, 1000 + 100 + 60 + 12, 104]
+    );
+    assert_eq!(count(&mut world, Reg::PVFMPRC), [0; 3], "no broadcasts");
+    assert_eq!(count(&mut world, Reg::PVFGPRC), [0, 3, 1], "read again");
+}
+
+#[test]
 fn a_frame_for_another_pool_stays_inside_and_says_where_it_comes_from() {
     let mut world = switching();
     let sent = frame(mac(1), mac(2), 1000);
