@@ -17,6 +17,7 @@ mod linux {
     pub mod doorbells;
     pub mod endurance;
     pub mod esp_peer;
+    pub mod examples;
     pub mod fcoe;
     pub mod ipsec;
     pub mod life;
@@ -47,8 +48,8 @@ use guest_tests::{Run, runner, scenarios};
 use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
-    addresses, afxdp, afxdp_life, classification, dcb, diagnosis, doorbells, endurance, fcoe,
-    ipsec, life, link,
+    addresses, afxdp, afxdp_life, classification, dcb, diagnosis, doorbells, endurance, examples,
+    fcoe, ipsec, life, link,
     machine::{self, Machine},
     macvlan, module, nvm, pci, pktgen, ports, receiving, registers, sending, sent_pages, settings,
     suspend, tap, tc, time, xdp,
@@ -118,6 +119,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("ipsec", ipsec::TESTS),
         ("diagnosis", diagnosis::TESTS),
         ("endurance", endurance::TESTS),
+        ("examples", examples_of(kernel)),
         ("link", link::TESTS),
         ("module", module::TESTS),
         ("nvm", nvm::TESTS),
@@ -155,6 +157,14 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         }
     }
     tests
+}
+
+/// One kernel shows that the examples work; others would show nothing more.
+fn examples_of(kernel: Kernel) -> &'static [machine::Test] {
+    match kernel {
+        Kernel::Debian12 => &[],
+        Kernel::Debian13 | Kernel::Backports => examples::TESTS,
+    }
 }
 
 /// A test that shares the kernel's machine with others.

@@ -16,6 +16,9 @@ EXAMPLES
   ixgbectl inject --ip src=10.0.0.0/24 --udp dport=1000-2000 --len 1514 --count 1M --rate 50kpps
   ixgbectl inject --ip sum=bad --udp --bad-fcs
   ixgbectl inject --on arp --eth dst=@eth.src --arp reply,spa=@arp.tpa,tpa=@arp.spa,tha=@arp.sha
+  ixgbectl expect --arp reply,spa=10.0.0.2 -- ixgbectl inject --arp who-has=10.0.0.2,tell=10.0.0.1
+  ixgbectl expect icmp --icmp echo-reply,seq=1-5,sum=good --count 5 --order
+  ixgbectl capture tcp port 80 and host 10.0.0.1
   ixgbectl capture -o traffic.pcapng
   ixgbectl capture -c 10 -o - | tshark -r -
   ixgbectl link down
@@ -41,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH", env = "IXGBE_CONTROL", global = true)]
     pub(crate) control: Option<PathBuf>,
 
-    /// Which port of the server, counted from 0. Without it port 0 is meant; info and stats show all ports.
+    /// Which port of the server, counted from 0. Without it port 0 is meant; info, stats and capture mean all ports.
     #[arg(long, value_name = "NUMBER", global = true)]
     pub(crate) port: Option<u32>,
 
@@ -61,7 +64,19 @@ pub(crate) enum Command {
     /// bytes are padded with zeros. Files are read before the first frame is injected. Frames arrive in order, as fast as the
     /// NIC takes them or at --rate; the times in a capture do not matter.
     Inject(Box<InjectArguments>),
-    /// Write the frames that pass, in both directions, to a pcapng file.
+    /// Wait for frames that the guest sends, and compare them.
+    ///
+    /// Only frames that pass the FILTER, in tcpdump's words, are looked at. They are compared with the words for headers, which
+    /// are those of inject (a field that is not said may be anything; sum=good, sum=bad and len=good are checked), or with the
+    /// frames of a file. A COMMAND behind -- is run as soon as no frame can be missed, so that a test is
+    /// `ixgbectl expect … -- ixgbectl inject …`. If the frames do not come, the difference to the nearest is shown, and the exit
+    /// code is 1.
+    Expect(Box<ExpectArguments>),
+    /// Show the frames that pass, in both directions, or write them to a pcapng file.
+    ///
+    /// Without -o each frame is told in a line, with --json as JSON; in a file each port is an interface. Without --port all
+    /// ports are captured. A FILTER, in tcpdump's words, says which frames are kept; tags are looked through, so that ip means
+    /// tagged packets as well (not vlan leaves them out).
     ///
     /// Frames are captured as they lie on the cable: large TCP frames as the segments that they become, checksums
     /// complete. The direction is in each frame's flags: outbound is what the NIC sent, inbound what it received. SIGINT
@@ -91,6 +106,21 @@ pub(crate) enum Command {
     Leds,
     /// Show which server answers, and its ports.
     Info,
+    /// Write what a shell completes words with to standard output.
+    ///
+    /// bash: ixgbectl completions bash > ~/.local/share/bash-completion/completions/ixgbectl. zsh: to a file _ixgbectl in a
+    /// folder of $fpath. fish: to ~/.config/fish/completions/ixgbectl.fish.
+    Completions {
+        /// Which shell.
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one for each command, to a folder (man1 of a folder of $MANPATH).
+    Man {
+        /// The folder; it is made if it is not there.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -155,10 +185,57 @@ pub(crate) struct InjectArguments {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ExpectArguments {
+    /// Look only at frames that pass this filter, as of capture.
+    #[arg(value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) craft: CraftArguments,
+
+    /// Expect the frames of these files: pcap, pcapng, or a hex dump. - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) frames: Vec<PathBuf>,
+
+    /// Expect a frame in hex digits. May be repeated.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) hex: Vec<String>,
+
+    /// With --frames and --hex: these fields do not matter (ip.id, ip.sum, payload).
+    #[arg(long, value_name = "FIELD", value_delimiter = ',')]
+    pub(crate) ignore: Vec<String>,
+
+    /// So many frames that are described are expected (1 unless it is said); 0: none within the timeout.
+    #[arg(short, long, value_name = "COUNT", value_parser = count)]
+    pub(crate) count: Option<u64>,
+
+    /// Each frame that passes the filter has to be the next one that is expected; otherwise others may come between.
+    #[arg(long)]
+    pub(crate) order: bool,
+
+    /// Seconds to wait, from the end of the COMMAND on.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+
+    /// Run this as soon as no frame can be missed; IXGBE_CONTROL is set for it. Its failure is one of expect.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct CaptureArguments {
+    /// Keep only frames that pass this filter: tcp port 80 and host 10.0.0.1, arp, vlan 5, ether host …, less 100, inbound,
+    /// ip[8] < 5; and, or, not and parentheses between them.
+    #[arg(value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+
     /// File to write; an existing one is replaced. - is standard output.
-    #[arg(short, long, value_name = "FILE.pcapng")]
-    pub(crate) output: PathBuf,
+    #[arg(short, long, short_alias = 'w', value_name = "FILE.pcapng")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Show the bytes of the frames, too.
+    #[arg(short = 'x', long, conflicts_with = "output")]
+    pub(crate) bytes: bool,
 
     /// End after so many frames.
     #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]

@@ -3,6 +3,7 @@
 mod capture;
 mod cli;
 mod craft;
+mod expect;
 mod fault;
 mod find;
 mod info;
@@ -14,14 +15,15 @@ mod output;
 mod pace;
 mod ports;
 mod progress;
+mod shell;
 mod stats;
 mod wrong;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
 use control::Client;
+use packets::Filter;
 
 use crate::{
     cli::{Arguments, Command},
@@ -56,27 +58,56 @@ fn main() -> ExitCode {
     }
 }
 
+/// What was read before a server is asked.
+enum Prepared {
+    Frames(inject::Prepared),
+    Expectation(expect::Prepared),
+    Filter(Filter),
+    Nothing,
+}
+
 fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
-    // What is wrong with the user's own files is told before a server is asked.
+    // What is wrong with the user's own words and files is told before a server is asked.
     let prepared = match &arguments.command {
-        Command::Inject(arguments) => Some(inject::prepare(arguments)?),
-        _ => None,
+        Command::Inject(arguments) => Prepared::Frames(inject::prepare(arguments)?),
+        Command::Expect(arguments) => Prepared::Expectation(expect::prepare(arguments)?),
+        Command::Capture(arguments) => Prepared::Filter(capture::filter(&arguments.filter)?),
+        Command::Completions { shell } => return shell::completions(*shell),
+        Command::Man { directory } => return shell::man(directory, &mut output),
+        _ => Prepared::Nothing,
     };
     let path = find::control_socket(arguments.control)?;
     let mut client = Client::connect(&path)?;
     let port = arguments.port;
     client.select(port);
+    let connect = |port: Option<u32>| {
+        let mut client = Client::connect(&path)?;
+        // Port 0 has no number for servers of one port.
+        client.select(port.filter(|port| *port != 0));
+        Ok(client)
+    };
     match arguments.command {
         Command::Inject(arguments) => {
-            let prepared = prepared.context("the frames were read before")?;
-            let capture = || {
-                let mut client = Client::connect(&path)?;
-                client.select(port);
-                Ok(client)
+            let Prepared::Frames(prepared) = prepared else {
+                anyhow::bail!("the frames were not read");
             };
+            let capture = || connect(port);
             inject::run(&mut client, &prepared, &arguments, capture, &mut output)
         }
-        Command::Capture(arguments) => capture::run(client, &arguments, &mut output),
+        Command::Expect(arguments) => {
+            let Prepared::Expectation(prepared) = prepared else {
+                anyhow::bail!("what is expected was not read");
+            };
+            expect::run(client, &path, prepared, &arguments, &mut output)
+        }
+        Command::Capture(arguments) => {
+            let Prepared::Filter(filter) = prepared else {
+                anyhow::bail!("the filter was not read");
+            };
+            let ports = ports::meant(port, &mut client)?;
+            let connect = |port| connect(Some(port));
+            capture::run(&ports, connect, &filter, &arguments, &mut output)
+        }
         Command::Stats(stats) => {
             let ports = ports::meant(arguments.port, &mut client)?;
             stats::run(&mut client, &ports, &stats, &mut output)
@@ -85,6 +116,7 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
         Command::Module(arguments) => module::run(&mut client, arguments.kind, &mut output),
         Command::Fault(arguments) => fault::run(&mut client, arguments.kind, &mut output),
         Command::Leds => leds::run(&mut client, &mut output),
+        Command::Completions { .. } | Command::Man { .. } => Ok(()),
         Command::Info => {
             let ports = ports::meant(arguments.port, &mut client)?;
             info::run(&mut client, &path, &ports, &mut output)

@@ -21,7 +21,7 @@ pub use self::{
     hex::HexError,
     record::RecordError,
     stream::{Reader, TimedFrame},
-    write::PcapNg,
+    write::{Packet, PcapNg},
 };
 
 /// Largest file that is read.

@@ -1,8 +1,11 @@
 //! `ixgbectl` as a person runs it, against a control server whose port has a loopback plug.
 #![expect(clippy::unwrap_used, reason = "a test stops where a step fails")]
 
+mod capturing;
 mod craft;
+mod expecting;
 mod server;
+mod shell;
 
 use std::{
     fs,
@@ -462,12 +465,14 @@ fn a_capture_that_the_server_ends_is_complete_and_a_count_is_then_missed() {
 
 #[test]
 fn a_wrong_command_line_is_one_line_and_exit_code_2() {
-    let output = ixgbectl(Path::new("x"), &["capture"]).output().unwrap();
+    let output = ixgbectl(Path::new("x"), &["link", "sideways"])
+        .output()
+        .unwrap();
 
     let text = std::str::from_utf8(&output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.contains("--output <FILE.pcapng>"), "{text}");
+    assert!(text.contains("sideways"), "{text}");
 }
 
 #[test]
