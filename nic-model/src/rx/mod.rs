@@ -1,5 +1,9 @@
 //! Receive: from the wire's frame to the ring's descriptors (7.1).
 //!
+//! Receive descriptors of this card have no thresholds: where the 82598's RXDCTL has PTHRESH, HTHRESH and WTHRESH, RLPML
+//! stands. They are fetched when a frame needs them and written back when it is done. When a ring runs low is told by
+//! SRRCTL.RDMTS, when a packet buffer does by FCRTL and FCRTH.
+//!
 //! # What is not implemented
 //! - The reserved descriptor types (SRRCTL.DESCTYPE 3, 6 and 7): a queue with one of them drops.
 //! - LinkSec (7.8).

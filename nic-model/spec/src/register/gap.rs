@@ -40,7 +40,7 @@ impl Reg {
             }
             Self::TSSDP => Enough("the clock's pins lead nowhere"),
             Self::EITRSEL => {
-                Enough("it chooses among moderation registers of VFs, which are missing")
+                Enough("it chooses among moderation registers of VFs, of which none answers")
             }
             Self::IMIR | Self::IMIREXT => {
                 Enough("the predecessor's; here L34T_IMIR, ETQS and FDIRCMD tell what is urgent")
