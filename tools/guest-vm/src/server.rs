@@ -136,7 +136,7 @@ impl NicServer {
 
 /// Whether somebody listens at `path`, by the table of UNIX sockets of the namespace where process `id` is: flag 0x10000
 /// is "accepts connections" (proc_net_unix of the kernel).
-fn listens(id: u32, path: &Path) -> bool {
+pub(crate) fn listens(id: u32, path: &Path) -> bool {
     let table = fs::read_to_string(format!("/proc/{id}/net/unix")).unwrap_or_default();
     let path = path.to_string_lossy();
     table

@@ -8,7 +8,7 @@
 //! Which 82599 it drives is the affair of [`nic_driver::Device`]: a card that a server serves over vfio-user, the model in
 //! this process, or whatever else reads and writes registers and lends memory.
 //!
-//! - [`front_end`]: the messages of vhost-user; [`memory`]: the guest's memory, here and at the card; [`dirty`]: the log of
+//! - [`front_end`]: the messages of vhost-user, one of them in [`early_enable`]; [`memory`]: the guest's memory, here and at the card; [`dirty`]: the log of
 //!   written pages;
 //! - [`vring`] and [`chain`]: the guest's rings; [`header`], [`negotiated`]: virtio-net;
 //! - [`receive`], [`transmit`], [`offload`]: from the card's rings to the guest's and back;
@@ -29,6 +29,7 @@ pub mod chain;
 pub mod cli;
 pub mod counters;
 pub mod dirty;
+pub mod early_enable;
 pub mod front_end;
 pub mod header;
 pub mod memory;

@@ -64,10 +64,18 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let outcome = worker.run();
     let _ = std::fs::remove_file(&arguments.socket);
     let stack = worker.stack();
+    let counters = stack.counters();
     tracing::info!(
-        counters = ?stack.counters(),
-        interrupts = stack.guest_interrupts(),
-        "done"
+        rx_zero_copy = counters.rx_zero_copy,
+        rx_copied = counters.rx_copied,
+        rx_bytes_copied = counters.rx_bytes_copied,
+        rx_no_room = counters.rx_no_room,
+        rx_bad_chains = counters.rx_bad_chains,
+        tx_zero_copy = counters.tx_zero_copy,
+        tx_bytes_copied = counters.tx_bytes_copied,
+        tx_bad_chains = counters.tx_bad_chains,
+        guest_interrupts = stack.guest_interrupts(),
+        "what was done"
     );
     Ok(outcome?)
 }

@@ -134,6 +134,8 @@ pub struct Stack<D> {
     pub(crate) vrings: Vec<Vring>,
     pub(crate) negotiated: Negotiated,
     counters: Counters,
+    /// Interrupts of guests that have gone.
+    past_interrupts: u64,
 }
 
 impl<D: Device> Stack<D> {
@@ -147,6 +149,7 @@ impl<D: Device> Stack<D> {
             ram: GuestRam::default(),
             negotiated: Negotiated::default(),
             counters: Counters::default(),
+            past_interrupts: 0,
         }
     }
 
@@ -178,6 +181,12 @@ impl<D: Device> Stack<D> {
         }
     }
 
+    /// Whether the front-end has acknowledged features, with the one by which it enables rings.
+    #[must_use]
+    pub fn has_features(&self) -> bool {
+        self.negotiated.enables_rings()
+    }
+
     /// Whether there is a card.
     #[must_use]
     pub fn has_card(&self) -> bool {
@@ -198,7 +207,8 @@ impl<D: Device> Stack<D> {
     /// Times that the guest was interrupted.
     #[must_use]
     pub fn guest_interrupts(&self) -> u64 {
-        self.vrings.iter().map(|vring| vring.interrupts).sum()
+        let now = self.vrings.iter().map(|vring| vring.interrupts);
+        self.past_interrupts + now.sum::<u64>()
     }
 
     /// Does what there is to do, bounded; returns whether there was anything.
@@ -213,6 +223,7 @@ impl<D: Device> Stack<D> {
             negotiated,
             counters,
             settings,
+            past_interrupts: _,
         } = self;
         let Some(nic) = nic else { return Ok(false) };
         let memory = ram.mapped();
@@ -392,6 +403,7 @@ impl<D: Device> Stack<D> {
             vring.stop();
         }
         self.update()?;
+        self.past_interrupts = self.guest_interrupts();
         let settings = self.settings;
         self.vrings = (0..settings.pairs * 2).map(|_| Vring::default()).collect();
         self.negotiated = Negotiated::default();

@@ -12,9 +12,12 @@ use std::{
 
 use nic_driver::{Device, DriverError, device::DeviceError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use vhost::vhost_user::{BackendReqHandler, Error};
+use vhost::vhost_user::{BackendReqHandler, Error, VhostUserBackendReqHandlerMut};
 
-use crate::stack::{Settings, Stack};
+use crate::{
+    early_enable,
+    stack::{Settings, Stack},
+};
 
 /// Turns with traffic between two looks at the front-end's socket.
 const TURNS: u32 = 64;
@@ -238,6 +241,15 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
             }
             return Ok(());
         };
+        let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
+        if !stack.has_features()
+            && let Ok(Some((ring, enable))) = early_enable::answer(&front_end.socket)
+        {
+            // A ring that there is none of has nothing to be refused.
+            let _ = stack.set_vring_enable(ring, enable);
+            return Ok(());
+        }
+        drop(stack);
         let gone = match front_end.handler.handle_request() {
             Ok(()) => return Ok(()),
             Err(Error::SocketRetry(_)) => return Ok(()),

@@ -14,6 +14,8 @@ pub struct Binaries {
     pub server: PathBuf,
     /// `ixgbectl`.
     pub ixgbectl: PathBuf,
+    /// `vhost-user-ixgbe`.
+    pub stack: PathBuf,
     /// `nic-bench`.
     pub nic_bench: PathBuf,
 }
@@ -28,6 +30,8 @@ pub fn build() -> Result<Binaries> {
             "vfio-user-ixgbe",
             "--package",
             "ixgbectl",
+            "--package",
+            "vhost-user-ixgbe",
             "--package",
             "nic-bench",
         ])
@@ -55,6 +59,7 @@ pub fn build() -> Result<Binaries> {
     Ok(Binaries {
         server: executable("vfio-user-ixgbe")?,
         ixgbectl: executable("ixgbectl")?,
+        stack: executable("vhost-user-ixgbe")?,
         nic_bench: executable("nic-bench")?,
     })
 }

@@ -176,6 +176,10 @@ struct DemoArguments {
     /// machine's
     #[arg(long, default_value = "ixgbe", value_enum)]
     nic: Nic,
+
+    /// Give the guest a virtio-net, whose buffers vhost-user-ixgbe posts on our NIC's rings
+    #[arg(long, conflicts_with_all = ["nic", "shell"])]
+    zero_copy: bool,
 }
 
 fn main() -> ExitCode {
@@ -219,7 +223,16 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             demo::run(&demo::Options {
                 kernel: arguments.kernel,
                 qemu,
-                nic: arguments.nic,
+                nic: if arguments.zero_copy {
+                    Nic::VirtioNet
+                } else {
+                    arguments.nic
+                },
+                way: if arguments.zero_copy {
+                    demo::Way::HostStack
+                } else {
+                    demo::Way::Direct
+                },
                 output: match (arguments.shell, arguments.json) {
                     (true, _) => demo::Output::Shell,
                     (_, true) => demo::Output::Json,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use guest_vm::{CablePeer, ConsoleUse, Guest, Lab, NicServer};
+use guest_vm::{CablePeer, ConsoleUse, Guest, HostStack, Lab, NicServer, root_port_arguments};
 
 use crate::cable::Cable;
 use crate::nic::Nic;
@@ -17,6 +17,8 @@ pub const INTERFACE: &str = "eth0";
 pub struct Rig {
     /// The guest.
     pub guest: Guest,
+    /// The host stack between guest and NIC, if there is one.
+    pub stack: Option<HostStack>,
     /// Our server, if the NIC is ours.
     pub server: Option<NicServer>,
 }
@@ -28,6 +30,8 @@ pub struct RigOptions<'a> {
     pub nic: Nic,
     /// `vfio-user-ixgbe`, if the NIC is ours.
     pub server: &'a Path,
+    /// `vhost-user-ixgbe`, if our NIC is reached through it: the guest's own is then a virtio-net.
+    pub stack: Option<&'a Path>,
     /// Where the guest's console goes.
     pub console: ConsoleUse,
     /// Name of the folder for the guest's logs.
@@ -48,19 +52,40 @@ impl Rig {
             .with_cpus(options.cpus)
             .with_memory(options.memory)
             .in_namespace_of(&spawner);
-        let (server, config) = match options.nic.qemu_device() {
-            None => {
-                let log = lab.cache.path("logs").join(options.name).join("server.log");
-                let server =
-                    NicServer::start::<&str>(options.server, &cable.wire(), &[], &spawner, &log)
-                        .context("the server does not start")?;
+        let logs = lab.cache.path("logs").join(options.name);
+        let start = || {
+            let log = logs.join("server.log");
+            NicServer::start::<&str>(options.server, &cable.wire(), &[], &spawner, &log)
+                .context("the server does not start")
+        };
+        let (server, stack, config) = match (options.nic.qemu_device(), options.stack) {
+            (None, _) => {
+                let server = start()?;
                 let config = config.with_vfio_user(0, &server.socket());
-                (Some(server), config)
+                (Some(server), None, config)
             }
-            Some(device) => (None, config.with_tap_nic(0, device, CablePeer::TAP)),
+            (Some(device), Some(program)) => {
+                let server = start()?;
+                let stack =
+                    HostStack::start(program, &server.socket(), &spawner, &logs.join("stack.log"))
+                        .context("the host stack does not start")?;
+                let chardev = format!("socket,id=stack,path={}", stack.socket().display());
+                let device = format!("{device},id=nic0,netdev=net0,bus=port0,romfile=");
+                let config = config
+                    .with_arguments(root_port_arguments(0))
+                    .with_arguments(["-chardev", &chardev])
+                    .with_arguments(["-netdev", "vhost-user,id=net0,chardev=stack"])
+                    .with_arguments(["-device", &device]);
+                (Some(server), Some(stack), config)
+            }
+            (Some(device), None) => (None, None, config.with_tap_nic(0, device, CablePeer::TAP)),
         };
         let guest = lab.boot(&config).context("the guest does not come up")?;
-        Ok(Self { guest, server })
+        Ok(Self {
+            guest,
+            stack,
+            server,
+        })
     }
 
     /// Loads the NIC's driver and waits until the link is up.

@@ -63,6 +63,10 @@ pub fn run(extent: TestExtent, qemu: Option<&Path>) -> Result<ExitCode> {
         demo.arg("demo")
             .envs(variables.iter().map(|(name, value)| (name, value)));
         count.add(check("demo", &mut demo, &mut failures)?);
+        let mut demo = xtask()?;
+        demo.args(["demo", "--zero-copy"])
+            .envs(variables.iter().map(|(name, value)| (name, value)));
+        count.add(check("demo of the host stack", &mut demo, &mut failures)?);
     }
     if extent == TestExtent::Full {
         let name = "instructions of a packet";

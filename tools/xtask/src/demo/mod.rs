@@ -22,6 +22,15 @@ pub enum Output {
     Shell,
 }
 
+/// How the guest comes to the NIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It has it.
+    Direct,
+    /// It has a virtio-net, whose buffers a host stack posts on our NIC's rings.
+    HostStack,
+}
+
 /// What to show.
 #[derive(Debug)]
 pub struct Options {
@@ -31,6 +40,8 @@ pub struct Options {
     pub qemu: Option<Qemu>,
     /// The NIC.
     pub nic: Nic,
+    /// How the guest comes to it.
+    pub way: Way,
     /// How to tell.
     pub output: Output,
 }

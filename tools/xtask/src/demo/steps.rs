@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::counters;
 use super::report::{Report, Seen};
-use super::{Options, Output};
+use super::{Options, Output, Way};
 use crate::binaries::{self, Binaries};
 use crate::cable::Cable;
 use crate::nic::Nic;
@@ -21,8 +21,8 @@ const TCP_SECONDS: u32 = 3;
 pub fn all(options: &Options, report: &mut Report) -> Result<()> {
     let binaries = report.step("build", build)?;
     let lab = report.step("QEMU and image", || find(options))?;
-    let cable = report.step("cable", || lay_cable(&lab, options.nic))?;
-    for log in ["console.log", "qemu.stderr", "server.log"] {
+    let cable = report.step("cable", || lay_cable(&lab, options))?;
+    for log in ["console.log", "qemu.stderr", "server.log", "stack.log"] {
         report.add_log(&lab.cache.path("logs/demo").join(log));
     }
     let mut rig = report.step("boot", || boot(options, &lab, &cable, &binaries))?;
@@ -40,6 +40,10 @@ pub fn all(options: &Options, report: &mut Report) -> Result<()> {
     report.step("TCP to the guest", || {
         tcp(&mut rig.guest, &cable, Direction::ToGuest)
     })?;
+    if options.way == Way::HostStack {
+        report.step("kernel log", || kernel_log(&mut rig.guest))?;
+        return report.step("copies", || copies(rig));
+    }
     if let Some(server) = &rig.server {
         let control = server.control();
         report.step("counters", || {
@@ -76,7 +80,8 @@ fn find(options: &Options) -> Result<(Lab, Seen)> {
     Ok((lab, Seen::new(text, data)))
 }
 
-fn lay_cable(lab: &Lab, nic: Nic) -> Result<(Cable, Seen)> {
+fn lay_cable(lab: &Lab, options: &Options) -> Result<(Cable, Seen)> {
+    let ours = options.nic == Nic::Ixgbe || options.way == Way::HostStack;
     let userland = Userland::prepare(&lab.cache)?;
     let (cable, text) = match CablePeer::start(&userland, &lab.cache.log_folder("cable")?) {
         Ok(peer) => (
@@ -84,7 +89,7 @@ fn lay_cable(lab: &Lab, nic: Nic) -> Result<(Cable, Seen)> {
             "tap in a network namespace, with DHCP and iperf3 servers".to_owned(),
         ),
         // The NIC's own host needs no privilege. QEMU's NICs have no such thing.
-        Err(error) if nic == Nic::Ixgbe => (
+        Err(error) if ours => (
             Cable::Embedded,
             format!("the server's own small host, since there can be no tap:\n{error}"),
         ),
@@ -102,6 +107,7 @@ fn boot(options: &Options, lab: &Lab, cable: &Cable, binaries: &Binaries) -> Res
     let rig_options = RigOptions {
         nic: options.nic,
         server: &binaries.server,
+        stack: (options.way == Way::HostStack).then_some(binaries.stack.as_path()),
         console,
         name: "demo",
         cpus: 1,
@@ -351,14 +357,63 @@ fn is_warning(line: &str) -> bool {
     priority.is_some_and(|priority: u32| priority & 7 <= WARNING)
 }
 
+/// Ends guest and stack, and fails if the stack has copied a frame.
+fn copies(rig: Rig) -> Result<((), Seen)> {
+    let Rig {
+        guest,
+        stack,
+        server,
+    } = rig;
+    guest.quit()?;
+    let account = stack.context("there is no host stack")?.stop()?;
+    drop(server);
+    let count = |name: &str| -> Result<u64> {
+        let number = account.split_whitespace().find_map(|word| {
+            let (key, value) = word.split_once('=')?;
+            (key == name).then_some(value)
+        });
+        let number = number.with_context(|| format!("the stack does not tell {name}"))?;
+        Ok(number.parse()?)
+    };
+    let names = [
+        "rx_zero_copy",
+        "rx_copied",
+        "rx_bytes_copied",
+        "tx_zero_copy",
+        "tx_bytes_copied",
+    ];
+    let counts = names.map(count);
+    let [received, copied, bytes, sent, headers] = counts;
+    let (received, copied, bytes, sent, headers) = (received?, copied?, bytes?, sent?, headers?);
+    ensure!(
+        copied == 0 && bytes == 0 && received > 0 && sent > 0,
+        "the stack has copied {copied} of {} received packets: {account}",
+        received + copied
+    );
+    let text = format!(
+        "{received} packets received and {sent} sent without a copy; {headers} bytes of headers copied for segmentation"
+    );
+    let data = json!({
+        "rx_zero_copy": received,
+        "rx_copied": copied,
+        "tx_zero_copy": sent,
+        "tx_header_bytes_copied": headers,
+    });
+    Ok(((), Seen::new(text, data)))
+}
+
 fn console(rig: Rig, cable: &Cable) -> Result<((), Seen)> {
     println!(
         "  The guest's console follows. Its NIC is {INTERFACE}, the host is {}; `exit` ends it.",
         cable.host()
     );
-    let Rig { guest, server } = rig;
+    let Rig {
+        guest,
+        stack,
+        server,
+    } = rig;
     let result = guest.give_console();
-    drop(server);
+    drop((stack, server));
     result?;
     Ok(((), Seen::new("left", Value::Null)))
 }

@@ -118,6 +118,7 @@ pub fn measure(options: &Options, binaries: &Binaries) -> Result<Outcome> {
             let rig_options = RigOptions {
                 nic,
                 server: &binaries.server,
+                stack: None,
                 console: ConsoleUse::Log,
                 name: "bench",
                 cpus: 1,
