@@ -19,6 +19,7 @@ mod linux {
     pub mod esp_peer;
     pub mod examples;
     pub mod fcoe;
+    pub mod iommu;
     pub mod ipsec;
     pub mod life;
     pub mod link;
@@ -49,7 +50,7 @@ use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
     addresses, afxdp, afxdp_life, classification, dcb, diagnosis, doorbells, endurance, examples,
-    fcoe, ipsec, life, link,
+    fcoe, iommu, ipsec, life, link,
     machine::{self, Machine},
     macvlan, module, nvm, pci, pktgen, ports, receiving, registers, sending, sent_pages, settings,
     suspend, tap, tc, time, xdp,
@@ -137,6 +138,10 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         Kernel::Debian12 => &[],
         Kernel::Debian13 | Kernel::Backports => doorbells::TESTS,
     };
+    let iommu = match kernel {
+        Kernel::Debian12 => iommu::INTEL,
+        Kernel::Debian13 | Kernel::Backports => iommu::VIRTIO,
+    };
     let ports = match kernel {
         Kernel::Debian12 => &[],
         Kernel::Debian13 | Kernel::Backports => ports::TESTS,
@@ -147,6 +152,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("suspend", suspend::TESTS),
         ("ports", ports),
         ("doorbells", doorbells),
+        ("iommu", iommu),
     ] {
         for (name, run) in list {
             let run = *run;

@@ -35,6 +35,8 @@ pub struct ClientBus {
     irqs: RefCell<Irqs>,
     refused: Cell<u64>,
     pending: Cell<u64>,
+    maps: u64,
+    unmaps: u64,
 }
 
 /// What happened on the bus.
@@ -44,6 +46,12 @@ pub struct BusCounters {
     pub refused: u64,
     /// Accesses that had to wait for an answer of the client.
     pub pending: u64,
+    /// `DMA_MAP` messages, those that were refused too.
+    pub maps: u64,
+    /// `DMA_UNMAP` messages, likewise.
+    pub unmaps: u64,
+    /// Ranges that are mapped now.
+    pub ranges: u64,
 }
 
 impl ClientBus {
@@ -57,6 +65,8 @@ impl ClientBus {
             irqs: RefCell::new(Irqs::new(registry)),
             refused: Cell::new(0),
             pending: Cell::new(0),
+            maps: 0,
+            unmaps: 0,
         }
     }
 
@@ -86,8 +96,14 @@ impl ClientBus {
         }
     }
 
+    /// The client maps memory.
+    pub const fn mapped(&mut self) {
+        self.maps = self.maps.wrapping_add(1);
+    }
+
     /// Memory was taken back. Files that it leaves without use are unmapped a second after the last time.
     pub fn unmapped(&mut self, now: Time) {
+        self.unmaps = self.unmaps.wrapping_add(1);
         self.forget_answers();
         let nanos = u64::try_from(IDLE_FILES.as_nanos()).unwrap_or(u64::MAX);
         self.release = Some(now.plus_nanos(nanos));
@@ -151,10 +167,13 @@ impl ClientBus {
 
     /// What happened so far.
     #[must_use]
-    pub const fn counters(&self) -> BusCounters {
+    pub fn counters(&self) -> BusCounters {
         BusCounters {
             refused: self.refused.get(),
             pending: self.pending.get(),
+            maps: self.maps,
+            unmaps: self.unmaps,
+            ranges: self.memory.len() as u64,
         }
     }
 

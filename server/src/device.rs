@@ -168,9 +168,9 @@ impl Device for Served<'_, '_> {
             offset: mapping.offset,
         });
         let (iova, size) = (mapping.range.first(), mapping.range.size());
-        self.card
-            .bus
-            .memory()
+        let bus = &mut self.card.bus;
+        bus.mapped();
+        bus.memory()
             .map(iova, size, permissions(mapping.protection), backing)
             .map_err(|error| {
                 tracing::debug!(%error, "DMA_MAP refused");

@@ -12,7 +12,12 @@ mount -t tmpfs tmpfs /tmp
 mount -t debugfs debugfs /sys/kernel/debug
 hostname guest
 ip link set lo up
-modprobe -a virtio_pci virtio_console
+modprobe virtio_pci
+# Devices behind an IOMMU of virtio, whose PCI device is 1057h, wait for its driver.
+if grep -qs 0x1057 /sys/bus/pci/devices/*/device; then
+    modprobe virtio_iommu
+fi
+modprobe virtio_console
 
 # The console shows the kernel's warnings from here on: what was said while booting is in dmesg.
 echo 5 >/proc/sys/kernel/printk

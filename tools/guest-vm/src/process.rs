@@ -295,6 +295,14 @@ impl Process {
         let pages = ["RssAnon:", "RssFile:"];
         Ok(pages.into_iter().filter_map(kilobytes).sum::<u64>() * 1024)
     }
+
+    /// How many file descriptors it has open.
+    ///
+    /// # Errors
+    /// The process has ended, or is somebody else's.
+    pub fn descriptors(&self) -> io::Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
 }
 
 impl Drop for Process {

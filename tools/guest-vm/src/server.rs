@@ -98,6 +98,14 @@ impl NicServer {
         self.process.own_memory()
     }
 
+    /// How many file descriptors it has open.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn descriptors(&self) -> io::Result<usize> {
+        self.process.descriptors()
+    }
+
     /// Sends it a signal.
     pub fn signal(&mut self, signal: Signal) {
         self.process.signal(signal);
