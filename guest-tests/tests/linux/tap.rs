@@ -66,9 +66,16 @@ fn the_other_end_has_a_link_while_the_interface_is_up(kernel: Kernel) -> Result<
             "{interrupts}"
         );
         link_of_the_other_end(world, &peer)?;
+        world.begin_tally()?;
         let ping = format!("ping -c 3 -i 0.1 -W 20 {}", CablePeer::ADDRESS);
         let pings = world.guest().sh(&ping)?;
         ensure!(pings.contains("3 packets received"), "{pings}");
+        let disagreements = world.end_of_tally()?;
+        ensure!(
+            disagreements.is_empty(),
+            "counters differ: {}",
+            disagreements.join("; ")
+        );
         Ok(())
     })
 }
