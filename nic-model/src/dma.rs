@@ -114,11 +114,12 @@ impl<'a> Dma<'a> {
         }
     }
 
-    /// Tells an event, if there is someone to tell.
+    /// Tells an event, if there is someone to tell. Where each packet passes, [`Dma::is_watched`] is asked first and the
+    /// event made in a function of its own, so that nothing is kept ready for it.
     #[inline]
     pub(crate) fn tell<'e>(&mut self, event: impl FnOnce() -> Event<'e>) {
         if let Some(watch) = &mut self.watch {
-            tell(watch, event);
+            watch.see(&event());
         }
     }
 
@@ -258,13 +259,6 @@ impl<'a> Dma<'a> {
             self.bus.retire();
         }
     }
-}
-
-/// Tells an event. Apart, so that the data path is not in the way of what is seldom done.
-#[cold]
-#[inline(never)]
-fn tell<'e>(watch: &mut Watch<'_>, event: impl FnOnce() -> Event<'e>) {
-    watch.see(&event());
 }
 
 impl Drop for Dma<'_> {

@@ -173,12 +173,11 @@ impl Port {
 
     /// A write of the bytes of `value` that `mask` selects; the others are 0 in `value`.
     fn write_register(&mut self, offset: u32, value: u32, mask: u32, context: &mut Context<'_>) {
-        let told = Event::RegisterWrite {
+        self.observers.tell(context.now, || Event::RegisterWrite {
             offset,
             value,
             mask,
-        };
-        self.observers.tell(context.now, || told);
+        });
         let Some((reg, index)) = Reg::decode(offset) else {
             self.unmodelled.missed(offset);
             return;

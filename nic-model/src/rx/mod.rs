@@ -396,8 +396,9 @@ impl Receive {
         if coalesces {
             packet.segment = Segment::parse(window, frame.len(), headers, &packet.outcome, hw.regs);
         }
-        hw.dma
-            .tell(move || Event::Steered(steering(&packet, &destination)));
+        if hw.dma.is_watched() {
+            tell_steered(&packet, &destination, hw);
+        }
         Ok(packet)
     }
 
@@ -508,8 +509,10 @@ impl Receive {
     }
 }
 
-/// Where a frame goes, as it is told.
-fn steering(packet: &Packet, destination: &Destination) -> Steering {
+/// Tells where a frame goes.
+#[cold]
+#[inline(never)]
+fn tell_steered(packet: &Packet, destination: &Destination, hw: &mut Hw<'_>) {
     let Outcome {
         info,
         hash,
@@ -518,7 +521,7 @@ fn steering(packet: &Packet, destination: &Destination) -> Steering {
         boundary,
         ..
     } = packet.outcome;
-    Steering {
+    let steering = Steering {
         pool: destination.pool,
         queue: packet.queue,
         class: packet.class,
@@ -529,7 +532,8 @@ fn steering(packet: &Packet, destination: &Destination) -> Steering {
         status,
         vlan,
         boundary,
-    }
+    };
+    hw.dma.tell(|| Event::Steered(steering));
 }
 
 /// The first bytes of a frame in one piece.

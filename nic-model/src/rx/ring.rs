@@ -427,12 +427,25 @@ impl Queue {
     ) {
         let len = range.len();
         let result = payload.copy(range, &mut hw.dma, self.requester(), buffer);
-        hw.dma
-            .tell(move || self.transfer(purpose, buffer, len, result));
+        if hw.dma.is_watched() {
+            self.tell_transfer(purpose, (buffer, len), result, hw);
+        }
         // A write that nobody claims is lost without a trace on the bus: the card goes on.
         if result.is_err() {
             hw.faults.buffer_dma += 1;
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_transfer(
+        &self,
+        purpose: Purpose,
+        (iova, len): (Iova, usize),
+        result: Result<(), DmaError>,
+        hw: &mut Hw<'_>,
+    ) {
+        hw.dma.tell(|| self.transfer(purpose, iova, len, result));
     }
 
     /// An access for this queue, as it is told.
@@ -454,7 +467,7 @@ impl Queue {
     }
 
     /// Tells of the `n` descriptors in the cache.
-    #[inline]
+    #[inline(never)]
     fn tell_fetched(&self, n: u16, hw: &mut Hw<'_>) {
         if !hw.dma.is_watched() {
             return;
@@ -476,6 +489,7 @@ impl Queue {
     }
 
     #[cold]
+    #[inline(never)]
     fn tell_written_back(
         &self,
         taken: &Taken,
@@ -620,8 +634,9 @@ impl Queue {
         hw.dma.will_write(by, place, to.len() * SIZE);
         let result = hw.dma.read(by, place, to.as_mut_bytes());
         let len = to.len() * SIZE;
-        hw.dma
-            .tell(|| self.transfer(Purpose::DescriptorFetch, place, len, result));
+        if hw.dma.is_watched() {
+            self.tell_transfer(Purpose::DescriptorFetch, (place, len), result, hw);
+        }
         result.map_err(|error| self.halt(error, hw))
     }
 

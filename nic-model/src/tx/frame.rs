@@ -11,7 +11,7 @@ use super::{
     counters::{FCS, Frames, Tally},
     cursor::Cursor,
     plan::{Cut, FcsBy, Insert, L4Checksum, MAX_FRAME, TAG, Whole, ZeroSum, tag_len},
-    queue::{number, transfer},
+    queue::{number, tell_transfer},
     secured::{self, Segments},
 };
 use crate::{
@@ -97,10 +97,9 @@ impl Framer {
     ) -> Result<(), ShortError> {
         let head = &mut self.head[..out.len];
         let result = out.hw.dma.read(Requester::Pf, address, head);
-        let (queue, len) = (out.queue, out.len);
-        out.hw
-            .dma
-            .tell(move || transfer(queue, address, len, result));
+        if out.hw.dma.is_watched() {
+            tell_transfer(out.queue, (address, out.len), result, &mut out.hw.dma);
+        }
         result?;
         out.payload.clear();
         let len = pad(&mut self.head, out.len, out.hw.regs.get(Reg::HLREG0, 0));
@@ -375,11 +374,19 @@ fn hand_over(
     hw: &mut Hw<'_>,
 ) -> Result<Reach, WireBusy> {
     let reach = egress.send(frame, queue, hw)?;
-    hw.dma.tell(move || Event::Sent {
+    if hw.dma.is_watched() {
+        tell_sent(frame, queue, hw);
+    }
+    Ok(reach)
+}
+
+#[cold]
+#[inline(never)]
+fn tell_sent(frame: &TxFrame<'_>, queue: usize, hw: &mut Hw<'_>) {
+    hw.dma.tell(|| Event::Sent {
         queue: number(queue),
         frame,
     });
-    Ok(reach)
 }
 
 /// Counts frames that have left.

@@ -308,7 +308,9 @@ impl Queue {
             let address = Iova(descriptor.low.get());
             let len = usize::from(len);
             let result = dma.gather(Requester::Pf, address, len, spans);
-            dma.tell(move || transfer(self.index.into(), address, len, result));
+            if dma.is_watched() {
+                tell_transfer(self.index.into(), (address, len), result, dma);
+            }
             match result {
                 Err(DmaError::Pending) => outcome = Err(DmaError::Pending),
                 other => other?,
@@ -497,6 +499,7 @@ impl Queue {
 
     /// Tells of the descriptors that were fetched from `position` on, which lie behind `old` others.
     #[cold]
+    #[inline(never)]
     fn tell_fetched(&self, position: u32, old: usize, dma: &mut Dma<'_>) {
         let new = self.fetched.get(old..).unwrap_or_default();
         for (index, descriptor) in (position..).zip(new) {
@@ -508,6 +511,7 @@ impl Queue {
     }
 
     #[cold]
+    #[inline(never)]
     fn tell_written_back(
         &self,
         position: u32,
@@ -583,21 +587,24 @@ pub(super) fn number(queue: usize) -> u8 {
     u8::try_from(queue).unwrap_or(u8::MAX)
 }
 
-/// A read of a packet's bytes, as it is told.
-pub(super) fn transfer<'e>(
+/// Tells of a read of a packet's bytes.
+#[cold]
+#[inline(never)]
+pub(super) fn tell_transfer(
     queue: usize,
-    iova: Iova,
-    len: usize,
+    (iova, len): (Iova, usize),
     result: Result<(), DmaError>,
-) -> Event<'e> {
-    Event::Dma(Transfer {
+    dma: &mut Dma<'_>,
+) {
+    let transfer = Transfer {
         direction: Direction::Transmit,
         queue: Some(number(queue)),
         iova,
         len,
         purpose: Purpose::Packet,
         result,
-    })
+    };
+    dma.tell(|| Event::Dma(transfer));
 }
 
 /// What stands at the head after context descriptors were taken.
