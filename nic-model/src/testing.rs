@@ -7,7 +7,13 @@ use std::{
 
 use vm_memory::{MmapRegion, VolatileMemory, VolatileSlice};
 
-use crate::bus::{Bus, DmaError, Iova, Requester, Right, Signal, Span, Spans, Window};
+use ixgbe_spec::register::Reg;
+
+use crate::{
+    Bar, Context, Port, PortConfig, Time, Wire,
+    bus::{Bus, DmaError, Iova, Requester, Right, Signal, Span, Spans, Window},
+    wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
+};
 
 /// A [`Bus`] over one flat piece of memory that starts at [`TestBus::BASE`], so that an address of 0 is never mapped.
 #[derive(Debug)]
@@ -220,4 +226,66 @@ impl Bus for TestBus {
             self.signals.borrow_mut().push((by, signal));
         }
     }
+}
+
+/// A wire from which nothing comes, and on which all is lost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silence;
+
+impl Wire for Silence {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn transmit(&mut self, _frame: &TxFrame<'_>) -> Result<(), WireBusy> {
+        Ok(())
+    }
+
+    fn receive(&mut self, _budget: usize, _sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow) -> usize {
+        0
+    }
+
+    fn carrier(&self) -> bool {
+        true
+    }
+}
+
+/// Descriptors of the ring of [`receiving_port`].
+pub const RING: u64 = TestBus::BASE;
+/// Its first buffer; each has 2 KB.
+pub const BUFFERS: u64 = TestBus::BASE + 0x1000;
+
+/// A port that receives: its driver has posted seven of the eight descriptors of queue 0's ring at [`RING`], and the
+/// cause of that queue interrupts by the pin. `bus` has 64 KB at least.
+#[must_use]
+pub fn receiving_port(mac: [u8; 6], bus: &TestBus) -> Port {
+    let mut port = Port::new(PortConfig::new(mac));
+    let mut context = Context {
+        now: Time::from_nanos(1_000_000_000),
+        bus,
+        wire: &mut Silence,
+    };
+    port.set_carrier(true, &mut context);
+    // Memory and bus mastering.
+    port.config_write(0x04, &6_u16.to_le_bytes(), &mut context);
+    for n in 0..8 {
+        bus.poke(RING + 16 * n, &(BUFFERS + 2048 * n).to_le_bytes());
+    }
+    let base = u32::try_from(RING).unwrap_or(0);
+    for (reg, value) in [
+        (Reg::RXCTRL, 1),
+        (Reg::RDBAL, base),
+        (Reg::RDLEN, 128),
+        // Advanced descriptors, buffers of 2 KB.
+        (Reg::SRRCTL, 0x0200_0002),
+        (Reg::RXDCTL, 1 << 25),
+        (Reg::IVAR, 0x8180),
+        (Reg::EICR, u32::MAX),
+        (Reg::EIMS, 1),
+        (Reg::RDT, 7),
+    ] {
+        let offset = u64::from(reg.offset(0));
+        port.bar_write(Bar::Csr, offset, &value.to_le_bytes(), &mut context);
+    }
+    port
 }

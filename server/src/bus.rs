@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use guest_memory::{AccessError, IovaTable, prefetch_for_read, prefetch_for_write};
+use guest_memory::{AccessError, IovaTable, MappedRange, prefetch_for_read, prefetch_for_write};
 use nic_model::{
     Bus, Time,
     bus::{DmaError, Iova, Requester, Right, Signal, Span, Spans, Window},
@@ -73,6 +73,11 @@ impl ClientBus {
     /// The client's memory.
     pub const fn memory(&mut self) -> &mut IovaTable {
         &mut self.memory
+    }
+
+    /// The ranges of the client's memory, by address.
+    pub fn ranges(&self) -> impl Iterator<Item = MappedRange> + '_ {
+        self.memory.ranges()
     }
 
     /// The client's interrupts.

@@ -14,6 +14,7 @@ pub mod doorbells;
 pub mod events;
 pub mod irq;
 pub mod mac_address;
+mod mappings;
 pub mod message_dma;
 pub mod nvm_file;
 pub mod polling;

@@ -32,6 +32,7 @@ use crate::{
     device::Card,
     doorbells::{Doorbells, Look},
     events::{Events, Ready, Registry, Source, Watched},
+    mappings,
     nvm_file::ChangeNotice,
     polling::PollBudget,
     ports::Prepared,
@@ -396,6 +397,7 @@ impl Worker {
             client: self.client.as_ref(),
             worker: self.counters,
             now,
+            occupied: Occupied,
         };
         self.inbox.get_mut().0.serve(&mut self.wire, &mut card);
     }
@@ -538,6 +540,7 @@ struct ControlledCard<'a> {
     client: Option<&'a Client>,
     worker: WorkerCounters,
     now: Time,
+    occupied: Occupied,
 }
 
 impl control::Card for ControlledCard<'_> {
@@ -575,6 +578,21 @@ impl control::Card for ControlledCard<'_> {
             wire: &mut Occupied,
         };
         self.port.inject_error(error, &mut context)
+    }
+
+    fn view(&mut self) -> control::View<'_> {
+        control::View {
+            port: self.port,
+            context: Context {
+                now: self.now,
+                bus: self.bus,
+                wire: &mut self.occupied,
+            },
+        }
+    }
+
+    fn mappings(&self) -> Vec<control::Mapping> {
+        mappings::all(self.bus)
     }
 }
 

@@ -19,6 +19,13 @@ use wire::Damage;
 
 use crate::{
     frame::{self, FrameError},
+    look::{
+        copies::{AccountAction, Copies, CopiesParameters},
+        judge::{Fate, Fates, JudgeParameters},
+        memory::{Mappings, MemoryRead, NvmContents, ReadMemoryParameters},
+        registers::{RegisterValue, Registers, RegistersParameters},
+        trace::{TraceFilter, Traced},
+    },
     protocol::{
         Call, CaptureParameters, Captured, ControlError, ErrorInjected, INTERFACE, Info,
         InjectErrorParameters, InjectParameters, Injected, Led, Leds, Link, PlainParameters,
@@ -232,6 +239,103 @@ impl Client {
         })
     }
 
+    /// The account of copies: begins or ends it if asked to, and shows it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn copies(&mut self, action: Option<AccountAction>) -> Result<Copies, ClientError> {
+        let port = self.port;
+        self.call("Copies", &CopiesParameters { action, port })
+    }
+
+    /// All elements of the registers with these names, as they stand: nothing is cleared by it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn registers(&mut self, names: &[&str]) -> Result<Vec<RegisterValue>, ClientError> {
+        let parameters = RegistersParameters {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            port: self.port,
+        };
+        let Registers { registers } = self.call("Registers", &parameters)?;
+        Ok(registers)
+    }
+
+    /// The client's memory, by address.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn memory(&mut self) -> Result<Mappings, ClientError> {
+        self.call("Memory", &PlainParameters { port: self.port })
+    }
+
+    /// Reads `length` bytes of the client's memory, at most [`MAX_READ`](crate::MAX_READ).
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ControlError::NotMapped`] where there is no memory.
+    pub fn read_memory(&mut self, iova: u64, length: u32) -> Result<Vec<u8>, ClientError> {
+        let parameters = ReadMemoryParameters {
+            iova,
+            length,
+            port: self.port,
+        };
+        let MemoryRead { data } = self.call("ReadMemory", &parameters)?;
+        Ok(data)
+    }
+
+    /// What the NVM holds.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn nvm(&mut self) -> Result<NvmContents, ClientError> {
+        self.call("Nvm", &PlainParameters { port: self.port })
+    }
+
+    /// Lets frames arrive one by one, at most [`MAX_JUDGED`](crate::MAX_JUDGED), and tells what became of each.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn judge(&mut self, frames: &[Vec<u8>], damage: Damage) -> Result<Vec<Fate>, ClientError> {
+        let InjectParameters {
+            frames,
+            bad_fcs,
+            runts,
+            port,
+        } = InjectParameters::new(frames.to_vec(), damage, self.port);
+        let parameters = JudgeParameters {
+            frames,
+            bad_fcs,
+            runts,
+            port,
+        };
+        let Fates { fates } = self.call("Judge", &parameters)?;
+        Ok(fates)
+    }
+
+    /// Starts to tell events. When this returns, the trace runs.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn trace(mut self, filter: &TraceFilter) -> Result<Tracing, ClientError> {
+        let method = method("Trace");
+        let filter = TraceFilter {
+            port: self.port,
+            ..filter.clone()
+        };
+        self.send(&method, &filter, true)?;
+        let (first, continues) = self.receive(&method)?;
+        // From now on silence means that nothing happens.
+        self.reader
+            .get_ref()
+            .set_read_timeout(None)
+            .map_err(FrameError::Io)?;
+        Ok(Tracing {
+            client: self,
+            first: Some(first),
+            continues,
+        })
+    }
+
     fn call<P: Serialize, R: DeserializeOwned>(
         &mut self,
         name: &str,
@@ -337,6 +441,10 @@ fn failure(method: &str, error: &str, parameters: &str) -> ClientError {
             error: text("error"),
         }
         .into(),
+        Some("UnknownRegister") => ControlError::UnknownRegister { name: text("name") }.into(),
+        Some("NotMapped") => ControlError::NotMapped { iova: text("iova") }.into(),
+        Some("TooMuch") => ControlError::TooMuch.into(),
+        Some("TooManyTraces") => ControlError::TooManyTraces.into(),
         Some("TooManyCaptures") => ControlError::TooManyCaptures.into(),
         Some("NotAnswering") => ControlError::NotAnswering.into(),
         _ => ClientError::Unknown {
@@ -380,6 +488,52 @@ impl Capturing {
     }
 
     /// Whether [`Capturing::next_reply`] has something without waiting for [`Capturing::poll_fd`].
+    #[must_use]
+    pub fn has_buffered(&self) -> bool {
+        self.first.is_some() || !self.client.reader.buffer().is_empty()
+    }
+
+    /// Readable when something comes.
+    #[must_use]
+    pub fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.client.reader.get_ref().as_fd()
+    }
+}
+
+/// A trace that runs.
+#[derive(Debug)]
+pub struct Tracing {
+    client: Client,
+    first: Option<Traced>,
+    continues: bool,
+}
+
+impl Tracing {
+    /// The events since the last call, when there are some; `None` when the trace has ended.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the server ended without a last reply, or another reply was expected.
+    pub fn next_reply(&mut self) -> Result<Option<Traced>, ClientError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        if !self.continues {
+            return Ok(None);
+        }
+        let (traced, continues) = self.client.receive(&method("Trace"))?;
+        self.continues = continues;
+        Ok(Some(traced))
+    }
+
+    /// Asks the server to end; the events that are under way still come by [`Tracing::next_reply`].
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.client.reader.get_ref().shutdown(Shutdown::Write)
+    }
+
+    /// Whether [`Tracing::next_reply`] has something without waiting for [`Tracing::poll_fd`].
     #[must_use]
     pub fn has_buffered(&self) -> bool {
         self.first.is_some() || !self.client.reader.buffer().is_empty()

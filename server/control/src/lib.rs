@@ -20,13 +20,23 @@ mod base64;
 mod capture;
 mod client;
 mod frame;
+mod look;
 mod protocol;
 mod server;
 mod session;
 mod worker;
 
-pub use client::{Capturing, Client, ClientError};
+pub use client::{Capturing, Client, ClientError, Tracing};
 pub use frame::{FrameError, MAX_MESSAGE};
+pub use look::{
+    View,
+    copies::{AccountAction, Copies, QueueCopies},
+    event::{EventKind, TraceEvent},
+    judge::{Fate, Fates, MAX_JUDGED, Outcome},
+    memory::{MAX_READ, Mapping, Mappings, MemoryAccess, MemoryBacking, MemoryRead, NvmContents},
+    registers::{RegisterValue, Registers},
+    trace::{TraceFilter, Traced},
+};
 pub use nic_model::{ErrorMessage, HardwareError, Module};
 pub use protocol::{
     Captured, CapturedFrame, ControlError, Counter, DESCRIPTION, Direction, Group, INTERFACE, Info,

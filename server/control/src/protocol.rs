@@ -417,6 +417,24 @@ pub enum ControlError {
         /// What was asked for.
         error: String,
     },
+    /// There is no such register.
+    #[error("there is no register {name}; `ixgbectl regs` lists them")]
+    UnknownRegister {
+        /// What was asked for.
+        name: String,
+    },
+    /// Memory is not mapped, or not by a file.
+    #[error("client memory at {iova} is not mapped for reading, or only messages reach it")]
+    NotMapped {
+        /// The first address that is not.
+        iova: String,
+    },
+    /// More was asked for than fits a message.
+    #[error("that is too much for one call; ask for less at a time")]
+    TooMuch,
+    /// As many traces run as may.
+    #[error("too many traces run already; end one of them")]
+    TooManyTraces,
     /// As many captures run as may.
     #[error("too many captures run already; end one of them")]
     TooManyCaptures,

@@ -3,7 +3,7 @@
 use std::{
     io::BufReader,
     os::{
-        fd::{AsFd, AsRawFd},
+        fd::{AsFd, AsRawFd, BorrowedFd},
         unix::net::UnixStream,
     },
 };
@@ -20,6 +20,10 @@ use serde_json::{json, value::RawValue};
 use crate::{
     capture::{self, MAX_SNAP, Recorded, Source},
     frame::{self, FrameError},
+    look::{
+        Question,
+        trace::{self, TraceFilter, Traced, Traces},
+    },
     protocol::{
         Call, CaptureParameters, Captured, ControlError, DESCRIPTION, INTERFACE,
         InjectErrorParameters, InjectParameters, PlainParameters, ReplyMessage, SERVICE,
@@ -63,6 +67,10 @@ impl Failure {
         }
     }
 
+    fn unknown_method(call: &Call<'_>) -> Self {
+        Self::of_service("MethodNotFound", json!({ "method": call.method }))
+    }
+
     fn parameter(error: &serde_json::Error) -> Self {
         Self::of_service(
             "InvalidParameter",
@@ -91,6 +99,10 @@ impl From<ControlError> for Failure {
                     json!({ "error": error, "known": known.as_slice() }),
                 )
             }
+            ControlError::UnknownRegister { name } => ("UnknownRegister", json!({ "name": name })),
+            ControlError::NotMapped { iova } => ("NotMapped", json!({ "iova": iova })),
+            ControlError::TooMuch => ("TooMuch", json!({})),
+            ControlError::TooManyTraces => ("TooManyTraces", json!({})),
             ControlError::TooManyCaptures => ("TooManyCaptures", json!({})),
             ControlError::NotAnswering => ("NotAnswering", json!({})),
         };
@@ -105,8 +117,95 @@ impl From<ControlError> for Failure {
 enum Outcome {
     /// One reply.
     One(Box<RawValue>),
-    /// Frames as they pass.
-    Stream(Recorded),
+    /// Frames or events as they come.
+    Stream(Box<dyn Streamed>),
+}
+
+/// Replies that come one after another.
+trait Streamed {
+    /// Readable when there is something.
+    fn event_fd(&self) -> BorrowedFd<'_>;
+
+    /// Takes note of that. To be called before [`Streamed::take`].
+    fn clear_event(&self);
+
+    /// Lets nothing more in; what is there can still be taken.
+    fn close(&self);
+
+    /// The first reply, which says that the stream runs.
+    fn first(&self) -> Box<RawValue>;
+
+    /// The next reply, and whether there is something in it.
+    fn take(&self) -> (Box<RawValue>, Filled, Source);
+}
+
+/// Whether there is something in a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filled {
+    /// There is.
+    Some,
+    /// There is not.
+    Not,
+}
+
+impl Filled {
+    const fn of(empty: bool) -> Self {
+        if empty { Self::Not } else { Self::Some }
+    }
+}
+
+impl Streamed for Traces {
+    fn event_fd(&self) -> BorrowedFd<'_> {
+        Self::event_fd(self)
+    }
+
+    fn clear_event(&self) {
+        Self::clear_event(self);
+    }
+
+    fn close(&self) {
+        Self::close(self);
+    }
+
+    fn first(&self) -> Box<RawValue> {
+        to_raw(&Traced::default())
+    }
+
+    fn take(&self) -> (Box<RawValue>, Filled, Source) {
+        let (traced, source) = Self::take(self);
+        (
+            to_raw(&traced),
+            Filled::of(traced.events.is_empty()),
+            source,
+        )
+    }
+}
+
+impl Streamed for Recorded {
+    fn event_fd(&self) -> BorrowedFd<'_> {
+        Self::event_fd(self)
+    }
+
+    fn clear_event(&self) {
+        Self::clear_event(self);
+    }
+
+    fn close(&self) {
+        Self::close(self);
+    }
+
+    fn first(&self) -> Box<RawValue> {
+        to_raw(&Captured::default())
+    }
+
+    fn take(&self) -> (Box<RawValue>, Filled, Source) {
+        let (captured, source) = Self::take(self);
+        (
+            to_raw(&captured),
+            Filled::of(captured.frames.is_empty()),
+            source,
+        )
+    }
 }
 
 impl Session<'_> {
@@ -117,7 +216,7 @@ impl Session<'_> {
         }
         match outcome {
             Ok(Outcome::One(parameters)) => self.reply(&parameters, false),
-            Ok(Outcome::Stream(recorded)) => self.stream(&recorded),
+            Ok(Outcome::Stream(streamed)) => self.stream(&*streamed),
             Err(failure) => {
                 let parameters = to_raw(&failure.parameters);
                 self.send(&ReplyMessage {
@@ -172,6 +271,7 @@ impl Session<'_> {
                     .ask(Request::Inject(parameters.frames, damage))?
             }
             (INTERFACE, "Capture") => return self.capture(call),
+            (INTERFACE, "Trace") => return self.trace(call),
             (INTERFACE, "SetLink") => {
                 let SetLinkParameters { state, port } = parameters(call)?;
                 self.worker(port)?.ask(Request::SetLink(state))?
@@ -192,10 +292,14 @@ impl Session<'_> {
                 let error = error.parse().map_err(unknown)?;
                 self.worker(port)?.ask(Request::InjectError(error))?
             }
-            (SERVICE | INTERFACE, _) => {
-                let method = json!({ "method": call.method });
-                return Err(Failure::of_service("MethodNotFound", method));
+            (INTERFACE, method) => {
+                let text = call.parameters.map_or("{}", RawValue::get);
+                let (port, question) = Question::parse(method, text)
+                    .ok_or_else(|| Failure::unknown_method(call))?
+                    .map_err(|error| Failure::parameter(&error))?;
+                self.worker(port)?.ask(Request::Look(Box::new(question)))?
             }
+            (SERVICE, _) => return Err(Failure::unknown_method(call)),
             _ => {
                 let interface = json!({ "interface": interface });
                 return Err(Failure::of_service("InterfaceNotFound", interface));
@@ -207,6 +311,7 @@ impl Session<'_> {
             Reply::Leds(leds) => one(&leds),
             Reply::Injected(injected) => one(&injected),
             Reply::ErrorInjected(injected) => one(&injected),
+            Reply::Seen(seen) => Ok(Outcome::One(seen)),
             Reply::Done => one(&json!({})),
         }
     }
@@ -223,25 +328,36 @@ impl Session<'_> {
         let (recorder, recorded) =
             capture::queue(snap_length).map_err(|_| ControlError::NotAnswering)?;
         worker.ask(Request::Capture(recorder))?;
-        Ok(Outcome::Stream(recorded))
+        Ok(Outcome::Stream(Box::new(recorded)))
+    }
+
+    fn trace(&self, call: &Call<'_>) -> Result<Outcome, Failure> {
+        if !call.more || call.oneway {
+            return Err(Failure::of_service("ExpectedMore", json!({})));
+        }
+        let filter: TraceFilter = parameters(call)?;
+        let worker = self.worker(filter.port)?;
+        let (tracer, traces) = trace::queue(&filter)?;
+        worker.ask(Request::Look(Box::new(Question::Trace(tracer))))?;
+        Ok(Outcome::Stream(Box::new(traces)))
     }
 
     /// Sends frames until the client closes its side, or the worker ends.
-    fn stream(&mut self, recorded: &Recorded) -> Result<(), FrameError> {
-        self.reply(&to_raw(&Captured::default()), true)?;
+    fn stream(&mut self, streamed: &dyn Streamed) -> Result<(), FrameError> {
+        self.reply(&streamed.first(), true)?;
         let mut client = Client::Listening;
         let mut timeout = PollTimeout::NONE;
         loop {
-            client = self.wait(recorded, client, timeout)?;
-            recorded.clear_event();
+            client = self.wait(streamed, client, timeout)?;
+            streamed.clear_event();
             if client == Client::Done {
-                recorded.close();
+                streamed.close();
             }
-            let (captured, source) = recorded.take();
-            let empty = captured.frames.is_empty();
+            let (parameters, filled, source) = streamed.take();
+            let empty = filled == Filled::Not;
             let last = empty && (source == Source::Gone || client == Client::Done);
             if last || !empty {
-                self.reply(&to_raw(&captured), !last)?;
+                self.reply(&parameters, !last)?;
             }
             if last {
                 return Ok(());
@@ -258,7 +374,7 @@ impl Session<'_> {
     /// Sleeps until there are frames or the client has closed its side.
     fn wait(
         &self,
-        recorded: &Recorded,
+        streamed: &dyn Streamed,
         client: Client,
         timeout: PollTimeout,
     ) -> Result<Client, FrameError> {
@@ -272,7 +388,7 @@ impl Session<'_> {
         };
         let mut fds = [
             PollFd::new(self.stream.as_fd(), events),
-            PollFd::new(recorded.event_fd(), PollFlags::POLLIN),
+            PollFd::new(streamed.event_fd(), PollFlags::POLLIN),
         ];
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}

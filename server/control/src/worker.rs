@@ -15,10 +15,12 @@ use nix::{
     errno::Errno,
     sys::eventfd::{EfdFlags, EventFd},
 };
+use serde_json::value::RawValue;
 use wire::{Backend, Damage, InjectError, Plug, Tapped};
 
 use crate::{
     capture::Recorder,
+    look::{Looks, Question, View, memory::Mapping},
     protocol::{ControlError, Counter, ErrorInjected, Group, Info, Injected, Leds, Link, Stats},
     server::MAX_CLIENTS,
 };
@@ -52,6 +54,8 @@ pub(crate) enum Request {
     SetModule(Module),
     /// Let the card have an error.
     InjectError(HardwareError),
+    /// Look at its inside.
+    Look(Box<Question>),
 }
 
 /// What the worker says to that.
@@ -67,6 +71,8 @@ pub(crate) enum Reply {
     Injected(Injected),
     /// To [`Request::InjectError`].
     ErrorInjected(ErrorInjected),
+    /// To [`Request::Look`]: the parameters of the reply.
+    Seen(Box<RawValue>),
     /// To the others.
     Done,
 }
@@ -90,6 +96,12 @@ pub trait Card {
 
     /// Lets it have an error. Returns the message to the root complex by which it tells of it.
     fn inject_error(&mut self, error: HardwareError) -> Option<ErrorMessage>;
+
+    /// The port itself, and what surrounds it.
+    fn view(&mut self) -> View<'_>;
+
+    /// The client's memory, by address.
+    fn mappings(&self) -> Vec<Mapping>;
 }
 
 type Answer = Result<Reply, ControlError>;
@@ -116,6 +128,7 @@ pub fn channel() -> io::Result<(Handle, Inbox)> {
         Inbox {
             requests: from,
             wake,
+            looks: Looks::default(),
         },
     ))
 }
@@ -158,6 +171,7 @@ impl Handle {
 pub struct Inbox {
     requests: Receiver<Asked>,
     wake: Arc<EventFd>,
+    looks: Looks,
 }
 
 impl fmt::Debug for Inbox {
@@ -189,12 +203,20 @@ impl Inbox {
                 break;
             };
             // A client that is gone wants no answer.
-            let _ = answer.try_send(respond(request, wire, card));
+            let _ = answer.try_send(respond(request, wire, card, &mut self.looks));
+        }
+        if self.looks.has_ended() {
+            self.looks.sweep(card.view().port);
         }
     }
 }
 
-fn respond<B: Backend>(request: Request, wire: &mut Tapped<B>, card: &mut dyn Card) -> Answer {
+fn respond<B: Backend>(
+    request: Request,
+    wire: &mut Tapped<B>,
+    card: &mut dyn Card,
+    looks: &mut Looks,
+) -> Answer {
     match request {
         Request::Info { port, ports } => Ok(Reply::Info(Info {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -236,6 +258,14 @@ fn respond<B: Backend>(request: Request, wire: &mut Tapped<B>, card: &mut dyn Ca
         Request::SetModule(module) => {
             card.set_module(module);
             Ok(Reply::Done)
+        }
+        Request::Look(question) => {
+            let mappings = match *question {
+                Question::Memory => card.mappings(),
+                _ => Vec::new(),
+            };
+            let seen = looks.answer(*question, &mut card.view(), mappings, wire);
+            seen.map(Reply::Seen)
         }
         Request::InjectError(error) => {
             let message = card.inject_error(error);

@@ -55,5 +55,5 @@ pub mod xdp;
 pub use error::{AccessError, MapError};
 pub use prefetch::{prefetch_for_read, prefetch_for_write};
 pub use shared::SharedMemory;
-pub use table::{Backing, IovaTable, Limits, PAGE_SIZE};
+pub use table::{Backing, IovaTable, Limits, MappedRange, PAGE_SIZE};
 pub use vectored::{read_vectored, write_vectored};

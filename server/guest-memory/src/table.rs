@@ -106,6 +106,19 @@ impl Region {
     }
 }
 
+/// A range of a client's memory, as somebody sees it who looks on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappedRange {
+    /// Its first address.
+    pub first: u64,
+    /// Its last address, inside.
+    pub last: u64,
+    /// What the device may do.
+    pub access: Permissions,
+    /// A file of the client stands behind it; otherwise only messages reach it.
+    pub has_file: bool,
+}
+
 /// A client's memory by I/O virtual address.
 ///
 /// It belongs to one thread: it may be sent to another, but not shared. Accesses take `&self`, so that slices of
@@ -140,6 +153,16 @@ impl IovaTable {
             last_hit: Cell::new(Region::NOWHERE),
             tears_seen: Cell::new(registry::tears()),
         }
+    }
+
+    /// The ranges that are mapped, by address.
+    pub fn ranges(&self) -> impl Iterator<Item = MappedRange> + '_ {
+        self.regions.values().map(|region| MappedRange {
+            first: region.first,
+            last: region.last,
+            access: region.access,
+            has_file: matches!(region.source, Source::File { .. }),
+        })
     }
 
     /// Maps `size` bytes at `iova` (whole pages; the range may end at 2^64) for `access` by the device.

@@ -184,6 +184,12 @@ impl<B: Backend> Tapped<B> {
         Ok(())
     }
 
+    /// Whether injected frames wait for the port.
+    #[must_use]
+    pub fn has_injected(&self) -> bool {
+        !self.injected.is_empty()
+    }
+
     /// Lets `sink` see every frame from now on, until it has ended. `false`: there are as many as may be (16).
     pub fn capture(&mut self, sink: Box<dyn CaptureSink>) -> bool {
         let room = self.captures.len() < MAX_CAPTURES;

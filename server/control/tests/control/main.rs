@@ -3,6 +3,7 @@
 
 mod description;
 mod hostile;
+mod look;
 mod raw;
 mod worker;
 

@@ -8,10 +8,12 @@ use std::{
 };
 
 use control::{
-    Card, Client, Counter, ErrorMessage, Group, Handle, HardwareError, Inbox, Module, Server,
+    Card, Client, Counter, ErrorMessage, Group, Handle, HardwareError, Inbox, Mapping,
+    MemoryAccess, MemoryBacking, Module, Server, View,
 };
 use nic_model::{
-    LEDS, Led, LedMode, Light, Wire,
+    Context, LEDS, Led, LedMode, Light, Time, Wire,
+    testing::{self, Silence, TestBus},
     wire::{Flow, Offload, TxFrame},
 };
 use nix::{
@@ -162,7 +164,7 @@ fn work(
     received: &(Mutex<Vec<Vec<u8>>>, Condvar),
 ) {
     let mut wire = Tapped::new(Loopback::new());
-    let mut card = FixedCard(module);
+    let mut card = FixedCard::new(module);
     loop {
         wait([inbox.wake_fd(), kick.as_fd()]);
         inbox.clear_wake();
@@ -208,8 +210,25 @@ fn wait(fds: [BorrowedFd<'_>; 2]) {
     poll(&mut fds, PollTimeout::NONE).unwrap();
 }
 
-/// A card without a port.
-struct FixedCard(Module);
+/// A card with a port that receives, whose counters and module are made up.
+struct FixedCard {
+    module: Module,
+    port: nic_model::Port,
+    bus: TestBus,
+    silence: Silence,
+}
+
+impl FixedCard {
+    fn new(module: Module) -> Self {
+        let bus = TestBus::new(0x1_0000).without_record();
+        Self {
+            module,
+            port: testing::receiving_port([0x52, 0x54, 0, 0x12, 0x34, 0x56], &bus),
+            bus,
+            silence: Silence,
+        }
+    }
+}
 
 impl Card for FixedCard {
     fn counters(&self) -> Vec<Counter> {
@@ -233,14 +252,34 @@ impl Card for FixedCard {
     }
 
     fn module(&self) -> Module {
-        self.0
+        self.module
     }
 
     fn set_module(&mut self, module: Module) {
-        self.0 = module;
+        self.module = module;
     }
 
     fn inject_error(&mut self, _error: HardwareError) -> Option<ErrorMessage> {
         Some(ErrorMessage::Fatal)
+    }
+
+    fn view(&mut self) -> View<'_> {
+        View {
+            port: &mut self.port,
+            context: Context {
+                now: Time::from_nanos(2_000_000_000),
+                bus: &self.bus,
+                wire: &mut self.silence,
+            },
+        }
+    }
+
+    fn mappings(&self) -> Vec<Mapping> {
+        vec![Mapping {
+            iova: TestBus::BASE,
+            last: TestBus::BASE + 0xFFFF,
+            access: MemoryAccess::Both,
+            backing: MemoryBacking::File,
+        }]
     }
 }

@@ -1,0 +1,155 @@
+//! Looking on: what a person wants to see of a port's inside while it works.
+//!
+//! Registers, client memory and the NVM are looked at between two turns of the worker. Accounts, traces and verdicts are
+//! made by observers of the port (`nic_model::observe`), which are there only as long as somebody wants them.
+
+pub(crate) mod copies;
+pub(crate) mod event;
+pub(crate) mod judge;
+pub(crate) mod memory;
+pub(crate) mod registers;
+pub(crate) mod trace;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nic_model::{Context, Port, Time, observe::ObserverId};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use wire::{Backend, Tapped};
+
+use crate::protocol::ControlError;
+
+use self::{
+    copies::{Accounting, CopiesParameters},
+    judge::JudgeParameters,
+    memory::{Mapping, ReadMemoryParameters},
+    registers::RegistersParameters,
+    trace::Tracer,
+};
+
+/// What a worker lends to be looked at.
+#[expect(missing_debug_implementations, reason = "borrows trait objects")]
+pub struct View<'a> {
+    /// The port.
+    pub port: &'a mut Port,
+    /// What surrounds it. The wire is not used.
+    pub context: Context<'a>,
+}
+
+/// What somebody wants to see.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Copies(CopiesParameters),
+    Registers(RegistersParameters),
+    Memory,
+    ReadMemory(ReadMemoryParameters),
+    Nvm,
+    Judge(JudgeParameters),
+    Trace(Tracer),
+}
+
+impl Question {
+    /// The question that a method asks, and the port; `None` if it is none of these methods.
+    pub(crate) fn parse(
+        method: &str,
+        parameters: &str,
+    ) -> Option<Result<(Option<u32>, Self), serde_json::Error>> {
+        fn read<T: DeserializeOwned>(
+            text: &str,
+            question: impl FnOnce(T) -> (Option<u32>, Question),
+        ) -> Result<(Option<u32>, Question), serde_json::Error> {
+            serde_json::from_str(text).map(question)
+        }
+        type Plain = crate::protocol::PlainParameters;
+        Some(match method {
+            "Copies" => read(parameters, |asked: CopiesParameters| {
+                (asked.port, Self::Copies(asked))
+            }),
+            "Registers" => read(parameters, |asked: RegistersParameters| {
+                (asked.port, Self::Registers(asked))
+            }),
+            "Memory" => read(parameters, |asked: Plain| (asked.port, Self::Memory)),
+            "ReadMemory" => read(parameters, |asked: ReadMemoryParameters| {
+                (asked.port, Self::ReadMemory(asked))
+            }),
+            "Nvm" => read(parameters, |asked: Plain| (asked.port, Self::Nvm)),
+            "Judge" => read(parameters, |asked: JudgeParameters| {
+                (asked.port, Self::Judge(asked))
+            }),
+            _ => return None,
+        })
+    }
+}
+
+/// What runs at a worker's port because somebody looks on.
+#[derive(Debug, Default)]
+pub(crate) struct Looks {
+    accounting: Option<Accounting>,
+    traces: Vec<(ObserverId, trace::Ending)>,
+}
+
+/// Traces at a time.
+const MAX_TRACES: usize = 8;
+
+impl Looks {
+    /// Answers a question.
+    pub(crate) fn answer<B: Backend>(
+        &mut self,
+        question: Question,
+        view: &mut View<'_>,
+        mappings: Vec<Mapping>,
+        wire: &mut Tapped<B>,
+    ) -> Result<Box<RawValue>, ControlError> {
+        match question {
+            Question::Copies(asked) => Ok(raw(&copies::answer(
+                &mut self.accounting,
+                asked.action,
+                view,
+            ))),
+            Question::Registers(asked) => Ok(raw(&registers::answer(&asked, view.port)?)),
+            Question::Memory => Ok(raw(&memory::mappings(mappings))),
+            Question::ReadMemory(asked) => Ok(raw(&memory::read(&asked, view.context.bus)?)),
+            Question::Nvm => Ok(raw(&memory::nvm(view.port))),
+            Question::Judge(asked) => Ok(raw(&judge::answer(&asked, view, wire)?)),
+            Question::Trace(tracer) => {
+                if self.traces.len() >= MAX_TRACES {
+                    return Err(ControlError::TooManyTraces);
+                }
+                let ending = tracer.ending();
+                self.traces
+                    .push((view.port.observe(Box::new(tracer)), ending));
+                Ok(raw(&serde_json::Map::new()))
+            }
+        }
+    }
+
+    /// Whether a trace has ended, whose observer is still there.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.traces.iter().any(|(_, ending)| ending.has_come())
+    }
+
+    /// Lets the observers of traces go that have ended.
+    pub(crate) fn sweep(&mut self, port: &mut Port) {
+        self.traces.retain(|(id, ending)| {
+            let ended = ending.has_come();
+            if ended {
+                port.stop_observing(*id);
+            }
+            !ended
+        });
+    }
+}
+
+fn raw<T: serde::Serialize>(value: &T) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("the protocol's types have string keys")
+}
+
+/// What an observer and its owner share; both are in the worker's thread.
+pub(crate) fn lock<T>(shared: &Arc<Mutex<T>>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nanoseconds from one time to another.
+pub(crate) fn nanos(from: Time, to: Time) -> u64 {
+    u64::try_from(to.since(from).as_nanos()).unwrap_or(u64::MAX)
+}
