@@ -21,6 +21,11 @@ EXAMPLES
   ixgbectl capture tcp port 80 and host 10.0.0.1
   ixgbectl capture -o traffic.pcapng
   ixgbectl capture -c 10 -o - | tshark -r -
+  ixgbectl inject --verdict --hex '525400123456 525400abcdef 88b5 68656c6c6f'
+  ixgbectl trace --kind packet --kind interrupt
+  ixgbectl regs --chapter interrupt --nonzero
+  ixgbectl rings rx --queue 0 --bytes 64
+  ixgbectl stats --copies
   ixgbectl link down
   ixgbectl module da-passive
   ixgbectl fault ecc-rx
@@ -85,6 +90,25 @@ pub(crate) enum Command {
     Capture(CaptureArguments),
     /// Show the counters: the card's own, the model's and the cable's.
     Stats(StatsArguments),
+    /// Tell what the NIC does as one time line: accesses to registers, DMA, descriptors, frames and interrupts.
+    ///
+    /// Events come in words, as JSON lines with --json, or into a file for Perfetto (ui.perfetto.dev) or chrome://tracing.
+    /// Ctrl-C ends it. The NIC never waits for a trace: events that it is too slow for are lost, and their number is told.
+    Trace(TraceArguments),
+    /// Show registers as they stand, decoded to fields; nothing is cleared by looking.
+    Regs(RegsArguments),
+    /// Show the descriptor rings: head, tail, what the NIC owns, and what is in them.
+    ///
+    /// With --queue the descriptors around the head are shown, decoded, and with --bytes what is in their buffers.
+    Rings(RingsArguments),
+    /// Show the receive filters: addresses, VLANs, queues.
+    Filters,
+    /// Show interrupts: which cause leads to which vector, masked or not, and how it is moderated.
+    Irq,
+    /// Show what the NVM holds.
+    Nvm(NvmArguments),
+    /// Show the client's memory: what is mapped, or the bytes at an address.
+    Mem(MemArguments),
     /// Show the state of the cable, pull it or put it back.
     ///
     /// The NIC loses its carrier as if somebody had pulled the cable. Frames that are under way are lost.
@@ -179,6 +203,11 @@ pub(crate) struct InjectArguments {
     #[arg(long)]
     pub(crate) runts: bool,
 
+    /// Tell what the NIC does with each frame: which filter accepts it or which stage drops it, and why; pool, queue,
+    /// hash, descriptors, the addresses written and the bytes at each, and the interrupt. Frames arrive one by one.
+    #[arg(long, conflicts_with_all = ["on", "rate"])]
+    pub(crate) verdict: bool,
+
     /// Seconds to wait while the NIC takes no frames, since its queue for injected frames is full.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub(crate) timeout: u32,
@@ -251,6 +280,171 @@ pub(crate) struct StatsArguments {
     /// Leave out counters that are 0.
     #[arg(long)]
     pub(crate) nonzero: bool,
+
+    /// Show the account of copies instead: for each queue the bytes moved between client memory and wire, those copied
+    /// besides, and what it took. Where none is kept one begins; it costs the NIC a little until --copies=stop.
+    #[arg(long, value_name = "ACTION", num_args = 0..=1, require_equals = true, default_missing_value = "show")]
+    pub(crate) copies: Option<CopiesAction>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CopiesAction {
+    /// Show it.
+    Show,
+    /// Begin a new one.
+    Restart,
+    /// Show it a last time and end it.
+    Stop,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceArguments {
+    /// Only events of this kind. May be repeated.
+    #[arg(short, long = "kind", value_name = "KIND")]
+    pub(crate) kinds: Vec<TraceKind>,
+
+    /// Of events that belong to a queue, only those of this one. May be repeated.
+    #[arg(short, long = "queue", value_name = "NUMBER")]
+    pub(crate) queues: Vec<u32>,
+
+    /// Of events that have a direction, only those of this one.
+    #[arg(short, long, value_name = "rx|tx")]
+    pub(crate) direction: Option<Way>,
+
+    /// Of accesses to registers, only those to this one, by the datasheet's name; * stands for anything. May be repeated.
+    #[arg(short, long = "register", value_name = "NAME")]
+    pub(crate) registers: Vec<String>,
+
+    /// End after so many events.
+    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+
+    /// Write a file for Perfetto or Chrome instead; an existing one is replaced.
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) perfetto: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TraceKind {
+    /// Registers, configuration space, resets, the carrier.
+    Register,
+    /// Accesses of the DMA engine.
+    Dma,
+    /// Descriptors fetched and written back.
+    Descriptor,
+    /// Frames.
+    Packet,
+    /// Causes and signals.
+    Interrupt,
+}
+
+impl From<TraceKind> for control::EventKind {
+    fn from(kind: TraceKind) -> Self {
+        match kind {
+            TraceKind::Register => Self::Register,
+            TraceKind::Dma => Self::Dma,
+            TraceKind::Descriptor => Self::Descriptor,
+            TraceKind::Packet => Self::Packet,
+            TraceKind::Interrupt => Self::Interrupt,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Way {
+    /// Receive.
+    Rx,
+    /// Transmit.
+    Tx,
+}
+
+impl From<Way> for control::Direction {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Rx => Self::Receive,
+            Way::Tx => Self::Transmit,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegsArguments {
+    /// Registers by the datasheet's name; * stands for any text, ? for a character. Without any, all are shown.
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+
+    /// Only those of a chapter: interrupt, receive, transmit, filter, mac, ...
+    #[arg(long, value_name = "CHAPTER")]
+    pub(crate) chapter: Option<String>,
+
+    /// Leave out registers that are 0.
+    #[arg(long)]
+    pub(crate) nonzero: bool,
+
+    /// Show only what has changed since this file was written by the same option, and write it anew.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) since: Option<PathBuf>,
+
+    /// Look again and again, so many seconds apart, and show what has changed. Ctrl-C ends it.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    pub(crate) watch: Option<f64>,
+
+    /// With --watch: end after so many looks.
+    #[arg(long, value_name = "COUNT", requires = "watch", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RingsArguments {
+    /// Only rings of this direction.
+    #[arg(value_name = "rx|tx")]
+    pub(crate) direction: Option<Way>,
+
+    /// The rings of this queue, with their descriptors.
+    #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(..128))]
+    pub(crate) queue: Option<u8>,
+
+    /// Rings that are not enabled, too.
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// With --queue: so many descriptors on each side of the head.
+    #[arg(short, long, value_name = "COUNT", default_value_t = 8)]
+    pub(crate) count: u32,
+
+    /// With --queue: the first bytes of the buffers, so many.
+    #[arg(short, long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) bytes: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NvmArguments {
+    /// Show all bytes.
+    #[arg(long)]
+    pub(crate) dump: bool,
+
+    /// Write all of it to a file, which the server's nvm option takes.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MemArguments {
+    /// Show the bytes at this address, as the NIC would read them, instead of what is mapped. 0x begins a hex number.
+    #[arg(value_name = "ADDRESS", value_parser = number)]
+    pub(crate) iova: Option<u64>,
+
+    /// So many of them, at most 65536.
+    #[arg(value_name = "LENGTH", default_value_t = 64)]
+    pub(crate) length: u32,
+}
+
+/// A number, in hex digits behind 0x.
+fn number(text: &str) -> Result<u64, std::num::ParseIntError> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    }
 }
 
 #[derive(Debug, Args)]

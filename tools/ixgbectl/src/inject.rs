@@ -22,6 +22,7 @@ use crate::{
     output::Output,
     pace::{Clock, Pace, with_prefix},
     progress::Progress,
+    verdict,
     wrong::{self, Wrong},
 };
 
@@ -33,6 +34,9 @@ const TOGETHER: Duration = Duration::from_millis(1);
 const FRAME_OVERHEAD: usize = 8;
 /// What took longer is told with its rate.
 const TELL_RATE: Duration = Duration::from_secs(1);
+
+/// Frames whose verdicts are told by one command.
+const MOST_VERDICTS: u64 = 10_000;
 
 /// What was done.
 #[derive(Serialize)]
@@ -209,6 +213,17 @@ pub(crate) fn run(
         Source::Made(_) => nic_address(client)?,
         Source::Read(_) => None,
     };
+    if arguments.verdict {
+        let circumstances = Circumstances {
+            nic,
+            answered: None,
+        };
+        let mut frames = Vec::new();
+        for n in 0..count.min(MOST_VERDICTS) {
+            frames.extend(source.frames(n, &circumstances)?);
+        }
+        return verdict::run(client, &frames, damage(arguments), output);
+    }
     let mut injection = Injection {
         client,
         damage: damage(arguments),

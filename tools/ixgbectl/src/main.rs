@@ -2,21 +2,33 @@
 
 mod capture;
 mod cli;
+mod copies;
 mod craft;
 mod expect;
 mod fault;
+mod filters;
 mod find;
 mod info;
 mod inject;
+mod irq;
 mod leds;
 mod link;
+mod mem;
 mod module;
+mod nvm;
 mod output;
 mod pace;
+mod perfetto;
 mod ports;
 mod progress;
+mod regs;
+mod rings;
 mod shell;
 mod stats;
+mod trace;
+mod values;
+mod verdict;
+mod words;
 mod wrong;
 
 use std::process::ExitCode;
@@ -110,8 +122,18 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
         }
         Command::Stats(stats) => {
             let ports = ports::meant(arguments.port, &mut client)?;
-            stats::run(&mut client, &ports, &stats, &mut output)
+            match stats.copies {
+                Some(action) => copies::run(&mut client, &ports, action, &mut output),
+                None => stats::run(&mut client, &ports, &stats, &mut output),
+            }
         }
+        Command::Trace(arguments) => trace::run(client, &arguments, &mut output),
+        Command::Regs(arguments) => regs::run(&mut client, &arguments, &mut output),
+        Command::Rings(arguments) => rings::run(&mut client, &arguments, &mut output),
+        Command::Filters => filters::run(&mut client, &mut output),
+        Command::Irq => irq::run(&mut client, &mut output),
+        Command::Nvm(arguments) => nvm::run(&mut client, &arguments, &mut output),
+        Command::Mem(arguments) => mem::run(&mut client, &arguments, &mut output),
         Command::Link(arguments) => link::run(&mut client, arguments.state, &mut output),
         Command::Module(arguments) => module::run(&mut client, arguments.kind, &mut output),
         Command::Fault(arguments) => fault::run(&mut client, arguments.kind, &mut output),

@@ -123,7 +123,7 @@ pub(crate) fn run(
 }
 
 /// SIGINT and SIGTERM as a descriptor.
-fn signals() -> nix::Result<SignalFd> {
+pub(crate) fn signals() -> nix::Result<SignalFd> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGINT);
     mask.add(Signal::SIGTERM);

@@ -4,6 +4,7 @@
 mod capturing;
 mod craft;
 mod expecting;
+mod look;
 mod server;
 mod shell;
 

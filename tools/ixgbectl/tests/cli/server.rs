@@ -7,9 +7,13 @@ use std::{
     time::Duration,
 };
 
-use control::{Card, Counter, ErrorMessage, Group, HardwareError, Inbox, Module, Server};
+use control::{
+    Card, Counter, ErrorMessage, Group, HardwareError, Inbox, Mapping, MemoryAccess, MemoryBacking,
+    Module, Server, View,
+};
 use nic_model::{
-    LEDS, Led, Port, PortConfig, Wire,
+    Context, LEDS, Led, Port, PortConfig, Time, Wire,
+    testing::{self, Silence, TestBus},
     wire::{Flow, Offload, TxFrame},
 };
 use wire::{Loopback, Tapped};
@@ -115,7 +119,7 @@ fn work(
     received: &Received,
 ) {
     let mut wire = Tapped::new(Loopback::new());
-    let mut card = FixedCard(Module::Sr);
+    let mut card = FixedCard::new(Module::Sr);
     loop {
         match orders.recv_timeout(Duration::from_millis(1)) {
             Ok(Some(frame)) => wire
@@ -142,8 +146,25 @@ fn work(
 /// The address of the card.
 pub const ADDRESS: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
-/// A card without a port.
-struct FixedCard(Module);
+/// A card with a port that receives, whose counters and module are made up.
+struct FixedCard {
+    module: Module,
+    port: Port,
+    bus: TestBus,
+    silence: Silence,
+}
+
+impl FixedCard {
+    fn new(module: Module) -> Self {
+        let bus = TestBus::new(0x1_0000).without_record();
+        Self {
+            module,
+            port: testing::receiving_port([0x52, 0x54, 0, 0x12, 0x34, 0x56], &bus),
+            bus,
+            silence: Silence,
+        }
+    }
+}
 
 impl Card for FixedCard {
     fn counters(&self) -> Vec<Counter> {
@@ -159,14 +180,34 @@ impl Card for FixedCard {
     }
 
     fn module(&self) -> Module {
-        self.0
+        self.module
     }
 
     fn set_module(&mut self, module: Module) {
-        self.0 = module;
+        self.module = module;
     }
 
     fn inject_error(&mut self, _error: HardwareError) -> Option<ErrorMessage> {
         None
+    }
+
+    fn view(&mut self) -> View<'_> {
+        View {
+            port: &mut self.port,
+            context: Context {
+                now: Time::from_nanos(2_000_000_000),
+                bus: &self.bus,
+                wire: &mut self.silence,
+            },
+        }
+    }
+
+    fn mappings(&self) -> Vec<Mapping> {
+        vec![Mapping {
+            iova: TestBus::BASE,
+            last: TestBus::BASE + 0xFFFF,
+            access: MemoryAccess::Both,
+            backing: MemoryBacking::File,
+        }]
     }
 }

@@ -1,0 +1,151 @@
+//! `ixgbectl trace`.
+
+use std::{
+    fs::File,
+    io::{BufWriter, ErrorKind, Write},
+    os::fd::AsFd,
+};
+
+use anyhow::{Context, ensure};
+use control::{Client, TraceEvent, TraceFilter, Tracing};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signalfd::SignalFd,
+};
+use serde::Serialize;
+
+use crate::{
+    capture, cli::TraceArguments, output::Output, perfetto::Perfetto, regs::choice, words,
+};
+
+#[derive(Serialize)]
+struct Outcome {
+    events: u64,
+    lost: u64,
+}
+
+/// Where events go.
+enum To {
+    Words { start: Option<i64> },
+    Lines,
+    Perfetto(Perfetto<BufWriter<File>>),
+}
+
+pub(crate) fn run(
+    client: Client,
+    arguments: &TraceArguments,
+    output: &mut Output,
+) -> anyhow::Result<()> {
+    let filter = TraceFilter {
+        kinds: (!arguments.kinds.is_empty())
+            .then(|| arguments.kinds.iter().map(|kind| (*kind).into()).collect()),
+        queues: (!arguments.queues.is_empty()).then(|| arguments.queues.clone()),
+        direction: arguments.direction.map(Into::into),
+        registers: if arguments.registers.is_empty() {
+            None
+        } else {
+            Some(
+                choice(&arguments.registers, None)?
+                    .into_iter()
+                    .map(|reg| reg.row().name.to_owned())
+                    .collect(),
+            )
+        },
+        ..TraceFilter::default()
+    };
+    let signals = capture::signals().context("cannot take over SIGINT and SIGTERM")?;
+    let mut to = match &arguments.perfetto {
+        Some(path) => {
+            let failed = || format!("cannot write {}", path.display());
+            let file = File::create(path).with_context(failed)?;
+            To::Perfetto(Perfetto::new(BufWriter::new(file)).with_context(failed)?)
+        }
+        None if output.is_json() => To::Lines,
+        None => To::Words { start: None },
+    };
+    let mut tracing = client.trace(&filter)?;
+    // A script that waits for this line knows that no later event is missed.
+    eprintln!("ixgbectl: tracing; Ctrl-C ends it");
+    let mut outcome = Outcome { events: 0, lost: 0 };
+    let limit = arguments.count.unwrap_or(u64::MAX);
+    let mut asked = false;
+    while outcome.events < limit {
+        if !asked && is_asked_to_end(&tracing, &signals)? {
+            asked = true;
+            // The server sends what it has; if it is gone, the next read says so.
+            let _ = tracing.finish();
+        }
+        let Ok(Some(traced)) = tracing.next_reply() else {
+            break;
+        };
+        outcome.lost = traced.lost;
+        let mut closed = false;
+        for event in &traced.events {
+            if outcome.events == limit || closed {
+                break;
+            }
+            match write(&mut to, event) {
+                Ok(()) => outcome.events += 1,
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => closed = true,
+                Err(error) => return Err(error).context("cannot write the trace"),
+            }
+        }
+        if closed {
+            break;
+        }
+    }
+    if let To::Perfetto(file) = to {
+        file.finish().context("cannot write the trace")?;
+        output.print(&outcome, || {
+            format!("{} events traced, {} lost", outcome.events, outcome.lost)
+        })?;
+    } else {
+        eprintln!(
+            "ixgbectl: {} events traced, {} lost",
+            outcome.events, outcome.lost
+        );
+    }
+    ensure!(
+        asked || arguments.count.is_none() || outcome.events == limit,
+        "the server ended before so many events had happened"
+    );
+    Ok(())
+}
+
+fn write(to: &mut To, event: &TraceEvent) -> std::io::Result<()> {
+    match to {
+        To::Words { start } => {
+            let since = event.time - *start.get_or_insert(event.time);
+            let (seconds, nanos) = (since / 1_000_000_000, since % 1_000_000_000);
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{seconds:>4}.{nanos:09} {}", words::of(event))
+        }
+        To::Lines => {
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{}", serde_json::to_string(event)?)
+        }
+        To::Perfetto(file) => file.event(event),
+    }
+}
+
+/// Waits until there is a reply or a signal; says whether it is a signal.
+fn is_asked_to_end(tracing: &Tracing, signals: &SignalFd) -> anyhow::Result<bool> {
+    let timeout = if tracing.has_buffered() {
+        PollTimeout::ZERO
+    } else {
+        PollTimeout::NONE
+    };
+    loop {
+        let mut fds = [
+            PollFd::new(tracing.poll_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, timeout) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(errno).context("cannot wait for events"),
+        }
+        return Ok(fds[1].revents().is_some_and(|events| !events.is_empty()));
+    }
+}
