@@ -7,6 +7,7 @@
 //! The test programs are in `tests/`. What they need and how they are called is in CONTRIBUTING.md.
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod cable;
 pub mod card_world;
 pub mod evidence;

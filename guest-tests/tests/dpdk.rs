@@ -17,6 +17,7 @@ mod dpdk {
     pub mod forwarding;
     pub mod link;
     pub mod machine;
+    pub mod mbufs;
     pub mod offloads;
     pub mod pools;
     pub mod registers;
@@ -26,8 +27,8 @@ mod dpdk {
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dpdk::{
-    address_filters, classification, dcb, forwarding, link, machine::Machine, offloads, pools,
-    registers,
+    address_filters, classification, dcb, forwarding, link, machine::Machine, mbufs, offloads,
+    pools, registers,
 };
 use guest_tests::runner;
 use guest_vm::{TestExtent, TestSetting};
@@ -61,6 +62,7 @@ fn main() {
 fn all() -> impl Iterator<Item = Test> {
     [
         forwarding::TESTS,
+        mbufs::TESTS,
         address_filters::TESTS,
         classification::TESTS,
         offloads::TESTS,

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use control::Direction;
 use guest_probe::{Act, Job, QueueEnd, UmemUse, Wait, Wakeup, Xdp};
 use guest_tests::{
     World,
+    account::{Account, Moved, covers, outside},
     cable::Cable,
     frames::{BROADCAST, Flow, PEER, numbered, same},
     linux_world::INTERFACE,
@@ -104,6 +106,26 @@ fn in_registered_pages(frames: &[Frame], pages: &[u64]) -> Result<()> {
     Ok(())
 }
 
+/// Begins the NIC's account of what it moves this way.
+pub fn account(machine: &mut Machine, way: Direction) -> Result<Account> {
+    Account::begin(&machine.world()?.server().control(), way)
+}
+
+/// All that was moved lies in pages that sockets have registered.
+fn all_in_pages(moved: &[Moved], pages: &[Vec<u64>]) -> Result<()> {
+    let pages: Vec<_> = pages
+        .iter()
+        .flatten()
+        .map(|page| *page..*page + PAGE)
+        .collect();
+    let outside = outside(moved, &pages);
+    ensure!(
+        !moved.is_empty() && outside.is_empty(),
+        "not in registered pages: {outside:x?}"
+    );
+    Ok(())
+}
+
 /// This many frames from the cable.
 pub fn sent(machine: &mut Machine, count: usize) -> Result<Vec<Vec<u8>>> {
     let cable = machine.world()?.cable();
@@ -128,11 +150,21 @@ fn frames_lie_in_the_very_pages_that_a_socket_has_registered(machine: &mut Machi
         ..one(Act::Keep)
     };
     let ends = with_sockets(machine, &job, |machine, probe| {
+        let account = account(machine, Direction::Receive)?;
         let world = machine.world()?;
         world.cable().put(&frames)?;
         let places = probe.frames(world.guest(), frames.len())?;
         in_registered_pages(&places, &probe.pages[0])?;
-        same(&in_memory(machine, &places)?, &frames)
+        same(&in_memory(machine, &places)?, &frames)?;
+        // The NIC has written each frame there, at once, and nothing else.
+        let written = places.iter().map(|frame| Moved {
+            queue: 0,
+            iova: frame.place.physical_address,
+            len: frame.place.len as u64,
+        });
+        let (moved, written) = (account.end()?, written.collect::<Vec<_>>());
+        ensure!(moved == written, "{moved:x?} instead of {written:x?}");
+        Ok(())
     })?;
     ensure!(ends[0].received == 64 && ends[0].dropped == 0, "{ends:?}");
     Ok(())
@@ -148,11 +180,19 @@ fn frames_leave_from_the_very_pages_that_a_socket_has_registered(
         tell: 64,
         ..one(Act::Send(FRAMES_FILE.into()))
     };
+    let account = account(machine, Direction::Transmit)?;
     let ends = with_sockets(machine, &job, |machine, probe| {
         same(&sent(machine, frames.len())?, &frames)?;
+        let moved = account.end()?;
         let places = probe.frames(machine.world()?.guest(), frames.len())?;
         in_registered_pages(&places, &probe.pages[0])?;
-        same(&in_memory(machine, &places)?, &frames)
+        same(&in_memory(machine, &places)?, &frames)?;
+        let not_read: Vec<_> = places
+            .iter()
+            .filter(|frame| !covers(&moved, &frame.place))
+            .collect();
+        ensure!(not_read.is_empty(), "the NIC has not read {not_read:x?}");
+        all_in_pages(&moved, &probe.pages)
     })?;
     ensure!(ends[0].sent == 64 && ends[0].completed == 64, "{ends:?}");
     Ok(())
@@ -185,8 +225,18 @@ fn a_socket_forwards_frames_out_of_the_pages_that_they_came_to(
         wakeup: Wakeup::Always,
         ..one(Act::Forward)
     };
-    let ends = with_sockets(machine, &job, |machine, _| {
-        forward(machine, 10, &frames(240))
+    let ends = with_sockets(machine, &job, |machine, probe| {
+        let ways = [Direction::Receive, Direction::Transmit];
+        let [received, sent] = ways.map(|way| account(machine, way));
+        let (received, sent) = (received?, sent?);
+        forward(machine, 10, &frames(240))?;
+        for moved in [received.end()?, sent.end()?] {
+            let bytes: u64 = moved.iter().map(|moved| moved.len).sum();
+            let all: usize = frames(240).iter().map(|frame| 10 * frame.len()).sum();
+            ensure!(bytes == all as u64, "{bytes} bytes were moved of {all}");
+            all_in_pages(&moved, &probe.pages)?;
+        }
+        Ok(())
     })?;
     ensure!(ends[0].completed == 2400, "{ends:?}");
     Ok(())

@@ -6,10 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use control::Direction;
 use etherparse::{EtherType, TransportHeader};
-use guest_probe::{Job, Place, Report, SendFile, SendZeroCopy, Transport, pattern};
+use guest_probe::{Job, Report, SendFile, SendZeroCopy, Transport, pattern};
 use guest_tests::{
     World,
+    account::covers,
     cable::Cable,
     frames::{Checked, ethertype},
     linux_world::INTERFACE,
@@ -18,6 +20,7 @@ use guest_tests::{
 };
 
 use super::{
+    afxdp::account,
     life::HOST,
     machine::{LIMIT, Machine, Test},
 };
@@ -33,20 +36,22 @@ const DISCARD: u16 = 9;
 /// Pages that are sent.
 const PAGES: usize = 32;
 
-/// Runs a job with the host on the cable, and returns the pages that were sent, and what was on the cable of it as soon as
-/// that is all.
+/// Runs a job with the host on the cable, and returns what was on the cable of it as soon as that is all. The NIC has to
+/// have read all of it out of the pages that the job names.
 fn send(
     machine: &mut Machine,
     job: &Job,
     is_all: impl Fn(&[Checked]) -> bool,
-) -> Result<(Vec<Place>, Vec<Checked>)> {
+) -> Result<Vec<Checked>> {
     machine.world()?.set_up(&Setup::default())?;
     machine.sh(&format!(
         "ip address add 10.0.2.15/24 dev {INTERFACE}; ping -c 1 -W 20 {HOST} >/dev/null"
     ))?;
     machine.world()?.cable().take(Duration::ZERO)?;
+    let account = account(machine, Direction::Transmit)?;
     let answers = probe::run(machine.world()?.guest(), job);
     let frames = taken(machine, is_all);
+    let moved = account.end()?;
     machine.sh(&format!("ip address flush dev {INTERFACE}"))?;
     let mut pages = Vec::new();
     let mut end = None;
@@ -65,7 +70,13 @@ fn send(
         without_copy > 0 && copied == 0,
         "{without_copy} calls without a copy, {copied} with one"
     );
-    Ok((pages, frames?))
+    let not_read: Vec<_> = pages.iter().filter(|page| !covers(&moved, page)).collect();
+    ensure!(
+        pages.len() == PAGES && not_read.is_empty(),
+        "the NIC has not read {not_read:x?} of {} pages",
+        pages.len()
+    );
+    frames
 }
 
 fn taken(machine: &mut Machine, is_all: impl Fn(&[Checked]) -> bool) -> Result<Vec<Checked>> {
@@ -87,7 +98,7 @@ fn taken(machine: &mut Machine, is_all: impl Fn(&[Checked]) -> bool) -> Result<V
 }
 
 /// The same for a stream of this length.
-fn send_stream(machine: &mut Machine, job: &Job, len: usize) -> Result<(Vec<Place>, Vec<Checked>)> {
+fn send_stream(machine: &mut Machine, job: &Job, len: usize) -> Result<Vec<Checked>> {
     send(machine, job, |segments| {
         stream(segments).is_ok_and(|bytes| bytes.len() >= len)
     })
@@ -126,12 +137,11 @@ fn datagrams_with_msg_zerocopy_leave_from_the_programs_pages(machine: &mut Machi
         let datagrams = frames.iter().filter(is_udp);
         datagrams.map(|frame| frame.payload.clone()).collect()
     };
-    let (pages, frames) = send(machine, &job, |frames| datagrams(frames).len() >= PAGES)?;
+    let frames = send(machine, &job, |frames| datagrams(frames).len() >= PAGES)?;
     let expected: Vec<_> = (0..PAGES)
         .map(|page| pattern(page)[..1472].to_vec())
         .collect();
     ensure!(datagrams(&frames) == expected, "the datagrams are others");
-    ensure!(pages.len() == PAGES);
     Ok(())
 }
 
@@ -142,9 +152,8 @@ fn a_stream_with_msg_zerocopy_leaves_from_the_programs_pages(machine: &mut Machi
         pages: PAGES,
     });
     let expected: Vec<u8> = (0..PAGES).flat_map(pattern).collect();
-    let (pages, frames) = send_stream(machine, &job, expected.len())?;
+    let frames = send_stream(machine, &job, expected.len())?;
     ensure!(stream(&frames)? == expected, "the stream is another");
-    ensure!(pages.len() == PAGES);
     Ok(())
 }
 
@@ -155,8 +164,7 @@ fn a_file_with_sendfile_leaves_from_the_page_cache(machine: &mut Machine) -> Res
         to: format!("{HOST}:{DISCARD}").parse()?,
         file: "/tmp/to-send".into(),
     });
-    let (pages, frames) = send_stream(machine, &job, file.len())?;
+    let frames = send_stream(machine, &job, file.len())?;
     ensure!(stream(&frames)? == file, "the stream is another");
-    ensure!(pages.len() == PAGES);
     Ok(())
 }
