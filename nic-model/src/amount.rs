@@ -21,6 +21,11 @@ impl Amount {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
+    /// Adds those of `other`.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.add(other.frames, other.bytes);
+    }
+
     /// The frames alone.
     pub(crate) const fn frames(&self) -> u32 {
         self.frames

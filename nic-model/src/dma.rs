@@ -194,7 +194,11 @@ impl<'a> Dma<'a> {
     }
 
     /// As [`Bus::write_back`], before the engine is dropped at the latest.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "once for each packet: the call costs as much as what is done"
+    )]
+    #[inline(always)]
     pub(crate) fn write_back(
         &mut self,
         by: Requester,

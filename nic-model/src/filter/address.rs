@@ -29,6 +29,13 @@ impl Mac {
         Self(((high & ADDRESS) as u64) << 32 | low as u64)
     }
 
+    /// The station's: that in the first receive address register, if that is valid.
+    #[inline]
+    pub(crate) fn own(regs: &RegisterFile) -> Option<Self> {
+        let high = regs.get(Reg::RAH, 0);
+        (high & AV != 0).then(|| Self::from_rar(regs.get(Reg::RAL, 0), high))
+    }
+
     /// What the address is a group of.
     pub(crate) const fn kind(self) -> Kind {
         if self.0 == Self::BROADCAST.0 {
@@ -116,8 +123,7 @@ impl AddressFilter {
     /// Whether a valid receive address register holds `mac`. The first one is the station's own and what most frames
     /// carry; the card itself loads it, so it is read from the registers each time.
     fn is_exact(&mut self, mac: Mac, regs: &RegisterFile) -> bool {
-        let high = regs.get(Reg::RAH, 0);
-        if high & AV != 0 && Mac::from_rar(regs.get(Reg::RAL, 0), high) == mac {
+        if Mac::own(regs) == Some(mac) {
             return true;
         }
         if self.stale {

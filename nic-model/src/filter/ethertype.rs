@@ -14,6 +14,12 @@ use ixgbe_spec::{
 use super::five_tuple::Route;
 use crate::{regs::RegisterFile, rx::header::Headers};
 
+/// Whether any of the filters is enabled.
+pub(crate) fn is_on(regs: &RegisterFile) -> bool {
+    let filters = regs.all(Reg::ETQF);
+    filters.iter().any(|filter| filter & FILTER_EN != 0)
+}
+
 /// The filter that matches a frame: the packet type that it gives, and the queue, if it chooses one.
 #[inline]
 pub(crate) fn filter(

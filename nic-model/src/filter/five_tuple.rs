@@ -52,6 +52,14 @@ impl FiveTupleFilters {
         *stale = true;
     }
 
+    /// Whether the SYN filter or any 5-tuple filter is enabled.
+    pub(crate) fn are_on(&mut self, regs: &RegisterFile) -> bool {
+        if self.stale {
+            self.refresh(regs);
+        }
+        !self.enabled.is_empty() || regs.get(Reg::SYNQF, 0) & synqf::ENABLE != 0
+    }
+
     /// The queue by SYN filter or 5-tuple filter.
     #[inline]
     pub(crate) fn route(

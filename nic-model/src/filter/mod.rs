@@ -22,7 +22,7 @@ use address::AddressFilter;
 use five_tuple::{FiveTupleFilters, Route};
 use flow_director::{Action, FlowDirector};
 use pool::PoolSet;
-use rss::Rss;
+use rss::{Choice, Rss};
 
 use crate::{fcoe, hw::Hw, observe::Chooser, regs::RegisterFile, rx::header::Headers};
 
@@ -126,6 +126,23 @@ impl Filters {
             ethertype: ethertype::pool(headers, regs),
         };
         Some(selection::from_network(&frame, existing, regs))
+    }
+
+    /// Whether another filter than RSS may have a say in the queue of a frame, or in its descriptor.
+    pub(crate) fn choose_by_more_than_rss(&mut self, regs: &RegisterFile) -> bool {
+        self.flow_director.is_on() || self.five_tuples.are_on(regs) || ethertype::is_on(regs)
+    }
+
+    /// The queue of a frame if none has, without virtualisation.
+    #[inline]
+    pub(crate) fn rss(
+        &mut self,
+        window: &[u8],
+        headers: &Headers,
+        class: u8,
+        regs: &RegisterFile,
+    ) -> Choice {
+        self.rss.choose(window, headers, 0, class, regs)
     }
 
     /// The queue of a copy of an admitted frame: by ethertype, `FCoE` exchange, SYN or 5-tuple, Flow Director, or MRQC, in this order

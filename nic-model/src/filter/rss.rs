@@ -90,6 +90,24 @@ pub(crate) struct Choice {
     pub(crate) hash: u32,
 }
 
+impl Choice {
+    /// A queue, without a hash.
+    #[inline]
+    pub(crate) const fn without_hash(queue: u8) -> Self {
+        Self {
+            queue,
+            rss_type: RssType::None,
+            hash: 0,
+        }
+    }
+}
+
+/// The queue of each frame of a traffic class, without pools; `None` if it goes by a hash.
+pub(crate) fn fixed_queue(class: u8, regs: &RegisterFile) -> Option<u8> {
+    let mode = Mode::new(regs.get(Reg::MRQC, 0));
+    (mode.rss == 0).then(|| mode.queue(0, class, 0))
+}
+
 /// Receive side scaling of a port.
 #[derive(Debug, Default)]
 pub(crate) struct Rss {
@@ -127,11 +145,7 @@ impl Rss {
             rss_type(mrqc, headers)
         };
         if rss_type == RssType::None {
-            return Choice {
-                queue: mode.queue(pool, class, 0),
-                rss_type,
-                hash: 0,
-            };
+            return Choice::without_hash(mode.queue(pool, class, 0));
         }
         let hash = self.hash(window, headers, rss_type, regs);
         let index = (hash & 0x7F) as usize;

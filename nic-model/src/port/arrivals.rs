@@ -7,7 +7,7 @@ use crate::{
     ipsec::IpSec,
     observe::{Event, Observers},
     pci::Function,
-    rx::{self, DropReason, Receive, Verdict},
+    rx::{self, DropReason, Express, Receive, Verdict},
     wakeup::{self, Wake},
     wire::RxFrame,
 };
@@ -41,9 +41,15 @@ impl Port {
         };
         let gate = Gate::of(passage, &self.observers);
         let has_classes = rx::has_classes(&self.regs);
+        // It tells nobody what it does.
+        let express = match gate {
+            Gate::Open => Express::survey(&mut self.rx, &self.regs),
+            Gate::Guarded(_) | Gate::Watched(_) => None,
+        };
         let result = frames(&mut Arrivals {
             gate,
             has_classes,
+            express,
             hw: Hw {
                 now: context.now,
                 dma: Dma::watched(context.bus, self.observers.watch(context.now)),
@@ -98,6 +104,7 @@ enum Passage {
 pub struct Arrivals<'a> {
     gate: Gate,
     has_classes: bool,
+    express: Option<Express>,
     hw: Hw<'a>,
     rx: &'a mut Receive,
     pci: &'a mut Function,
@@ -108,7 +115,7 @@ impl Arrivals<'_> {
     #[inline]
     pub fn take(&mut self, frame: &RxFrame<'_>) -> Verdict {
         match self.gate {
-            Gate::Open => self.rx.receive(frame, &mut self.hw),
+            Gate::Open => self.rx.receive(frame, self.express.as_ref(), &mut self.hw),
             Gate::Guarded(passage) => self.pass(frame, passage),
             Gate::Watched(passage) => {
                 self.hw.dma.tell(move || Event::Arrived { frame });
@@ -122,7 +129,7 @@ impl Arrivals<'_> {
     #[cold]
     fn pass(&mut self, frame: &RxFrame<'_>, passage: Passage) -> Verdict {
         match passage {
-            Passage::Open => self.rx.receive(frame, &mut self.hw),
+            Passage::Open => self.rx.receive(frame, None, &mut self.hw),
             Passage::Closed => Verdict::Dropped(DropReason::Disabled),
             Passage::Wakes => {
                 self.wake(frame);

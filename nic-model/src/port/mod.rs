@@ -562,7 +562,7 @@ impl Egress for Loopback<'_> {
         let frame = RxFrame::new(&copy);
         hw.dma.tell(|| Event::Arrived { frame: &frame });
         // What becomes of it, receive counts.
-        let verdict = self.rx.receive(&frame, hw);
+        let verdict = self.rx.receive(&frame, None, hw);
         let frame = &frame;
         hw.dma.tell(move || Event::Received { frame, verdict });
         Ok(Reach::Network)

@@ -33,6 +33,15 @@ pub(crate) fn verify(
     if headers.l3 == L3::None || headers.snap {
         return Status::empty();
     }
+    verify_ip(frame, window, headers, regs)
+}
+
+fn verify_ip(
+    frame: &RxFrame<'_>,
+    window: &[u8],
+    headers: &Headers,
+    regs: &mut RegisterFile,
+) -> Status {
     let mut status = ip(window, headers);
     if l4_is_covered(frame, headers, regs) {
         status |= l4(frame, window, headers);

@@ -20,7 +20,7 @@ use crate::{
 /// Length of the FCS.
 pub(crate) const FCS_LEN: usize = 4;
 /// Shortest frame, with FCS.
-const MIN_LEN: usize = 64;
+pub(crate) const MIN_LEN: usize = 64;
 /// Longest frame without a tag if jumbo frames are off, with FCS.
 const STANDARD_LEN: usize = 1518;
 /// Longest frame that the card takes at all, with FCS: 15.5 KB.
@@ -29,7 +29,7 @@ pub(crate) const LONGEST_LEN: usize = 15_872;
 const MIN_PAYLOAD: usize = 46;
 
 /// Ethertype of MAC control frames (IEEE 802.3, 31).
-const MAC_CONTROL: u16 = 0x8808;
+pub(crate) const MAC_CONTROL: u16 = 0x8808;
 const PAUSE: u16 = 0x0001;
 const PRIORITY_PAUSE: u16 = 0x0101;
 
@@ -72,14 +72,8 @@ pub(crate) fn inspect(
 /// The counter of what is wrong with a frame of `len` bytes, FCS included.
 #[inline]
 fn error(fcs: Fcs, len: usize, headers: &Headers, regs: &RegisterFile) -> Option<Reg> {
-    let hlreg0 = regs.get(Reg::HLREG0, 0);
-    let longest = if hlreg0 & hlreg0::JUMBOEN == 0 {
-        STANDARD_LEN
-    } else {
-        (regs.get(Reg::MAXFRS, 0) >> 16) as usize
-    };
     let tags = usize::from(headers.tag.is_some()) + usize::from(headers.outer_tag);
-    let longest = (longest + tags * Tag::LEN).min(LONGEST_LEN);
+    let longest = longest(tags, regs);
     let bad = fcs == Fcs::Bad;
     if len < MIN_LEN {
         return Some(if bad { Reg::RFC } else { Reg::RUC });
@@ -91,13 +85,30 @@ fn error(fcs: Fcs, len: usize, headers: &Headers, regs: &RegisterFile) -> Option
         return Some(Reg::CRCERRS);
     }
     let length = usize::from(headers.length?);
-    if hlreg0 & hlreg0::RXLNGTHERREN == 0 {
+    if regs.get(Reg::HLREG0, 0) & hlreg0::RXLNGTHERREN == 0 {
         return None;
     }
     let header = ETHERNET_LEN + tags * Tag::LEN;
     let payload = len - FCS_LEN - header;
     let padded = length.max(MIN_PAYLOAD - tags * Tag::LEN);
     (length > payload || payload > padded).then_some(Reg::RLEC)
+}
+
+/// Longest frame with so many tags, FCS included.
+#[inline]
+pub(crate) fn longest(tags: usize, regs: &RegisterFile) -> usize {
+    let longest = if regs.get(Reg::HLREG0, 0) & hlreg0::JUMBOEN == 0 {
+        STANDARD_LEN
+    } else {
+        (regs.get(Reg::MAXFRS, 0) >> 16) as usize
+    };
+    (longest + tags * Tag::LEN).min(LONGEST_LEN)
+}
+
+/// Whether the FCS does not go to client memory (HLREG0.RXCRCSTRP).
+#[inline]
+pub(crate) fn strips_fcs(regs: &RegisterFile) -> bool {
+    regs.get(Reg::HLREG0, 0) & hlreg0::RXCRCSTRP != 0
 }
 
 /// What becomes of a frame with regard to flow control (3.7.7).

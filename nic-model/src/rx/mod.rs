@@ -12,6 +12,7 @@
 mod buffer;
 mod checksum;
 mod delivery;
+mod express;
 mod fc;
 pub(crate) mod header;
 mod mac;
@@ -36,6 +37,7 @@ use ixgbe_spec::{
 
 use buffer::PacketBuffer;
 use delivery::Rings;
+pub(crate) use express::Express;
 use header::{Headers, Settings, Tag, WINDOW};
 use mac::{Control, Health};
 use replication::{Counters, Origin};
@@ -229,16 +231,49 @@ impl Receive {
         regs.set(Reg::QDE, 0, result);
     }
 
-    /// Takes a frame from the wire (or from transmit, in loopback).
-    pub(crate) fn receive(&mut self, frame: &RxFrame<'_>, hw: &mut Hw<'_>) -> Verdict {
+    /// Takes a frame from the wire (or from transmit, in loopback). `express` is what the registers ask for now, if that
+    /// is known.
+    pub(crate) fn receive(
+        &mut self,
+        frame: &RxFrame<'_>,
+        express: Option<&Express>,
+        hw: &mut Hw<'_>,
+    ) -> Verdict {
         if !self.coalescing.is_empty() {
             self.coalescing.age(&mut self.queues, hw);
         }
+        let Some(window) = frame.head.get(..frame.len().min(WINDOW)) else {
+            return self.receive_in_parts(frame, hw);
+        };
+        let mut headers = Headers::default();
+        headers.parse(window, frame.len(), &settings(hw.regs));
+        if let Some(express) = express
+            && let Some(verdict) = self.express(express, frame, window, &headers, hw)
+        {
+            return verdict;
+        }
+        self.receive_parsed(frame, window, &headers, hw)
+    }
+
+    /// Takes a frame whose first part ends within the headers that are looked at.
+    #[cold]
+    fn receive_in_parts(&mut self, frame: &RxFrame<'_>, hw: &mut Hw<'_>) -> Verdict {
         let mut copy = [0; WINDOW];
         let window = window(frame, &mut copy);
         let mut headers = Headers::default();
         headers.parse(window, frame.len(), &settings(hw.regs));
-        let admitted = match self.admit(frame, window, &headers, hw) {
+        self.receive_parsed(frame, window, &headers, hw)
+    }
+
+    /// Takes a frame whose first bytes are `window`, by the long way.
+    fn receive_parsed(
+        &mut self,
+        frame: &RxFrame<'_>,
+        window: &[u8],
+        headers: &Headers,
+        hw: &mut Hw<'_>,
+    ) -> Verdict {
+        let admitted = match self.admit(frame, window, headers, hw) {
             Ok(admitted) => admitted,
             Err(reason) => return Verdict::Dropped(reason),
         };
@@ -265,7 +300,7 @@ impl Receive {
             pool: 0,
             number: Number::One,
         };
-        self.take(frame, window, admitted, (replica, Counters::FIRST), hw)
+        self.take(frame, window, admitted, (replica, Counters::First), hw)
     }
 
     /// Puts a copy of a frame that has come in into its ring, or into the packet buffer.
@@ -349,7 +384,7 @@ impl Receive {
                 .received(window, headers, by_filter, hw.now, hw.regs);
         }
         Ok(Admitted {
-            class: traffic_class(headers, hw.regs),
+            class: traffic_class(headers.tag, hw.regs),
             headers,
             mac,
             accepted,
@@ -564,9 +599,9 @@ pub(crate) fn settings(regs: &RegisterFile) -> Settings {
 
 /// The traffic class of a frame: that of its user priority, in the modes that have classes (7.1.2.2, RTRUP2TC).
 #[inline]
-fn traffic_class(headers: &Headers, regs: &RegisterFile) -> u8 {
+fn traffic_class(tag: Option<Tag>, regs: &RegisterFile) -> u8 {
     let mapping = regs.get(Reg::RTRUP2TC, 0);
-    let priority = headers.tag.map_or(0, Tag::priority);
+    let priority = tag.map_or(0, Tag::priority);
     (mapping >> (3 * priority) & 7) as u8
 }
 
@@ -611,26 +646,41 @@ fn outcome(
     status.set(Status::LB, admitted.origin == Origin::Pool);
     let mut info =
         Info::new().with_packet_type(destination.packet_type.unwrap_or(headers.packet_type));
-    let mut hash = destination.hash;
-    let mut fragment = Fragment::new();
-    if settings & rxcsum::PCSD != 0 || destination.rss_type == RssType::FlowDirector {
+    let hashed = settings & rxcsum::PCSD != 0 || destination.rss_type == RssType::FlowDirector;
+    if hashed {
         info.set_rss_type(destination.rss_type);
-    } else {
-        let payload_sum = settings & rxcsum::IPPCSE != 0;
-        let valid;
-        (fragment, valid) = checksum::fragment(frame, window, headers, payload_sum);
-        hash = fragment.into_bits();
-        status |= valid;
     }
-    Outcome {
+    let mut outcome = Outcome {
         info,
-        hash,
-        fragment,
+        hash: destination.hash,
+        fragment: Fragment::new(),
         status,
         vlan: headers.tag.map(Tag::tci),
         boundary: split::boundary(
             headers,
             regs.get(Reg::PSRTYPE, usize::from(destination.pool)),
         ),
+    };
+    if !hashed {
+        outcome.identify(frame, window, headers, regs);
+    }
+    outcome
+}
+
+impl Outcome {
+    /// Puts what helps with fragments in the place of the hash (7.1.13).
+    #[inline]
+    fn identify(
+        &mut self,
+        frame: &RxFrame<'_>,
+        window: &[u8],
+        headers: &Headers,
+        regs: &RegisterFile,
+    ) {
+        let payload_sum = regs.get(Reg::RXCSUM, 0) & rxcsum::IPPCSE != 0;
+        let valid;
+        (self.fragment, valid) = checksum::fragment(frame, window, headers, payload_sum);
+        self.hash = self.fragment.into_bits();
+        self.status |= valid;
     }
 }

@@ -29,52 +29,37 @@ pub(super) enum Origin {
 }
 
 /// The DMA counters of a delivered packet (8.2.3.23).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counters {
-    /// Packets.
-    pub(super) packets: Reg,
-    /// Bytes, bits 31:0.
-    pub(super) bytes_low: Reg,
-    /// Bytes, bits 35:32.
-    pub(super) bytes_high: Reg,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Counters {
+    /// Those of a frame from the network, or of the first of its copies.
+    #[default]
+    First,
+    /// Those of its further copies.
+    Further,
+    /// Those of the first copy of a frame of another pool.
+    FirstLocal,
+    /// Those of its further copies.
+    FurtherLocal,
 }
 
 impl Counters {
-    /// Those of a frame from the network, or of the first of its copies.
-    pub(super) const FIRST: Self = Self {
-        packets: Reg::RXDGPC,
-        bytes_low: Reg::RXDGBCL,
-        bytes_high: Reg::RXDGBCH,
-    };
-
-    /// Those of its further copies.
-    const FURTHER: Self = Self {
-        packets: Reg::RXDDGPC,
-        bytes_low: Reg::RXDDGBCL,
-        bytes_high: Reg::RXDDGBCH,
-    };
-
-    /// Those of the first copy of a frame of another pool.
-    const FIRST_LOCAL: Self = Self {
-        packets: Reg::RXLPBKGPC,
-        bytes_low: Reg::RXLPBKGBCL,
-        bytes_high: Reg::RXLPBKGBCH,
-    };
-
-    /// Those of its further copies.
-    const FURTHER_LOCAL: Self = Self {
-        packets: Reg::RXDLPBKGPC,
-        bytes_low: Reg::RXDLPBKGBCL,
-        bytes_high: Reg::RXDLPBKGBCH,
-    };
+    /// The registers: packets, and bytes 31:0 and 35:32.
+    pub(super) const fn registers(self) -> (Reg, (Reg, Reg)) {
+        match self {
+            Self::First => (Reg::RXDGPC, (Reg::RXDGBCL, Reg::RXDGBCH)),
+            Self::Further => (Reg::RXDDGPC, (Reg::RXDDGBCL, Reg::RXDDGBCH)),
+            Self::FirstLocal => (Reg::RXLPBKGPC, (Reg::RXLPBKGBCL, Reg::RXLPBKGBCH)),
+            Self::FurtherLocal => (Reg::RXDLPBKGPC, (Reg::RXDLPBKGBCL, Reg::RXDLPBKGBCH)),
+        }
+    }
 
     /// Those of a copy; `so_far` is the best that became of the copies before it.
     const fn of(origin: Origin, so_far: Verdict) -> Self {
         match (origin, so_far) {
-            (Origin::Network, Verdict::Dropped(_)) => Self::FIRST,
-            (Origin::Network, _) => Self::FURTHER,
-            (Origin::Pool, Verdict::Dropped(_)) => Self::FIRST_LOCAL,
-            (Origin::Pool, _) => Self::FURTHER_LOCAL,
+            (Origin::Network, Verdict::Dropped(_)) => Self::First,
+            (Origin::Network, _) => Self::Further,
+            (Origin::Pool, Verdict::Dropped(_)) => Self::FirstLocal,
+            (Origin::Pool, _) => Self::FurtherLocal,
         }
     }
 }
@@ -126,7 +111,7 @@ impl Receive {
         let Some(mac) = window.first_chunk().copied().map(Mac::new) else {
             return;
         };
-        let class = traffic_class(&headers, hw.regs);
+        let class = traffic_class(headers.tag, hw.regs);
         let headers = Headers {
             l3: L3::None,
             l4: L4::None,

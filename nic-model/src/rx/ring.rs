@@ -6,7 +6,7 @@ use ixgbe_spec::{
     descriptor::{SIZE, rx::Read},
     register::{
         Reg,
-        bits::{hlreg0::RXCRCSTRP, rscctl, rxdctl, srrctl},
+        bits::{rscctl, rxdctl, srrctl},
     },
 };
 use zerocopy::IntoBytes;
@@ -14,6 +14,7 @@ use zerocopy::IntoBytes;
 use super::{
     DropReason,
     header::Tag,
+    mac,
     payload::Payload,
     split::Head,
     write_back::{Format, Outcome, Piece},
@@ -24,6 +25,7 @@ use crate::{
     hw::Hw,
     observe::{Descriptor, Direction, Event, Purpose, Transfer},
     regs::RegisterFile,
+    wire::RxFrame,
 };
 
 /// Descriptors that are fetched at once, at most.
@@ -125,6 +127,8 @@ pub(crate) struct Queue {
     hide_vlan: bool,
     strip: bool,
     max_len: Option<usize>,
+    /// Longest packet that goes into one buffer without being cut, split or coalesced; 0 if none does.
+    whole_len: usize,
     /// Descriptors that a large receive may take (RSCCTL); `None` without coalescing.
     max_descriptors: Option<u16>,
     /// Descriptors from `head` on, at `first..first + cached`.
@@ -155,6 +159,7 @@ impl Queue {
             hide_vlan: false,
             strip: false,
             max_len: None,
+            whole_len: 0,
             max_descriptors: None,
             cache: [Read::default(); BATCH as usize],
             first: 0,
@@ -234,6 +239,13 @@ impl Queue {
         });
         let was_valid = self.valid;
         self.valid = self.count > 0 && self.buffer_len > 0 && format.is_some();
+        let whole =
+            self.is_running() && self.format == Format::OneBuffer && self.max_descriptors.is_none();
+        self.whole_len = if whole {
+            self.max_len.unwrap_or(usize::MAX).min(self.buffer_len)
+        } else {
+            0
+        };
         if self.enabled && was_valid && !self.valid {
             if self.count == 0 {
                 hw.faults.ring_length += 1;
@@ -315,7 +327,7 @@ impl Queue {
                 epoch: self.epoch,
                 fc: progress.fc,
                 strip_vlan: self.strip,
-                keep_fcs: !progress.is_cut() && regs.get(Reg::HLREG0, 0) & RXCRCSTRP == 0,
+                keep_fcs: !progress.is_cut() && !mac::strips_fcs(regs),
             };
         }
         begins
@@ -371,8 +383,59 @@ impl Queue {
         }
     }
 
-    /// Takes the next descriptor from the ring.
+    /// Whether a packet of this length is sure to go into the next buffer as a whole ([`Queue::put`]): the descriptor is
+    /// fetched, and nothing has to be cut, split or coalesced.
     #[inline]
+    pub(super) const fn is_ready_for(&self, len: usize) -> bool {
+        self.cached > 0 && len <= self.whole_len
+    }
+
+    /// Puts a packet without a tag, for which the queue is ready, into the next buffer. What [`Queue::deliver`] does in
+    /// this case.
+    ///
+    /// # Errors
+    /// Why the packet is lost: the descriptor cannot be written back.
+    #[inline]
+    pub(super) fn put(
+        &mut self,
+        frame: &RxFrame<'_>,
+        outcome: &Outcome,
+        hw: &mut Hw<'_>,
+    ) -> Result<Supply, Stop> {
+        let before = self.posted();
+        let taken = self.take(hw)?;
+        let (by, buffer) = (self.requester(), taken.packet_buffer());
+        let behind = buffer.checked_add(frame.head.len() as u64);
+        let mut written = hw.dma.write(by, buffer, frame.head);
+        if !frame.body.is_empty() && written.is_ok() {
+            let refused = DmaError::Refused { iova: buffer.0 };
+            written = behind
+                .ok_or(refused)
+                .and_then(|iova| hw.dma.write(by, iova, frame.body));
+        }
+        // As in `copy`.
+        if written.is_err() {
+            hw.faults.buffer_dma += 1;
+        }
+        let piece = Piece {
+            head: Head {
+                info: outcome.info,
+                ..Head::default()
+            },
+            len: frame.len(),
+            next: None,
+            vlan: None,
+        };
+        self.complete(&taken, &piece, outcome, hw)?;
+        Ok(self.supply(before))
+    }
+
+    /// Takes the next descriptor from the ring.
+    #[expect(
+        clippy::inline_always,
+        reason = "once for each packet: the call costs as much as what is done"
+    )]
+    #[inline(always)]
     pub(super) fn take(&mut self, hw: &mut Hw<'_>) -> Result<Taken, Stop> {
         let read = self.next_descriptor(hw)?;
         let taken = Taken {
@@ -390,7 +453,11 @@ impl Queue {
     }
 
     /// Writes a descriptor back.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "once for each packet: the call costs as much as what is done"
+    )]
+    #[inline(always)]
     pub(super) fn complete(
         &mut self,
         taken: &Taken,
@@ -409,7 +476,7 @@ impl Queue {
     /// What is left, when there were `before` descriptors before a packet.
     #[inline]
     pub(super) const fn supply(&self, before: u16) -> Supply {
-        if before >= self.low_water && self.posted() < self.low_water {
+        if self.low_water > 0 && before >= self.low_water && self.posted() < self.low_water {
             Supply::Low
         } else {
             Supply::Enough
@@ -559,6 +626,7 @@ impl Queue {
             DmaError::Refused { .. } => {
                 hw.faults.ring_dma += 1;
                 self.halted = true;
+                self.whole_len = 0;
                 self.forget();
                 self.lost(DropReason::Dma, hw.regs)
             }

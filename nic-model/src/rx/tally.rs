@@ -26,14 +26,15 @@ pub(super) struct Tally {
     arrived: Amount,
     intact: Amount,
     good: Amount,
+    /// Frames that are all three.
+    plain: Amount,
     sizes: Sizes,
     multicast: u32,
     broadcast: u32,
-    /// Packets in the rings of queues that have these statistics registers (RQSMR).
+    /// Packets in the rings of queues that have these statistics registers (RQSMR), and what counts them as well.
     delivered: Amount,
     statistics: usize,
-    /// The registers that count them as well, if RXDSTATCTRL selects them.
-    counters: Option<Counters>,
+    counters: Counters,
 }
 
 impl Tally {
@@ -54,6 +55,19 @@ impl Tally {
     pub(super) fn good(&mut self, kind: Kind, len: usize) {
         let len = len + FCS_LEN;
         self.good.add(1, len as u64);
+        self.class(kind, len);
+    }
+
+    /// A frame of `len` bytes without FCS has arrived, has no error and has passed the filters.
+    #[inline]
+    pub(super) fn plain(&mut self, kind: Kind, len: usize) {
+        let len = len + FCS_LEN;
+        self.plain.add(1, len as u64);
+        self.class(kind, len);
+    }
+
+    #[inline]
+    fn class(&mut self, kind: Kind, len: usize) {
         self.sizes.add(1, len);
         match kind {
             Kind::Unicast => {}
@@ -71,9 +85,6 @@ impl Tally {
         counters: Counters,
         regs: &mut RegisterFile,
     ) {
-        let control = regs.get(Reg::RXDSTATCTRL, 0) & rxdstatctrl::QSEL;
-        let counted = control & rxdstatctrl::ALL != 0 || control as usize == statistics;
-        let counters = counted.then_some(counters);
         if self.statistics != statistics || self.counters != counters {
             self.settle_delivered(regs);
             self.statistics = statistics;
@@ -85,7 +96,7 @@ impl Tally {
     /// Brings the registers up to date.
     #[inline]
     pub(super) fn settle(&mut self, regs: &mut RegisterFile) {
-        if !self.arrived.is_empty() || !self.delivered.is_empty() {
+        if !self.arrived.is_empty() || !self.plain.is_empty() || !self.delivered.is_empty() {
             self.settle_all(regs);
         }
     }
@@ -96,6 +107,7 @@ impl Tally {
             arrived,
             intact,
             good,
+            plain,
             sizes,
             multicast,
             broadcast,
@@ -103,6 +115,10 @@ impl Tally {
             statistics: _,
             counters: _,
         } = self;
+        let plain = std::mem::take(plain);
+        for amount in [&mut *arrived, &mut *intact, &mut *good] {
+            amount.append(plain);
+        }
         arrived.settle(Reg::TPR, (Reg::TORL, Reg::TORH), 0, regs);
         intact.settle(Reg::RXNFGPC, (Reg::RXNFGBCL, Reg::RXNFGBCH), 0, regs);
         good.settle(Reg::GPRC, (Reg::GORCL, Reg::GORCH), 0, regs);
@@ -112,10 +128,11 @@ impl Tally {
     }
 
     fn settle_delivered(&mut self, regs: &mut RegisterFile) {
-        if let Some(counters) = self.counters {
-            let bytes = (counters.bytes_low, counters.bytes_high);
+        let control = regs.get(Reg::RXDSTATCTRL, 0) & rxdstatctrl::QSEL;
+        if control & rxdstatctrl::ALL != 0 || control as usize == self.statistics {
+            let (packets, bytes) = self.counters.registers();
             let mut delivered = self.delivered;
-            delivered.settle(counters.packets, bytes, 0, regs);
+            delivered.settle(packets, bytes, 0, regs);
         }
         let bytes = (Reg::QBRC_L, Reg::QBRC_H);
         self.delivered

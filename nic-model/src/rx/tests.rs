@@ -4,6 +4,7 @@ mod checksums;
 mod coalescing;
 mod counters;
 mod delivery;
+mod express;
 mod fc;
 mod filters;
 mod flow_director;
@@ -133,7 +134,7 @@ impl Bench {
             ipsec: &self.ipsec,
             faults: &mut self.faults,
         };
-        let verdict = self.rx.receive(frame, &mut hw);
+        let verdict = self.rx.receive(frame, None, &mut hw);
         drop(hw);
         self.rx.settle(&mut self.regs);
         verdict

@@ -80,6 +80,11 @@ impl FlowDirector {
         *enabled = None;
     }
 
+    /// Whether it looks at frames.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.enabled.is_some()
+    }
+
     /// Software has written one of the Flow Director's registers.
     pub(crate) fn written(&mut self, reg: Reg, old: u32, new: u32, hw: &mut Hw<'_>) {
         match reg {
