@@ -1,7 +1,5 @@
 //! Finding passt, or fetching one: a peer for a stream socket, which we did not write.
 
-use std::process::Stdio;
-
 use crate::archive::PackageSet;
 use crate::cache::Cache;
 use crate::error::Result;
@@ -22,13 +20,7 @@ const NAME: &str = "passt";
 /// # Errors
 /// None can be fetched.
 pub fn passt(cache: &Cache) -> Result<Program> {
-    let host = Program::host(NAME);
-    let mut probe = host.command();
-    probe
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    if probe.status().is_ok_and(|status| status.success()) {
+    if let Some(host) = Program::on_path(NAME) {
         return Ok(host);
     }
     let _lock = cache.lock()?;

@@ -41,6 +41,20 @@ impl Program {
         }
     }
 
+    /// The program of this name on PATH, if it runs.
+    pub(crate) fn on_path(name: &str) -> Option<Self> {
+        let host = Self::host(name);
+        let mut probe = host.command();
+        probe
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        probe
+            .status()
+            .is_ok_and(|status| status.success())
+            .then_some(host)
+    }
+
     /// A command that runs the program; add its arguments.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.executable);

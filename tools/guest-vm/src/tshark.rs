@@ -1,7 +1,5 @@
 //! Finding tshark, or fetching one: a reader of captures that is not ours.
 
-use std::process::Stdio;
-
 use crate::archive::PackageSet;
 use crate::cache::Cache;
 use crate::error::Result;
@@ -28,13 +26,7 @@ const NAME: &str = "tshark";
 /// # Errors
 /// None can be fetched.
 pub fn tshark(cache: &Cache) -> Result<Program> {
-    let host = Program::host(NAME);
-    let mut probe = host.command();
-    probe
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    if probe.status().is_ok_and(|status| status.success()) {
+    if let Some(host) = Program::on_path(NAME) {
         return Ok(host);
     }
     let _lock = cache.lock()?;
