@@ -4,7 +4,6 @@ use anyhow::{Result, ensure};
 use guest_tests::{
     LinuxWorld, World,
     card_world::MAC,
-    frames::{BROADCAST, numbered, same},
     kernel_log,
     linux_world::INTERFACE,
     server::{Far, Server},
@@ -19,14 +18,6 @@ type Test = (&'static str, fn(Kernel) -> Result<()>);
 
 pub const TESTS: &[Test] = tests![a_guest_with_mapped_doorbells_loses_nothing];
 
-fn traffic(world: &mut LinuxWorld) -> Result<()> {
-    let frames: Vec<_> = (0..50)
-        .map(|number| numbered(BROADCAST, number, 60 + 20 * number))
-        .collect();
-    same(&world.arrive(&frames)?, &frames)?;
-    same(&world.send(&frames)?, &frames)
-}
-
 fn a_guest_with_mapped_doorbells_loses_nothing(kernel: Kernel) -> Result<()> {
     let server = Server::start_with(MAC, Far::Host, &["--doorbells", "mapped"])?;
     let lab = Lab::open(kernel)?;
@@ -39,7 +30,7 @@ fn a_guest_with_mapped_doorbells_loses_nothing(kernel: Kernel) -> Result<()> {
     kernel_log::mark(world.guest(), "loading the driver")?;
     machine::load(&mut world)?;
     world.set_up(&Setup::default())?;
-    traffic(&mut world)?;
+    machine::fifty_frames_each_way(&mut world)?;
     // The driver takes its rings down and up: with the whole card, and each by itself.
     for change in [
         "ip link set INTERFACE down && ip link set INTERFACE up",
@@ -51,7 +42,7 @@ fn a_guest_with_mapped_doorbells_loses_nothing(kernel: Kernel) -> Result<()> {
             "{command}
              until [ \"$(cat /sys/class/net/{INTERFACE}/carrier)\" = 1 ]; do usleep 20000; done"
         ))?;
-        traffic(&mut world)?;
+        machine::fifty_frames_each_way(&mut world)?;
     }
     world
         .guest()

@@ -14,7 +14,6 @@ use anyhow::{Context, Result, ensure};
 use guest_tests::{
     LinuxWorld, World,
     cable::Cable,
-    frames::{BROADCAST, numbered, same},
     kernel_log,
     linux_world::INTERFACE,
     server::{Far, Server},
@@ -123,12 +122,8 @@ fn use_as(world: &mut LinuxWorld, domain: &str) -> Result<()> {
 /// Frames both ways, and so many megabytes in packets of a frame's size that a host sends back; returns what the server has counted meanwhile.
 fn traffic(world: &mut LinuxWorld, megabytes: u32) -> Result<Memory> {
     world.set_up(&Setup::default())?;
-    let frames: Vec<_> = (0..50)
-        .map(|number| numbered(BROADCAST, number, 60 + 20 * number))
-        .collect();
     let before = Memory::of(world)?;
-    same(&world.arrive(&frames)?, &frames)?;
-    same(&world.send(&frames)?, &frames)?;
+    machine::fifty_frames_each_way(world)?;
     let echo = format!(
         "ip address replace 10.0.2.15/24 dev {INTERFACE}
          ethtool -K {INTERFACE} tso off gso off

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use guest_tests::{
     LinuxWorld, World, evidence,
+    frames::{BROADCAST, numbered, same},
     kernel_log::{self, Place},
     linux_world::INTERFACE,
     server::{Far, Server},
@@ -175,4 +176,13 @@ pub fn load(world: &mut LinuxWorld) -> Result<()> {
         output.stderr
     );
     Ok(())
+}
+
+/// Fifty frames of many sizes each way, all of which pass as they are.
+pub fn fifty_frames_each_way(world: &mut LinuxWorld) -> Result<()> {
+    let frames: Vec<_> = (0..50)
+        .map(|number| numbered(BROADCAST, number, 60 + 20 * number))
+        .collect();
+    same(&world.arrive(&frames)?, &frames)?;
+    same(&world.send(&frames)?, &frames)
 }

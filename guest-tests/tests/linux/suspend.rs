@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use guest_tests::{
     LinuxWorld, World,
     cable::Cable,
-    frames::{BROADCAST, numbered, same},
+    frames::{BROADCAST, numbered},
     kernel_log,
     linux_world::INTERFACE,
     server::{Far, Server},
@@ -47,14 +47,6 @@ fn while_asleep() -> Vec<Vec<u8>> {
     vec![magic, numbered(BROADCAST, 900, 60)]
 }
 
-fn traffic(world: &mut LinuxWorld) -> Result<()> {
-    let frames: Vec<_> = (0..50)
-        .map(|number| numbered(BROADCAST, number, 60 + 20 * number))
-        .collect();
-    same(&world.arrive(&frames)?, &frames)?;
-    same(&world.send(&frames)?, &frames)
-}
-
 fn a_suspend_to_ram_and_back_leaves_the_nic_as_it_was(kernel: Kernel) -> Result<()> {
     let server = Server::start(Far::Host)?;
     let lab = Lab::open(kernel)?;
@@ -77,7 +69,7 @@ fn suspended_and_awake(world: &mut LinuxWorld) -> Result<()> {
     world
         .guest()
         .sh(&format!("ip address add 10.0.2.15/24 dev {INTERFACE}"))?;
-    traffic(world)?;
+    machine::fifty_frames_each_way(world)?;
     for wake_up in ["d", "u", "m", "b", "umbg", "g"] {
         set_wake_up(world, wake_up)?;
     }
@@ -87,7 +79,7 @@ fn suspended_and_awake(world: &mut LinuxWorld) -> Result<()> {
     world.guest().sh(&format!(
         "until [ \"$(cat /sys/class/net/{INTERFACE}/carrier)\" = 1 ]; do usleep 20000; done"
     ))?;
-    traffic(world).context("after the sleep")?;
+    machine::fifty_frames_each_way(world).context("after the sleep")?;
     let ping = "ping -c 3 -i 0.1 -W 20 10.0.2.2";
     let pings = world.guest().sh(ping)?;
     ensure!(pings.contains("3 packets received"), "{pings}");
