@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use anyhow::{Context, Result, ensure};
 use ixgbe_spec::{descriptor::rx::Status, register::Reg};
 use nic_driver::{Config, Device, Driver, Packet, Received, in_process::InProcess};
-use nic_model::PortConfig;
+use nic_model::{
+    PortConfig,
+    check::{Finding, Findings},
+};
 
 use crate::{
     cable::{BenchCable, Cable, Plug},
@@ -38,6 +41,8 @@ pub struct CardWorld {
     by_queue: BTreeMap<usize, u64>,
     /// Totals when the NIC was set up.
     base: BTreeMap<Counter, u64>,
+    /// What the driver checker finds, where there is one.
+    findings: Findings,
 }
 
 enum Card {
@@ -63,15 +68,26 @@ impl CardWorld {
             bad_checksums: 0,
             by_queue: BTreeMap::new(),
             base: BTreeMap::new(),
+            findings: Findings::default(),
         }
     }
 
-    /// The model in this process.
+    /// The model in this process, with a driver checker.
     #[must_use]
     pub fn in_process() -> Self {
         let cable = BenchCable::default();
-        let card = InProcess::new(PortConfig::new(MAC), cable.clone());
-        Self::new(Box::new(card), Box::new(cable))
+        let (card, findings) = InProcess::checked(PortConfig::new(MAC), cable.clone());
+        Self {
+            findings,
+            ..Self::new(Box::new(card), Box::new(cable))
+        }
+    }
+
+    /// What the driver checker has found so far, where there is one.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        let all = self.findings.all().into_iter();
+        all.map(|(finding, _)| finding).collect()
     }
 
     /// Brings the card up with just this configuration.

@@ -2,36 +2,45 @@
 //! driver's memory by its file descriptor or by messages, is told of doorbells by messages or through mapped pages, and
 //! polls by what it has seen, never or always.
 
-use guest_tests::{CardWorld, Run, Scenario, runner, scenarios, server};
+mod scenarios {
+    pub mod breaches;
+}
+
+use guest_tests::{CardWorld, Run, Scenario, runner, server};
 use libtest_mimic::{Arguments, Trial};
 use nic_driver::over_socket::Lending;
+use scenarios::breaches;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = scenarios::all().into_iter().flat_map(|scenario| {
-        [
-            runner::test(format!("in_process::{}", scenario.name), move || {
-                run(scenario, &mut CardWorld::in_process())
-            }),
-            over_socket("socket", scenario, Lending::Descriptor, &[]),
-            over_socket("messages", scenario, Lending::Messages, &[]),
-            over_socket("mapped", scenario, Lending::Descriptor, &MAPPED),
-            over_socket("never_polls", scenario, Lending::Descriptor, &NEVER),
-            over_socket("always_polls", scenario, Lending::Descriptor, &ALWAYS),
-            over_socket(
-                "mapped_never_polls",
-                scenario,
-                Lending::Messages,
-                &[MAPPED, NEVER].concat(),
-            ),
-            over_socket(
-                "mapped_always_polls",
-                scenario,
-                Lending::Descriptor,
-                &[MAPPED, ALWAYS].concat(),
-            ),
-        ]
-    });
+    let trials = guest_tests::scenarios::all()
+        .into_iter()
+        .flat_map(|scenario| {
+            [
+                runner::test(format!("in_process::{}", scenario.name), move || {
+                    let mut world = CardWorld::in_process();
+                    run(scenario, &mut world)?;
+                    breaches::compare(scenario.name, &world.findings())
+                }),
+                over_socket("socket", scenario, Lending::Descriptor, &[]),
+                over_socket("messages", scenario, Lending::Messages, &[]),
+                over_socket("mapped", scenario, Lending::Descriptor, &MAPPED),
+                over_socket("never_polls", scenario, Lending::Descriptor, &NEVER),
+                over_socket("always_polls", scenario, Lending::Descriptor, &ALWAYS),
+                over_socket(
+                    "mapped_never_polls",
+                    scenario,
+                    Lending::Messages,
+                    &[MAPPED, NEVER].concat(),
+                ),
+                over_socket(
+                    "mapped_always_polls",
+                    scenario,
+                    Lending::Descriptor,
+                    &[MAPPED, ALWAYS].concat(),
+                ),
+            ]
+        });
     let mut trials: Vec<Trial> = trials.collect();
     trials.sort_by(|a, b| a.name().cmp(b.name()));
     libtest_mimic::run(&arguments, trials).exit();

@@ -22,6 +22,7 @@
 mod amount;
 pub mod bus;
 mod card;
+pub mod check;
 mod dma;
 pub mod faults;
 mod fcoe;

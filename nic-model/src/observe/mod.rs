@@ -13,6 +13,7 @@
 //!   [`Event::Released`], in the order in which the frames of its class came.
 //! - A frame to send, when the wire (or another pool, or receive in loopback) has taken it: [`Event::Sent`].
 //! - Causes that have become pending, and signals, at the end of the call in which they came up.
+//! - The end of a call ([`Observer::settle`]), with a look at registers and client memory.
 //!
 //! Accesses to the MSI-X table (BAR 4), to the expansion ROM and reads of configuration space are not told.
 
@@ -21,10 +22,14 @@ mod account;
 mod tests;
 mod told;
 
-use ixgbe_spec::descriptor::rx::{PacketType, RssType, Status};
+use ixgbe_spec::{
+    descriptor::rx::{PacketType, RssType, Status},
+    register::Reg,
+};
 
 use crate::{
-    bus::{DmaError, Iova, Requester, Signal},
+    bus::{Bus, DmaError, Iova, Requester, Signal},
+    regs::RegisterFile,
     rx::Verdict,
     time::Time,
     wire::{RxFrame, TxFrame},
@@ -37,6 +42,47 @@ pub(crate) use told::Told;
 pub trait Observer: Send {
     /// Something has happened at `now`.
     fn see(&mut self, now: Time, event: &Event<'_>);
+
+    /// A call of the port that can have changed something is over. What was told during it has come to pass. Nothing is to
+    /// be done for this by an observer of events alone.
+    fn settle(&mut self, scene: &Scene<'_>) {
+        let _ = scene;
+    }
+}
+
+/// What an observer may look at when a call is over.
+#[expect(missing_debug_implementations, reason = "borrows a trait object")]
+pub struct Scene<'a> {
+    pub(crate) now: Time,
+    pub(crate) bus: &'a dyn Bus,
+    pub(crate) regs: &'a RegisterFile,
+    pub(crate) masters: bool,
+}
+
+impl<'a> Scene<'a> {
+    /// When the call was made.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Client memory. An observer only takes windows of it: other accesses may ask the client.
+    #[must_use]
+    pub const fn bus(&self) -> &'a dyn Bus {
+        self.bus
+    }
+
+    /// As [`crate::Port::register`].
+    #[must_use]
+    pub fn register(&self, reg: Reg, index: usize) -> u32 {
+        self.regs.get(reg, index)
+    }
+
+    /// Whether the function may issue requests: DMA, and messages of interrupts.
+    #[must_use]
+    pub const fn masters(&self) -> bool {
+        self.masters
+    }
 }
 
 /// Which way data goes.
@@ -195,6 +241,20 @@ pub enum Event<'a> {
     Reset(ResetKind),
     /// The carrier has come (`true`) or gone.
     Carrier(bool),
+    /// The client has mapped memory for the card ([`crate::Port::client_mapped`]).
+    Mapped {
+        /// First byte.
+        iova: Iova,
+        /// Number of bytes.
+        len: u64,
+    },
+    /// The client takes back memory ([`crate::Port::client_unmaps`]).
+    Unmapped {
+        /// First byte.
+        iova: Iova,
+        /// Number of bytes.
+        len: u64,
+    },
     /// The DMA engine has fetched a descriptor. Receive descriptors are fetched again when what was fetched is forgotten.
     Fetched(Descriptor),
     /// The DMA engine has moved bytes, or tried to.
@@ -308,6 +368,13 @@ impl Observers {
     pub(crate) fn see(&mut self, now: Time, event: &Event<'_>) {
         for (_, observer) in &mut self.list {
             observer.see(now, event);
+        }
+    }
+
+    /// Tells that a call is over.
+    pub(crate) fn settle(&mut self, scene: &Scene<'_>) {
+        for (_, observer) in &mut self.list {
+            observer.settle(scene);
         }
     }
 

@@ -18,7 +18,7 @@ use ixgbe_spec::register::{
 
 use crate::observe::ResetKind as Reset;
 use crate::{
-    bus::Bus,
+    bus::{Bus, Iova},
     card::{Card, Functions, Place},
     dma::Dma,
     faults::GuestFaults,
@@ -29,7 +29,7 @@ use crate::{
     led::{LEDS, Led, Leds},
     link::{Link, Module, flow_control::FlowControl},
     nvm::{Nvm, NvmChip, NvmImage},
-    observe::{Event, Observer, ObserverId, Observers, Told},
+    observe::{Event, Observer, ObserverId, Observers, Scene, Told},
     pci::{ConfigEffect, Function},
     regs::RegisterFile,
     rx::{self, Receive},
@@ -259,6 +259,17 @@ impl Port {
     /// Ends what [`Port::observe`] has begun, and gives the observer back; `None` if it has ended before.
     pub fn stop_observing(&mut self, id: ObserverId) -> Option<Box<dyn Observer>> {
         self.observers.remove(id)
+    }
+
+    /// The client has mapped `len` bytes at `iova` for the card. The port itself asks its bus at each access; this is told to
+    /// observers.
+    pub fn client_mapped(&mut self, iova: Iova, len: u64, now: Time) {
+        self.observers.tell(now, || Event::Mapped { iova, len });
+    }
+
+    /// The client takes back `len` bytes at `iova`, as [`Port::client_mapped`].
+    pub fn client_unmaps(&mut self, iova: Iova, len: u64, now: Time) {
+        self.observers.tell(now, || Event::Unmapped { iova, len });
     }
 
     /// The cable's far end has come or gone; a change is a link status change (EICR.LSC).
@@ -508,6 +519,12 @@ impl Port {
         self.irq.deliver(now, &mut self.regs, &mut self.pci, &bus);
         // What is cleared by the signal may come up again.
         self.observers.keep_causes(self.irq.pending());
+        self.observers.settle(&Scene {
+            now,
+            bus: context.bus,
+            regs: &self.regs,
+            masters: self.pci.masters(),
+        });
     }
 }
 

@@ -6,7 +6,9 @@ use ixgbe_spec::register::Reg;
 
 use crate::{Device, DriverError};
 
+const CTRL_GIO_DIS: u32 = 1 << 2;
 const CTRL_RST: u32 = 1 << 26;
+const STATUS_GIO: u32 = 1 << 19;
 const EEC_ARD: u32 = 1 << 9;
 const RDRXCTL_DMAIDONE: u32 = 1 << 3;
 const LINKS_UP: u32 = 1 << 30;
@@ -43,6 +45,9 @@ pub(crate) fn reset(device: &mut dyn Device) -> Result<(), DriverError> {
     let command = u16::from_le_bytes(command) | COMMAND_MEMORY_AND_BUS_MASTER;
     device.config_write(COMMAND, &command.to_le_bytes())?;
     device.write(Reg::EIMC.offset(0), u32::MAX)?;
+    // Nothing of an earlier driver may be under way then (5.2.5.3.2).
+    device.write(Reg::CTRL.offset(0), CTRL_GIO_DIS)?;
+    wait_for(device, (Reg::STATUS, 0), STATUS_GIO, 0, "master disable")?;
     device.write(Reg::CTRL.offset(0), CTRL_RST)?;
     device.pass(Duration::from_millis(1))?;
     wait_for(device, (Reg::CTRL, 0), CTRL_RST, 0, "reset")?;

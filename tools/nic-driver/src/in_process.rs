@@ -11,6 +11,7 @@ use guest_memory::{Backing, IovaTable, Limits, SharedMemory};
 use nic_model::{
     Bar, Bus, Context, Port, PortConfig, Time, Wire,
     bus::{DmaError, Iova, Requester, Right, Signal, Span, Spans, Window},
+    check::{Checker, Findings},
     wire::{Capabilities, Flow, Offload, RxFrame, TxFrame, WireBusy},
 };
 use vm_memory::Permissions;
@@ -181,6 +182,15 @@ impl<W: Wire> InProcess<W> {
         device
     }
 
+    /// The same, with a driver checker that looks on, and what it finds.
+    pub fn checked(config: PortConfig, wire: W) -> (Self, Findings) {
+        let mut device = Self::new(config, wire);
+        let checker = Checker::new();
+        let findings = checker.findings();
+        device.port.observe(Box::new(checker));
+        (device, findings)
+    }
+
     /// The far end of the cable.
     pub fn wire(&mut self) -> &mut W {
         &mut self.wire
@@ -308,10 +318,13 @@ impl<W: Wire> Device for InProcess<W> {
         self.client
             .table
             .map(iova, len, Permissions::ReadWrite, backing)
-            .map_err(|error| DeviceError::new(format!("lending memory at {iova:#x}"), error))
+            .map_err(|error| DeviceError::new(format!("lending memory at {iova:#x}"), error))?;
+        self.port.client_mapped(Iova(iova), len, self.now);
+        Ok(())
     }
 
     fn take_back(&mut self, iova: u64, len: u64) -> Result<(), DeviceError> {
+        self.port.client_unmaps(Iova(iova), len, self.now);
         self.client
             .table
             .unmap(iova, len)
