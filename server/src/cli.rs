@@ -6,8 +6,8 @@ use clap::Parser;
 use nic_model::Module;
 
 use crate::{
-    doorbells::Doorbells, mac_address::MacAddress, polling::Polling, port_arguments::PortArguments,
-    sandbox::Sandbox,
+    checking::Check, doorbells::Doorbells, mac_address::MacAddress, polling::Polling,
+    port_arguments::PortArguments, sandbox::Sandbox,
 };
 
 const AFTER_HELP: &str = "\
@@ -97,6 +97,7 @@ CONFIGURATION FILE
     control = \"/run/nic/nic.sock.control\"
     poll-us = 200
     sandbox = \"on\"
+    check = \"report\"
 
     [[port]]
     socket = \"/run/nic/nic1.sock\"
@@ -174,6 +175,11 @@ pub struct Arguments {
     /// debuggers and profilers. Default: on.
     #[arg(long, value_name = "on|off")]
     pub sandbox: Option<Sandbox>,
+
+    /// Whether a checker looks on at what the client's driver does: off, report (each breach of the datasheet's rules
+    /// goes into the log, once) or strict (the first one ends the server, which fails). Default: off.
+    #[arg(long, value_name = "off|report|strict")]
+    pub check: Option<Check>,
 }
 
 /// A [`clap::Error`] as one line: cause and next step.

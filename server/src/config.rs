@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use crate::{
-    cli::Arguments, doorbells::Doorbells, mac_address::MacAddress, polling::Polling,
-    port_arguments::PortArguments, sandbox::Sandbox,
+    checking::Check, cli::Arguments, doorbells::Doorbells, mac_address::MacAddress,
+    polling::Polling, port_arguments::PortArguments, sandbox::Sandbox,
 };
 
 /// Most ports of a server.
@@ -32,6 +32,8 @@ pub struct Config {
     pub polling: Polling,
     /// Whether the server gives up what it does not need.
     pub sandbox: Sandbox,
+    /// Whether the clients' drivers are checked.
+    pub check: Check,
 }
 
 /// What one port is to be, checked.
@@ -139,6 +141,8 @@ struct File {
     poll_us: Option<Polling>,
     #[serde(default, deserialize_with = "parsed")]
     sandbox: Option<Sandbox>,
+    #[serde(default, deserialize_with = "parsed")]
+    check: Option<Check>,
     #[serde(default)]
     port: Vec<PortArguments>,
 }
@@ -198,6 +202,7 @@ impl Config {
                 .unwrap_or_else(|| "info".to_owned()),
             polling: arguments.poll_us.or(file.poll_us).unwrap_or_default(),
             sandbox: arguments.sandbox.or(file.sandbox).unwrap_or_default(),
+            check: arguments.check.or(file.check).unwrap_or_default(),
             control,
         })
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use guest_memory::Backing;
 use ixgbe_spec::nvm::FLASH_SIZE;
 use ixgbe_spec::pci::{CONFIG_SIZE, CSR_BAR_SIZE, IO_BAR_SIZE, MSIX_BAR_SIZE, MSIX_PBA};
-use nic_model::{Bar, Context, Port, Time, Wire};
+use nic_model::{Bar, Context, Port, Time, Wire, bus::Iova};
 use nix::errno;
 use vfio_user::{
     Errno,
@@ -175,12 +175,21 @@ impl Device for Served<'_, '_> {
             .map_err(|error| {
                 tracing::debug!(%error, "DMA_MAP refused");
                 errno(error.errno())
-            })
+            })?;
+        let now = self.card.now;
+        self.card.port.client_mapped(Iova(iova), size, now);
+        Ok(())
     }
 
     fn dma_unmap(&mut self, range: DmaRange) -> Result<(), Errno> {
+        let (iova, size) = match range {
+            DmaRange::All => (0, u64::MAX),
+            DmaRange::Range(range) => (range.first(), range.size()),
+        };
+        let now = self.card.now;
+        self.card.port.client_unmaps(Iova(iova), size, now);
         let bus = &mut self.card.bus;
-        bus.unmapped(self.card.now);
+        bus.unmapped(now);
         match range {
             DmaRange::All => bus.memory().unmap_all(),
             DmaRange::Range(range) => bus

@@ -4,6 +4,7 @@
 //! the clock and control requests ([`Worker::run`](worker::Worker::run)).
 
 pub mod bus;
+pub mod checking;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -24,6 +24,7 @@ use vfio_user::Listener;
 use wire::{Backend, Cables};
 
 use crate::{
+    checking::{Broken, Check},
     config::{Config, PortConfig},
     doorbells::Doorbells,
     nvm_file::{self, ChangeNotice, NvmKeeper},
@@ -47,6 +48,8 @@ pub struct Prepared {
     pub polling: Polling,
     /// How the client rings.
     pub doorbells: Doorbells,
+    /// Whether the client's driver is checked.
+    pub check: Check,
     /// Readable when the worker is to end.
     pub stop: Arc<EventFd>,
     /// Whom to tell when the port has written its NVM, if that is kept.
@@ -94,7 +97,8 @@ pub fn serve(config: &Config, signals: &SignalFd) -> anyhow::Result<()> {
         threads.push(Some(thread.spawn(run).context("cannot start a thread")?));
     }
     let mut running = threads.len();
-    while running > 0 {
+    let mut failure = None;
+    while running > 0 && failure.is_none() {
         wait(signals, &bell)?;
         if signals
             .read_signal()
@@ -119,6 +123,11 @@ pub fn serve(config: &Config, signals: &SignalFd) -> anyhow::Result<()> {
             if running == 0 {
                 bail!(error);
             }
+            if error.is::<Broken>() {
+                stop.write(1).context("cannot stop the ports")?;
+                failure = Some(error);
+                break;
+            }
             tracing::error!(port = number, "this port has ended: {error:#}");
         }
     }
@@ -129,7 +138,7 @@ pub fn serve(config: &Config, signals: &SignalFd) -> anyhow::Result<()> {
     drop(control);
     // Nobody writes any more: what was written last gets into the files.
     drop(keepers);
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 /// Enters the sandbox, if there is to be one.
@@ -215,6 +224,7 @@ fn open(config: &Config, stop: &Arc<EventFd>) -> anyhow::Result<Opened> {
                 inbox,
                 polling: config.polling,
                 doorbells: settings.doorbells,
+                check: config.check,
                 stop: Arc::clone(stop),
                 nvm,
             },

@@ -26,6 +26,7 @@ use wire::{Backend, Tapped};
 
 use crate::{
     bus::ClientBus,
+    checking::DriverCheck,
     client::Client,
     clock::Clock,
     counters,
@@ -86,6 +87,8 @@ pub struct Worker {
     counters: WorkerCounters,
     /// Whom to tell when the port has written its NVM.
     nvm: Option<ChangeNotice>,
+    /// Who looks on at what the client's driver does.
+    check: Option<DriverCheck>,
 }
 
 /// What the worker did.
@@ -108,15 +111,17 @@ impl Worker {
     /// The system has no descriptors left.
     pub fn new(prepared: Prepared) -> anyhow::Result<Self> {
         let Prepared {
-            port,
+            mut port,
             wire,
             listener,
             inbox,
             polling,
             doorbells,
+            check,
             stop,
             nvm,
         } = prepared;
+        let check = DriverCheck::start(check, &mut port);
         let events = Events::new().context("cannot create the epoll set or its timer")?;
         let registry = events.registry();
         let watch = "cannot add a descriptor to the epoll set";
@@ -153,6 +158,7 @@ impl Worker {
             accept_again: None,
             counters: WorkerCounters::default(),
             nvm,
+            check,
             events,
             registry,
         })
@@ -358,6 +364,9 @@ impl Worker {
             self.bus.end_turn();
         }
         self.send_to_client(now)?;
+        if let Some(check) = &self.check {
+            check.tell()?;
+        }
         self.follow_light();
         self.heed_wire()
     }

@@ -101,6 +101,11 @@ impl Server {
         }
     }
 
+    /// What a server that has ended had to say after the last line that was waited for.
+    pub fn rest_of_log(&self) -> Vec<String> {
+        self.log.iter().collect()
+    }
+
     /// Path of the client's socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("nic.sock")
