@@ -56,7 +56,9 @@ fn tshark_reads_frames_of_both_directions(ixgbectl: &Path) -> Result<()> {
     let file = server.folder().join("both.pcapng");
 
     let capture = Capture::start(ixgbectl, &server.control(), &file)?;
-    world.arrive(&[tagged.clone(), frames::numbered(mac, 0, 1514)])?;
+    // The first is for somebody else, and dropped.
+    let strange = frames::numbered([0x02, 0, 0, 0, 0, 0x77], 1, 80);
+    world.arrive(&[strange, tagged.clone(), frames::numbered(mac, 0, 1514)])?;
     world.send(&[datagram])?;
     capture.end()?;
 
@@ -64,11 +66,16 @@ fn tshark_reads_frames_of_both_directions(ixgbectl: &Path) -> Result<()> {
     let sent = read(&tshark, &file, "frame.packet_flags_direction == 2")?;
     let faults = read(&tshark, &file, "_ws.malformed || ip.checksum.status == 0")?;
     ensure!(
-        arrived == ["63|7|192.0.2.1|80|||", "1514||||||"],
+        arrived
+            == [
+                "80|||||||port0||dropped: no filter accepts the address",
+                "63|7|192.0.2.1|80||||port0|0|",
+                "1514|||||||port0|0|"
+            ],
         "tshark read {arrived:?} of what arrived"
     );
     ensure!(
-        sent == ["262||||fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe|9|64"],
+        sent == ["262||||fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe|9|64|port0|0|"],
         "tshark read {sent:?} of what was sent"
     );
     ensure!(faults.is_empty(), "tshark finds fault: {faults:?}");
@@ -89,6 +96,9 @@ fn read(tshark: &Program, file: &Path, filter: &str) -> Result<Vec<String>> {
         "ipv6.dst",
         "udp.dstport",
         "ipv6.hlim",
+        "frame.interface_name",
+        "frame.interface_queue",
+        "frame.comment",
     ] {
         command.args(["-e", field]);
     }

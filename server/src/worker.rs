@@ -18,6 +18,7 @@ use control::Counter;
 use ixgbe_spec::register::Reg;
 use nic_model::{
     Context, ErrorMessage, HardwareError, LEDS, Led, Module, Port, Time, Wire,
+    observe::{Observer, ObserverId},
     wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
 };
 use nix::sys::eventfd::EventFd;
@@ -561,6 +562,14 @@ impl control::Card for ControlledCard<'_> {
         let [a, b, c, d] = self.port.register(Reg::RAL, 0).to_le_bytes();
         let [e, f, ..] = self.port.register(Reg::RAH, 0).to_le_bytes();
         [a, b, c, d, e, f]
+    }
+
+    fn observe(&mut self, observer: Box<dyn Observer>) -> Option<ObserverId> {
+        Some(self.port.observe(observer))
+    }
+
+    fn stop_observing(&mut self, id: ObserverId) {
+        self.port.stop_observing(id);
     }
 
     fn leds(&mut self) -> [Led; LEDS] {

@@ -1,22 +1,32 @@
 //! The bounded queue between the data path and a client that captures.
 //!
 //! The worker never waits here: what finds no room is counted as lost.
+//!
+//! A frame passes at the cable, and the port says what it has to do with it right after: a [`Recorder`] looks at the
+//! cable, its [`Notes`] at the port. So a frame is held back until the port has spoken or the next one comes, at the
+//! longest until the worker's next turn.
 
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{self, Receiver, SyncSender, TryRecvError, TrySendError},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use ixgbe_spec::descriptor::rx::RssType;
+use nic_model::{
+    Time,
+    observe::{Event, Observer},
+    rx::{DropReason, Verdict},
+};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use wire::{Capture, CaptureSink, Passing};
 
-use crate::protocol::{Captured, CapturedFrame};
+use crate::protocol::{Captured, CapturedFrame, Direction};
 
 /// Frames that wait for a client.
 const MAX_FRAMES: usize = 8192;
@@ -56,11 +66,13 @@ pub(crate) fn queue(snap_length: usize) -> io::Result<(Recorder, Recorded)> {
         awake: AtomicBool::new(false),
         event: EventFd::from_value_and_flags(0, flags)?,
     });
-    let recorder = Recorder {
+    let recorder = Recorder(Arc::new(Mutex::new(Record {
         snap_length: snap_length.min(MAX_SNAP),
         frames: to,
         shared: Arc::clone(&shared),
-    };
+        hold: Hold::No,
+        held: Vec::new(),
+    })));
     let recorded = Recorded {
         frames: from,
         shared,
@@ -68,18 +80,97 @@ pub(crate) fn queue(snap_length: usize) -> io::Result<(Recorder, Recorded)> {
     Ok((recorder, recorded))
 }
 
-/// The worker's end.
+/// The worker's end, at the cable. It ends the capture when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Recorder {
+pub(crate) struct Recorder(Arc<Mutex<Record>>);
+
+/// The worker's end, at the port. It does not keep the capture going.
+#[derive(Clone, Debug)]
+pub(crate) struct Notes(Weak<Mutex<Record>>);
+
+/// What both of them share; both are in the worker's thread.
+#[derive(Debug)]
+struct Record {
     snap_length: usize,
     frames: SyncSender<CapturedFrame>,
     shared: Arc<Shared>,
+    hold: Hold,
+    /// Frames of which the port has not spoken yet.
+    held: Vec<CapturedFrame>,
+}
+
+/// Whether frames wait for what the port says of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// There is no port, or nobody looks at it.
+    No,
+    /// They do.
+    Yes,
+}
+
+/// More segments of a large frame than this are not held back.
+const MAX_HELD: usize = 64;
+/// Ethertype of MAC control frames, which the MAC sends by itself: no queue has to do with them.
+const MAC_CONTROL: [u8; 2] = [0x88, 0x08];
+
+fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
+    record.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Recorder {
+    /// What is to look at the port.
+    pub(crate) fn notes(&self) -> Notes {
+        Notes(Arc::downgrade(&self.0))
+    }
 }
 
 impl CaptureSink for Recorder {
     fn frame(&mut self, frame: &Passing<'_>) -> Capture {
+        lock(&self.0).frame(frame)
+    }
+}
+
+impl Notes {
+    /// From now on the port is looked at, and frames wait for it.
+    pub(crate) fn begin(&self) {
+        if let Some(record) = self.0.upgrade() {
+            lock(&record).hold = Hold::Yes;
+        }
+    }
+
+    /// Lets go what is held back. Returns whether the capture goes on.
+    pub(crate) fn turn(&self) -> bool {
+        let Some(record) = self.0.upgrade() else {
+            return false;
+        };
+        let mut record = lock(&record);
+        record.release();
+        !record.shared.closed.load(Ordering::Relaxed)
+    }
+}
+
+impl Observer for Notes {
+    fn see(&mut self, _now: Time, event: &Event<'_>) {
+        if let Some(record) = self.0.upgrade() {
+            lock(&record).see(event);
+        }
+    }
+}
+
+impl Record {
+    fn frame(&mut self, frame: &Passing<'_>) -> Capture {
         let length = frame.head.len() + frame.body.len();
         let kept = length.min(self.snap_length);
+        let direction = Direction::from(frame.direction);
+        // Segments of a large frame have one sender.
+        if self.held.len() >= MAX_HELD
+            || self
+                .held
+                .iter()
+                .any(|held| held.direction != direction || direction == Direction::Receive)
+        {
+            self.release();
+        }
         let shared = &self.shared;
         if shared.closed.load(Ordering::Relaxed) {
             return Capture::Ended;
@@ -93,11 +184,73 @@ impl CaptureSink for Recorder {
         let head = &frame.head[..frame.head.len().min(kept)];
         let body = &frame.body[..kept - head.len()];
         let captured = CapturedFrame {
-            direction: frame.direction.into(),
+            direction,
             time: now(),
             length: u32::try_from(length).unwrap_or(u32::MAX),
             data: [head, body].concat(),
+            queue: None,
+            hash: None,
+            note: None,
         };
+        let by_mac =
+            direction == Direction::Transmit && captured.data.get(12..14) == Some(&MAC_CONTROL);
+        if by_mac || self.hold == Hold::No {
+            self.release();
+            return self.send(captured);
+        }
+        self.held.push(captured);
+        Capture::Continue
+    }
+
+    /// What the port says of the frames that are held back.
+    fn see(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Steered(steering) => {
+                for held in self.received() {
+                    // With VM pools several get it; the first is told.
+                    if held.queue.is_none() {
+                        held.queue = Some(steering.queue.into());
+                        held.hash = (steering.rss_type != RssType::None).then_some(steering.hash);
+                    }
+                }
+            }
+            Event::Received { verdict, .. } => {
+                for held in self.received() {
+                    held.note = note(*verdict).map(str::to_owned);
+                    if let Verdict::Dropped(_) = verdict {
+                        held.queue = None;
+                    }
+                }
+                self.release();
+            }
+            Event::Sent { queue, .. } => {
+                let sent = self
+                    .held
+                    .iter_mut()
+                    .filter(|held| held.direction == Direction::Transmit);
+                sent.for_each(|held| held.queue = Some((*queue).into()));
+                self.release();
+            }
+            _ => {}
+        }
+    }
+
+    fn received(&mut self) -> impl Iterator<Item = &mut CapturedFrame> {
+        self.held
+            .iter_mut()
+            .filter(|held| held.direction == Direction::Receive)
+    }
+
+    fn release(&mut self) {
+        for captured in std::mem::take(&mut self.held) {
+            // Whether the client is gone is seen at the next frame.
+            let _ = self.send(captured);
+        }
+    }
+
+    fn send(&mut self, captured: CapturedFrame) -> Capture {
+        let kept = captured.data.len();
+        let shared = &self.shared;
         match self.frames.try_send(captured) {
             Ok(()) => {
                 if !shared.awake.swap(true, Ordering::SeqCst) {
@@ -111,16 +264,41 @@ impl CaptureSink for Recorder {
                 shared.lost.fetch_add(1, Ordering::Relaxed);
                 Capture::Continue
             }
-            Err(TrySendError::Disconnected(_)) => Capture::Ended,
+            Err(TrySendError::Disconnected(_)) => {
+                shared.closed.store(true, Ordering::Relaxed);
+                Capture::Ended
+            }
         }
     }
 }
 
-impl Drop for Recorder {
+impl Drop for Record {
     /// The client's thread shall see that nothing more comes.
     fn drop(&mut self) {
+        self.release();
         let _ = self.shared.event.write(1);
     }
+}
+
+/// What is to be said of a frame that arrived, if it was not simply delivered.
+const fn note(verdict: Verdict) -> Option<&'static str> {
+    Some(match verdict {
+        Verdict::Delivered { .. } => return None,
+        Verdict::Buffered => "waits in the packet buffer for descriptors",
+        Verdict::Dropped(reason) => match reason {
+            DropReason::Disabled => "dropped: receive is disabled, or there is no link",
+            DropReason::Mac => "dropped by the MAC: bad FCS, too short or too long",
+            DropReason::Address => "dropped: no filter accepts the address",
+            DropReason::Vlan => "dropped: the VLAN filter does not accept the tag",
+            DropReason::Pool => "dropped: it belongs to no VM pool",
+            DropReason::Queue => {
+                "dropped: the queue is disabled, without descriptors, or the frame is longer than it takes"
+            }
+            DropReason::FlowDirector => "dropped by a Flow Director filter",
+            DropReason::PacketBuffer => "dropped: the packet buffer is full",
+            DropReason::Dma => "dropped: the client's memory refused the write",
+        },
+    })
 }
 
 fn now() -> i64 {
@@ -190,17 +368,93 @@ impl Recorded {
 
 #[cfg(test)]
 mod tests {
-    use wire::Direction;
+    use nic_model::wire::RxFrame;
 
     use super::*;
 
     fn record(recorder: &mut Recorder, bytes: &[u8]) -> Capture {
         let (head, body) = bytes.split_at(bytes.len() / 2);
         recorder.frame(&Passing {
-            direction: Direction::Receive,
+            direction: wire::Direction::Receive,
             head,
             body,
         })
+    }
+
+    fn pass(recorder: &mut Recorder, direction: wire::Direction, bytes: &[u8]) {
+        recorder.frame(&Passing {
+            direction,
+            head: bytes,
+            body: &[],
+        });
+    }
+
+    #[test]
+    fn a_frame_is_held_until_the_port_has_said_what_became_of_it() {
+        let (mut recorder, recorded) = queue(100).unwrap();
+        let mut notes = recorder.notes();
+        notes.begin();
+        let frame = RxFrame::new(&[1; 60]);
+
+        pass(&mut recorder, wire::Direction::Receive, &[1; 60]);
+        let (before, _) = recorded.take();
+        let verdict = Verdict::Dropped(DropReason::Vlan);
+        notes.see(
+            Time::ZERO,
+            &Event::Received {
+                frame: &frame,
+                verdict,
+            },
+        );
+        let (after, _) = recorded.take();
+
+        assert_eq!(before.frames, []);
+        assert_eq!(
+            after.frames[0].note.as_deref(),
+            Some("dropped: the VLAN filter does not accept the tag")
+        );
+    }
+
+    #[test]
+    fn all_segments_of_what_a_queue_sends_are_its() {
+        let (mut recorder, recorded) = queue(100).unwrap();
+        let mut notes = recorder.notes();
+        notes.begin();
+        let frame = nic_model::wire::TxFrame {
+            head: &[2; 60],
+            payload: &[],
+            offload: nic_model::wire::Offload::None,
+        };
+
+        pass(&mut recorder, wire::Direction::Transmit, &[1; 60]);
+        pass(&mut recorder, wire::Direction::Transmit, &[2; 60]);
+        notes.see(
+            Time::ZERO,
+            &Event::Sent {
+                queue: 7,
+                frame: &frame,
+            },
+        );
+        pass(
+            &mut recorder,
+            wire::Direction::Transmit,
+            &[[0; 12].as_slice(), &MAC_CONTROL].concat(),
+        );
+
+        let (captured, _) = recorded.take();
+        let queues: Vec<_> = captured.frames.iter().map(|frame| frame.queue).collect();
+        assert_eq!(queues, [Some(7), Some(7), None]);
+    }
+
+    #[test]
+    fn notes_do_not_keep_a_capture_that_the_cable_has_ended() {
+        let (recorder, _recorded) = queue(100).unwrap();
+        let notes = recorder.notes();
+
+        let before = notes.turn();
+        drop(recorder);
+
+        assert_eq!((before, notes.turn()), (true, false));
     }
 
     #[test]
@@ -260,7 +514,6 @@ mod tests {
     fn a_recorder_whose_client_is_gone_has_ended() {
         let (mut recorder, recorded) = queue(100).unwrap();
         drop(recorded);
-
         assert_eq!(record(&mut recorder, b"frame"), Capture::Ended);
     }
 

@@ -155,6 +155,15 @@ pub struct CapturedFrame {
     /// The frame, as far as the capture's snap length goes.
     #[serde(with = "crate::base64")]
     pub data: Vec<u8>,
+    /// Queue of the port that it went to or came from, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
+    /// RSS hash of a frame that was received, if it was computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<u32>,
+    /// What else there is to say: why a frame was dropped, or for what it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// Reply of `Info`.
@@ -487,10 +496,13 @@ mod tests {
             time: i64,
             length: u32,
             data in prop::collection::vec(any::<u8>(), 0..200),
+            queue: Option<u32>,
+            hash: Option<u32>,
+            note in prop::option::of(".{0,20}"),
             lost in 0..i64::MAX.cast_unsigned(),
         ) {
             let direction = if sent { Direction::Transmit } else { Direction::Receive };
-            let frames = vec![CapturedFrame { direction, time, length, data }];
+            let frames = vec![CapturedFrame { direction, time, length, data, queue, hash, note }];
             let captured = Captured { frames, lost };
 
             prop_assert_eq!(round_trip(&captured), captured);

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use nic_model::{ErrorMessage, HardwareError, LEDS, Led, Module};
+use nic_model::{
+    ErrorMessage, HardwareError, LEDS, Led, Module,
+    observe::{Observer, ObserverId},
+};
 use nix::{
     errno::Errno,
     sys::eventfd::{EfdFlags, EventFd},
@@ -19,7 +22,7 @@ use serde_json::value::RawValue;
 use wire::{Backend, Damage, InjectError, Plug, Tapped};
 
 use crate::{
-    capture::Recorder,
+    capture::{Notes, Recorder},
     look::{Looks, Question, View, memory::Mapping},
     protocol::{ControlError, Counter, ErrorInjected, Group, Info, Injected, Leds, Link, Stats},
     server::MAX_CLIENTS,
@@ -85,6 +88,12 @@ pub trait Card {
     /// Its own MAC address: the first of its receive addresses.
     fn address(&self) -> [u8; 6];
 
+    /// From now on `observer` is told what the port does; `None` if there is no port.
+    fn observe(&mut self, observer: Box<dyn Observer>) -> Option<ObserverId>;
+
+    /// Ends what [`Card::observe`] has begun.
+    fn stop_observing(&mut self, id: ObserverId);
+
     /// Looks at its LEDs.
     fn leds(&mut self) -> [Led; LEDS];
 
@@ -129,6 +138,7 @@ pub fn channel() -> io::Result<(Handle, Inbox)> {
             requests: from,
             wake,
             looks: Looks::default(),
+            captures: Captures::default(),
         },
     ))
 }
@@ -172,6 +182,7 @@ pub struct Inbox {
     requests: Receiver<Asked>,
     wake: Arc<EventFd>,
     looks: Looks,
+    captures: Captures,
 }
 
 impl fmt::Debug for Inbox {
@@ -203,11 +214,18 @@ impl Inbox {
                 break;
             };
             // A client that is gone wants no answer.
-            let _ = answer.try_send(respond(request, wire, card, &mut self.looks));
+            let _ = answer.try_send(respond(
+                request,
+                wire,
+                card,
+                &mut self.looks,
+                &mut self.captures,
+            ));
         }
         if self.looks.has_ended() {
             self.looks.sweep(card.view().port);
         }
+        self.captures.turn(card);
     }
 }
 
@@ -216,6 +234,7 @@ fn respond<B: Backend>(
     wire: &mut Tapped<B>,
     card: &mut dyn Card,
     looks: &mut Looks,
+    captures: &mut Captures,
 ) -> Answer {
     match request {
         Request::Info { port, ports } => Ok(Reply::Info(Info {
@@ -242,7 +261,9 @@ fn respond<B: Backend>(
         })),
         Request::Inject(frames, damage) => inject(&frames, damage, wire).map(Reply::Injected),
         Request::Capture(recorder) => {
+            let notes = recorder.notes();
             if wire.capture(Box::new(recorder)) {
+                captures.add(notes, card);
                 Ok(Reply::Done)
             } else {
                 Err(ControlError::TooManyCaptures)
@@ -273,6 +294,33 @@ fn respond<B: Backend>(
                 message: message.map(|message| message.name().into()),
             }))
         }
+    }
+}
+
+/// The captures that run, and who looks at the port for each of them.
+#[derive(Debug, Default)]
+struct Captures(Vec<(Option<ObserverId>, Notes)>);
+
+impl Captures {
+    fn add(&mut self, notes: Notes, card: &mut dyn Card) {
+        let observer = card.observe(Box::new(notes.clone()));
+        if observer.is_some() {
+            notes.begin();
+        }
+        self.0.push((observer, notes));
+    }
+
+    /// A turn of the worker: what is held back goes, and who looks on for a capture that has ended.
+    fn turn(&mut self, card: &mut dyn Card) {
+        self.0.retain(|(observer, notes)| {
+            let goes_on = notes.turn();
+            if let Some(id) = observer
+                && !goes_on
+            {
+                card.stop_observing(*id);
+            }
+            goes_on
+        });
     }
 }
 

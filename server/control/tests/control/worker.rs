@@ -13,6 +13,7 @@ use control::{
 };
 use nic_model::{
     Context, LEDS, Led, LedMode, Light, Time, Wire,
+    observe::{Observer, ObserverId},
     testing::{self, Silence, TestBus},
     wire::{Flow, Offload, TxFrame},
 };
@@ -241,6 +242,12 @@ impl Card for FixedCard {
     fn address(&self) -> [u8; 6] {
         [2, 0, 0, 0, 0, 9]
     }
+
+    fn observe(&mut self, _observer: Box<dyn Observer>) -> Option<ObserverId> {
+        None
+    }
+
+    fn stop_observing(&mut self, _id: ObserverId) {}
 
     fn leds(&mut self) -> [Led; LEDS] {
         let led = Led {

@@ -58,6 +58,12 @@ struct Line<'a> {
     direction: Direction,
     length: u32,
     text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
     data: String,
 }
 
@@ -101,9 +107,9 @@ impl Sink {
                     direction: frame.direction.into(),
                     time: seen.time(),
                     original_len: usize::try_from(frame.length).unwrap_or(frame.data.len()),
-                    queue: None,
-                    hash: None,
-                    comment: None,
+                    queue: frame.queue,
+                    hash: frame.hash,
+                    comment: frame.note.as_deref(),
                 };
                 file.packet(&packet, &frame.data)
             }
@@ -115,6 +121,9 @@ impl Sink {
                     direction: frame.direction,
                     length: frame.length,
                     text: &tell(&frame.data),
+                    queue: frame.queue,
+                    hash: frame.hash,
+                    note: frame.note.as_deref(),
                     data: frame
                         .data
                         .iter()
@@ -166,7 +175,15 @@ impl Words {
         if self.ports {
             write!(self.to, "port {} ", seen.port)?;
         }
-        writeln!(self.to, "{way} {}", tell(&seen.frame.data))?;
+        write!(self.to, "{way} ")?;
+        if let Some(queue) = seen.frame.queue {
+            write!(self.to, "q{queue} ")?;
+        }
+        write!(self.to, "{}", tell(&seen.frame.data))?;
+        if let Some(note) = &seen.frame.note {
+            write!(self.to, " ({note})")?;
+        }
+        writeln!(self.to)?;
         if self.bytes {
             for (index, line) in seen.frame.data.chunks(LINE).enumerate() {
                 write!(self.to, "\t0x{:04x}: ", index * LINE)?;

@@ -13,6 +13,7 @@ use control::{
 };
 use nic_model::{
     Context, LEDS, Led, Port, PortConfig, Time, Wire,
+    observe::{Observer, ObserverId},
     testing::{self, Silence, TestBus},
     wire::{Flow, Offload, TxFrame},
 };
@@ -174,6 +175,12 @@ impl Card for FixedCard {
     fn address(&self) -> [u8; 6] {
         ADDRESS
     }
+
+    fn observe(&mut self, _observer: Box<dyn Observer>) -> Option<ObserverId> {
+        None
+    }
+
+    fn stop_observing(&mut self, _id: ObserverId) {}
 
     fn leds(&mut self) -> [Led; LEDS] {
         Port::new(PortConfig::new([2, 0, 0, 0, 0, 1])).leds()
