@@ -1,7 +1,7 @@
 //! The sandbox that the server enters once its files, sockets and devices are open.
 //!
 //! From then on the process serves foreign input, and it gives up what that does not take: files and TCP ports
-//! ([`files`], by landlock), system calls ([`calls`], by seccomp), capabilities and new privileges ([`privileges`]). What
+//! (`files.rs`, by landlock), system calls (`calls.rs`, by seccomp), capabilities and new privileges (`privileges.rs`). What
 //! stays follows from the configuration ([`Needs`]): a wire that looks for its peer again keeps `connect`, an NVM that is
 //! kept keeps its folder. A refused system call fails with EPERM, a refused file with EACCES; nothing ends the process.
 //!
