@@ -1,7 +1,5 @@
 //! `--check`: a driver that breaks a rule, and what its owner sees.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod support;
 
 use ixgbe_spec::register::Reg;
