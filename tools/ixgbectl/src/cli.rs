@@ -165,7 +165,7 @@ pub(crate) struct InjectArguments {
     #[arg(long, value_name = "BYTES")]
     pub(crate) truncate: Option<usize>,
 
-    /// Cut IP packets into fragments of so many bytes: SIZE[,overlap=BYTES][,reverse][,without=NUMBER].
+    /// Cut IP packets into fragments of so many bytes: `SIZE[,overlap=BYTES][,reverse][,without=NUMBER]`.
     #[arg(long, value_name = "SIZE")]
     pub(crate) fragments: Option<Fragments>,
 
@@ -254,7 +254,7 @@ pub(crate) struct ExpectArguments {
 #[derive(Debug, Args)]
 pub(crate) struct CaptureArguments {
     /// Keep only frames that pass this filter: tcp port 80 and host 10.0.0.1, arp, vlan 5, ether host …, less 100, inbound,
-    /// ip[8] < 5; and, or, not and parentheses between them.
+    /// `ip[8] < 5`; and, or, not and parentheses between them.
     #[arg(value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
 
