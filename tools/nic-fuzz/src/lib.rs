@@ -1,9 +1,10 @@
-//! What a fuzzer runs.
+//! What the fuzzers run.
 //!
-//! Each target is a function of bytes, which panics where something is wrong. The tests of this crate run them on stable
-//! Rust, with the inputs in `corpus/` and with random ones.
+//! Each target is a function of bytes, which panics where something is wrong. `fuzz/` has a program of libFuzzer's for each,
+//! in the layout of cargo-fuzz, and a corpus; `cargo xtask fuzz` builds and runs them with nightly Rust. The tests of this
+//! crate run the same functions on stable Rust, with the corpora and with random bytes.
 //!
-//! Not here: programs of libFuzzer's for these targets; the vfio-user session, whose target is in `server/vfio-user/fuzz`; the control protocol and the framing of
+//! Not here: the vfio-user session, whose target is in `server/vfio-user/fuzz`; the control protocol and the framing of
 //! stream sockets, which have property tests in their crates.
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The targets on stable Rust: their corpora, and random bytes.
+//! The fuzzers' targets on stable Rust: their corpora, and random bytes.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*};
 
 #[test]
 fn every_input_of_the_corpora_passes() {
-    let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
 
     for (name, run) in TARGETS {
         let mut inputs = 0;
@@ -21,7 +21,7 @@ fn every_input_of_the_corpora_passes() {
 
 #[test]
 fn frames_come_through_in_both_directions() {
-    let input = include_bytes!("../corpus/rings/both-ways");
+    let input = include_bytes!("../fuzz/corpus/rings/both-ways");
 
     let tally = rings::drive(input);
 
@@ -32,6 +32,17 @@ fn frames_come_through_in_both_directions() {
             sent: 6
         }
     );
+}
+
+#[test]
+fn every_target_has_a_program_of_the_fuzzers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+
+    for (name, _) in TARGETS {
+        assert!(folder.join(format!("fuzz_targets/{name}.rs")).is_file());
+        assert!(manifest.contains(&format!("name = \"{name}\"")));
+    }
 }
 
 /// Whole acts rather than bytes: each begins with what chooses it.

@@ -8,6 +8,7 @@ mod cable;
 mod coverage;
 mod demo;
 mod failures;
+mod fuzz;
 mod nic;
 mod privileges;
 mod rig;
@@ -55,6 +56,19 @@ enum Command {
     /// Measure, print tables, and write bench/*.json and a page with plots, bench/index.html, in the target folder.
     /// Without a command all of it, in less than 15 minutes
     Bench(BenchArguments),
+    /// Run the fuzzers: drivers that do anything and memory that changes under the card, drivers that keep to the rules
+    /// against invariants, capture files, the vfio-user session. Takes nightly Rust
+    Fuzz(FuzzArguments),
+}
+
+#[derive(Debug, Args)]
+struct FuzzArguments {
+    /// capture, card, rings or session (default: all, one after the other)
+    target: Option<String>,
+
+    /// How long each target runs
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    minutes: u64,
 }
 
 #[derive(Debug, Args)]
@@ -208,6 +222,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(arguments) => bench(arguments),
+        Command::Fuzz(arguments) => fuzz::run(
+            arguments.target.as_deref(),
+            Duration::from_secs(60 * arguments.minutes),
+        ),
         Command::Test(arguments) => {
             privileges::enter_user_namespace();
             let extent = if arguments.quick {
