@@ -271,12 +271,18 @@ impl Packet {
             return;
         };
         let (version, named) = (first >> 4, if ipv4 { 4 } else { 6 });
-        if version != named {
-            checksum(format!(
-                "the context says IPv{named}; at MACLEN ({maclen}) stands a header of version {version}"
-            ));
-            return;
-        }
+        // For the L4 checksum alone the version does not matter, and Linux leaves the flag out.
+        let ipv4 = if control.tse() || control.ixsm() {
+            if version != named {
+                checksum(format!(
+                    "the context says IPv{named}; at MACLEN ({maclen}) stands a header of version {version}"
+                ));
+                return;
+            }
+            ipv4
+        } else {
+            version == 4
+        };
         if control.ixsm() && !ipv4 {
             checksum("IXSM asks for the checksum of an IPv6 header, which has none".to_owned());
         }

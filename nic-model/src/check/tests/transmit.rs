@@ -64,6 +64,15 @@ fn offloads_that_fit_the_frame_are_not_told() {
 }
 
 #[test]
+fn an_l4_checksum_alone_need_not_name_the_ip_version() {
+    let mut unnamed = context();
+    unnamed.high.set_ipv4(false);
+    let data = with(packet(TX_BUFFERS, 200), |control| control.with_txsm(true));
+
+    assert_eq!(broken(unnamed, data), [""; 0]);
+}
+
+#[test]
 fn an_offload_without_a_context_is_told() {
     let mut bench = Bench::running();
     bench.put(0, summed());
