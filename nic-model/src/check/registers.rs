@@ -1,15 +1,21 @@
 //! Registers that are not a ring's.
 
-use ixgbe_spec::register::{Access, Reg, bits::ctrl};
+use ixgbe_spec::register::{
+    Access, Reg,
+    bits::{ctrl, eec, fla},
+};
 
 use super::{Rule, desk::Desk, finding::Subject, ring};
 use crate::observe::Scene;
 
-/// Bits outside of a register's write mask that software writes rightly: the card acts on them at once and shows 0.
+/// Bits outside of a register's write mask that software writes rightly, though the card shows 0 after the write.
 const ACTS: &[(Reg, u32)] = &[
     // SWFLSH (8.2.3.9.10).
     (Reg::TXDCTL, 1 << 26),
     (Reg::RXDCTL, 1 << 26),
+    // GNT is written back as it was read, with REQ 0, which takes it away (8.2.3.2).
+    (Reg::EEC, eec::GNT),
+    (Reg::FLA, fla::GNT),
 ];
 
 /// What of the registers goes beyond a single access.

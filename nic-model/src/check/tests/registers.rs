@@ -105,3 +105,16 @@ fn queues_that_a_reset_has_ended_are_nobodys() {
 
     assert_eq!(bench.broken(), [""; 0]);
 }
+
+#[test]
+fn the_grant_of_the_eeproms_pins_may_be_written_back() {
+    let mut bench = Bench::new();
+    let eec = bench.world.get(Reg::EEC);
+    bench.set(Reg::EEC, eec | 1 << 6);
+    let granted = bench.world.get(Reg::EEC);
+
+    bench.set(Reg::EEC, granted & !(1 << 6));
+
+    assert_eq!(granted >> 7 & 1, 1);
+    assert_eq!(bench.broken(), [""; 0]);
+}
