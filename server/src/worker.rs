@@ -18,6 +18,7 @@ use control::Counter;
 use ixgbe_spec::register::Reg;
 use nic_model::{
     Context, ErrorMessage, HardwareError, LEDS, Led, Module, Port, Time, Wire,
+    check::Finding,
     observe::{Observer, ObserverId},
     wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
 };
@@ -405,6 +406,7 @@ impl Worker {
             port: &mut self.port,
             bus: &self.bus,
             client: self.client.as_ref(),
+            check: self.check.as_ref(),
             worker: self.counters,
             now,
             occupied: Occupied,
@@ -548,6 +550,7 @@ struct ControlledCard<'a> {
     port: &'a mut Port,
     bus: &'a ClientBus,
     client: Option<&'a Client>,
+    check: Option<&'a DriverCheck>,
     worker: WorkerCounters,
     now: Time,
     occupied: Occupied,
@@ -574,6 +577,10 @@ impl control::Card for ControlledCard<'_> {
 
     fn leds(&mut self) -> [Led; LEDS] {
         self.port.leds()
+    }
+
+    fn findings(&self) -> Option<Vec<(Finding, u64)>> {
+        self.check.map(DriverCheck::all)
     }
 
     fn module(&self) -> Module {

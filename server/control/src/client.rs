@@ -27,7 +27,7 @@ use crate::{
         trace::{TraceFilter, Traced},
     },
     protocol::{
-        Call, CaptureParameters, Captured, ControlError, ErrorInjected, INTERFACE, Info,
+        Call, CaptureParameters, Captured, Checked, ControlError, ErrorInjected, INTERFACE, Info,
         InjectErrorParameters, InjectParameters, Injected, Led, Leds, Link, PlainParameters,
         ReplyMessage, SetLinkParameters, SetModuleParameters, Stats,
     },
@@ -152,6 +152,14 @@ impl Client {
     pub fn leds(&mut self) -> Result<Vec<Led>, ClientError> {
         let Leds { leds } = self.call("Leds", &PlainParameters { port: self.port })?;
         Ok(leds)
+    }
+
+    /// What the driver checker has found.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn check(&mut self) -> Result<Checked, ClientError> {
+        self.call("Check", &PlainParameters { port: self.port })
     }
 
     /// Lets `frames` arrive, and returns how many of them, from the first on, found room. All of them together must

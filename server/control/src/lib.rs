@@ -39,8 +39,8 @@ pub use look::{
 };
 pub use nic_model::{ErrorMessage, HardwareError, Module};
 pub use protocol::{
-    Captured, CapturedFrame, ControlError, Counter, DESCRIPTION, Direction, Group, INTERFACE, Info,
-    Injected, Led, Leds, Light, Link, Stats,
+    Captured, CapturedFrame, Checked, ControlError, Counter, DESCRIPTION, Direction, Finding,
+    Group, INTERFACE, Info, Injected, Led, Leds, Light, Link, Severity, Stats,
 };
 pub use server::{BindError, Bound, Server, default_path};
 pub use worker::{Card, Handle, Inbox, channel};

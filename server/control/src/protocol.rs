@@ -197,7 +197,7 @@ const fn one() -> u32 {
     1
 }
 
-/// Parameters of `Info`, `Stats` and `Leds`. In all parameters `port` is the port that is meant; nothing stands for port 0, and is
+/// Parameters of `Info`, `Stats`, `Check` and `Leds`. In all parameters `port` is the port that is meant; nothing stands for port 0, and is
 /// what servers of one port understand, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -268,6 +268,76 @@ impl From<nic_model::Led> for Led {
             turned_on: led.turned_on,
         }
     }
+}
+
+/// A rule of the datasheet that the client's driver has broken.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// Name of the rule.
+    pub rule: Cow<'static, str>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where the datasheet has the rule.
+    pub section: Cow<'static, str>,
+    /// The queue or register.
+    pub subject: String,
+    /// What has happened.
+    pub what: String,
+    /// When it happened first, in nanoseconds since the start of the port.
+    #[serde(serialize_with = "as_varlink_int")]
+    pub time_nanos: u64,
+    /// How often it happened.
+    #[serde(serialize_with = "as_varlink_int")]
+    pub times: u64,
+    /// All of it with what led there, in lines for people.
+    pub report: String,
+}
+
+impl Finding {
+    /// A finding that was made `times` times.
+    #[must_use]
+    pub fn new(finding: &nic_model::check::Finding, times: u64) -> Self {
+        let rule = finding.rule;
+        Self {
+            rule: rule.name().into(),
+            severity: rule.severity().into(),
+            section: rule.section().into(),
+            subject: finding.subject.to_string(),
+            what: finding.what.clone(),
+            time_nanos: finding.time.as_nanos(),
+            times,
+            report: finding.to_string(),
+        }
+    }
+}
+
+/// How bad the breach of a rule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It works today.
+    Warning,
+    /// It does harm.
+    Error,
+}
+
+impl From<nic_model::check::Severity> for Severity {
+    fn from(severity: nic_model::check::Severity) -> Self {
+        match severity {
+            nic_model::check::Severity::Warning => Self::Warning,
+            nic_model::check::Severity::Error => Self::Error,
+        }
+    }
+}
+
+/// Reply of `Check`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Checked {
+    /// Whether there is a checker.
+    pub checking: bool,
+    /// What it has found, oldest first.
+    pub findings: Vec<Finding>,
 }
 
 /// Reply of `Leds`.

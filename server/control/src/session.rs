@@ -264,6 +264,10 @@ impl Session<'_> {
                 let PlainParameters { port } = parameters(call)?;
                 self.worker(port)?.ask(Request::Leds)?
             }
+            (INTERFACE, "Check") => {
+                let PlainParameters { port } = parameters(call)?;
+                self.worker(port)?.ask(Request::Check)?
+            }
             (INTERFACE, "Inject") => {
                 let parameters: InjectParameters = parameters(call)?;
                 let damage = parameters.damage();
@@ -309,6 +313,7 @@ impl Session<'_> {
             Reply::Info(info) => one(&info),
             Reply::Stats(stats) => one(&stats),
             Reply::Leds(leds) => one(&leds),
+            Reply::Checked(checked) => one(&checked),
             Reply::Injected(injected) => one(&injected),
             Reply::ErrorInjected(injected) => one(&injected),
             Reply::Seen(seen) => Ok(Outcome::One(seen)),

@@ -12,6 +12,7 @@ use std::{
 
 use nic_model::{
     ErrorMessage, HardwareError, LEDS, Led, Module,
+    check::Finding,
     observe::{Observer, ObserverId},
 };
 use nix::{
@@ -24,7 +25,10 @@ use wire::{Backend, Damage, InjectError, Plug, Tapped};
 use crate::{
     capture::{Notes, Recorder},
     look::{Looks, Question, View, memory::Mapping},
-    protocol::{ControlError, Counter, ErrorInjected, Group, Info, Injected, Leds, Link, Stats},
+    protocol::{
+        self, Checked, ControlError, Counter, ErrorInjected, Group, Info, Injected, Leds, Link,
+        Stats,
+    },
     server::MAX_CLIENTS,
 };
 
@@ -47,6 +51,8 @@ pub(crate) enum Request {
     Stats,
     /// The LEDs.
     Leds,
+    /// What the driver checker has found.
+    Check,
     /// Let frames arrive.
     Inject(Vec<Vec<u8>>, Damage),
     /// Show every frame to this recorder.
@@ -70,6 +76,8 @@ pub(crate) enum Reply {
     Stats(Stats),
     /// To [`Request::Leds`].
     Leds(Leds),
+    /// To [`Request::Check`].
+    Checked(Checked),
     /// To [`Request::Inject`].
     Injected(Injected),
     /// To [`Request::InjectError`].
@@ -96,6 +104,9 @@ pub trait Card {
 
     /// Looks at its LEDs.
     fn leds(&mut self) -> [Led; LEDS];
+
+    /// What the checker of its client's driver has found, each with how often; `None` if there is none.
+    fn findings(&self) -> Option<Vec<(Finding, u64)>>;
 
     /// What is in its cage.
     fn module(&self) -> Module;
@@ -259,6 +270,7 @@ fn respond<B: Backend>(
         Request::Leds => Ok(Reply::Leds(Leds {
             leds: card.leds().map(Into::into).into(),
         })),
+        Request::Check => Ok(Reply::Checked(checked(card))),
         Request::Inject(frames, damage) => inject(&frames, damage, wire).map(Reply::Injected),
         Request::Capture(recorder) => {
             let notes = recorder.notes();
@@ -321,6 +333,17 @@ impl Captures {
             }
             goes_on
         });
+    }
+}
+
+fn checked(card: &dyn Card) -> Checked {
+    let findings = card.findings();
+    let told = findings.iter().flatten();
+    Checked {
+        checking: findings.is_some(),
+        findings: told
+            .map(|(finding, times)| protocol::Finding::new(finding, *times))
+            .collect(),
     }
 }
 

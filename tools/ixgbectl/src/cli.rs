@@ -30,6 +30,7 @@ EXAMPLES
   ixgbectl module da-passive
   ixgbectl fault ecc-rx
   ixgbectl leds
+  ixgbectl check
   ixgbectl --port 1 link down
   ixgbectl --json stats | jq '.counters[] | select(.value > 0)'
 
@@ -49,7 +50,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH", env = "IXGBE_CONTROL", global = true)]
     pub(crate) control: Option<PathBuf>,
 
-    /// Which port of the server, counted from 0. Without it port 0 is meant; info, stats and capture mean all ports.
+    /// Which port of the server, counted from 0. Without it port 0 is meant; info, stats, check and capture mean all ports.
     #[arg(long, value_name = "NUMBER", global = true)]
     pub(crate) port: Option<u32>,
 
@@ -128,6 +129,11 @@ pub(crate) enum Command {
     /// One that shows activity shows whether frames have passed since somebody looked last. `ethtool -p` in a guest turns
     /// one on and off; how often software has done that is counted.
     Leds,
+    /// Show what the NIC's driver does against the datasheet's rules.
+    ///
+    /// For a server with --check report. Each breach is shown once for each queue or register, with what led to it. The exit
+    /// code is 1 if there is any.
+    Check,
     /// Show which server answers, and its ports.
     Info,
     /// Write what a shell completes words with to standard output.

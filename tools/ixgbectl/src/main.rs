@@ -1,6 +1,7 @@
 //! `ixgbectl`: what a person does to a running vfio-user-ixgbe.
 
 mod capture;
+mod check;
 mod cli;
 mod copies;
 mod craft;
@@ -139,6 +140,10 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
         Command::Fault(arguments) => fault::run(&mut client, arguments.kind, &mut output),
         Command::Leds => leds::run(&mut client, &mut output),
         Command::Completions { .. } | Command::Man { .. } => Ok(()),
+        Command::Check => {
+            let ports = ports::meant(arguments.port, &mut client)?;
+            check::run(&mut client, &ports, &mut output)
+        }
         Command::Info => {
             let ports = ports::meant(arguments.port, &mut client)?;
             info::run(&mut client, &path, &ports, &mut output)

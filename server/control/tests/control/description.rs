@@ -76,6 +76,7 @@ fn replies_have_the_fields_that_the_description_names() {
     let info = call("Info", json!({}));
     let stats = call("Stats", json!({}));
     let leds = call("Leds", json!({}));
+    let checked = call("Check", json!({}));
     let injected = call(
         "Inject",
         json!({"frames": [], "badFcs": true, "runts": false}),
@@ -92,6 +93,7 @@ fn replies_have_the_fields_that_the_description_names() {
     assert_eq!(keys(&info), outputs(&interface, "Info"));
     assert_eq!(keys(&stats), outputs(&interface, "Stats"));
     assert_eq!(keys(&leds), outputs(&interface, "Leds"));
+    assert_eq!(keys(&checked), outputs(&interface, "Check"));
     assert_eq!(keys(&injected), outputs(&interface, "Inject"));
     assert_eq!(keys(&set), outputs(&interface, "SetLink"));
     assert_eq!(keys(&plugged), outputs(&interface, "SetModule"));
@@ -105,6 +107,11 @@ fn replies_have_the_fields_that_the_description_names() {
     assert_eq!(
         led.keys().map(String::as_str).collect::<BTreeSet<_>>(),
         fields(&interface, "Led")
+    );
+    let finding = checked["parameters"]["findings"][0].as_object().unwrap();
+    assert_eq!(
+        finding.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        fields(&interface, "Finding")
     );
     for (reply, name) in [
         (refused, "FrameLength"),

@@ -321,6 +321,31 @@ fn leds_shows_what_each_led_shows_and_is_to_show() {
 }
 
 #[test]
+fn check_shows_what_the_driver_breaks_and_fails() {
+    let server = TestServer::start();
+
+    let shown = run(&server, &["check"]);
+    let for_programs = run(&server, &["check", "--json"]);
+
+    let text = str::from_utf8(&shown.stdout).unwrap();
+    assert!(
+        text.starts_with("tail-past-ring: error: transmit queue 3: the tail is 512\n  rule: "),
+        "{text}"
+    );
+    assert!(
+        text.contains("  time: 1.500000 s\n") && text.ends_with("  seen: 2 times\n"),
+        "{text}"
+    );
+    assert_eq!(shown.status.code(), Some(1));
+    let value: Value = serde_json::from_slice(&for_programs.stdout).unwrap();
+    let finding = &value["ports"][0]["findings"][0];
+    assert_eq!(finding["rule"], "tail-past-ring");
+    assert_eq!(finding["severity"], "error");
+    assert_eq!(finding["timeNanos"], 1_500_000_000);
+    assert_eq!(for_programs.status.code(), Some(1));
+}
+
+#[test]
 fn module_shows_what_is_in_the_cage_and_changes_it() {
     let server = TestServer::start();
 

@@ -13,6 +13,7 @@ use control::{
 };
 use nic_model::{
     Context, LEDS, Led, Port, PortConfig, Time, Wire,
+    check::{Finding, Rule, Subject},
     observe::{Observer, ObserverId},
     testing::{self, Silence, TestBus},
     wire::{Flow, Offload, TxFrame},
@@ -184,6 +185,22 @@ impl Card for FixedCard {
 
     fn leds(&mut self) -> [Led; LEDS] {
         Port::new(PortConfig::new([2, 0, 0, 0, 0, 1])).leds()
+    }
+
+    fn findings(&self) -> Option<Vec<(Finding, u64)>> {
+        let finding = Finding {
+            rule: Rule::TailPastRing,
+            subject: Subject::Queue {
+                transmit: true,
+                queue: 3,
+            },
+            what: "the tail is 512".to_owned(),
+            time: Time::from_nanos(1_500_000_000),
+            descriptor: None,
+            ring: None,
+            accesses: Vec::new(),
+        };
+        Some(vec![(finding, 2)])
     }
 
     fn module(&self) -> Module {
