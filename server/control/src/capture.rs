@@ -181,8 +181,8 @@ impl Record {
             shared.lost.fetch_add(1, Ordering::Relaxed);
             return Capture::Continue;
         }
-        let head = &frame.head[..frame.head.len().min(kept)];
-        let body = &frame.body[..kept - head.len()];
+        let head = frame.head.get(..kept).unwrap_or(frame.head);
+        let body = frame.body.get(..kept - head.len()).unwrap_or(frame.body);
         let captured = CapturedFrame {
             direction,
             time: now(),

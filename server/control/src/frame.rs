@@ -36,7 +36,9 @@ pub(crate) fn read(from: &mut impl BufRead, message: &mut Vec<u8>) -> Result<boo
             };
         }
         let end = available.iter().position(|&byte| byte == 0);
-        let piece = &available[..end.unwrap_or(available.len())];
+        let piece = end
+            .and_then(|end| available.get(..end))
+            .unwrap_or(available);
         if message.len() + piece.len() >= MAX_MESSAGE {
             return Err(FrameError::TooLong);
         }

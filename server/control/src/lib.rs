@@ -15,6 +15,7 @@
 //! message has at most [`MAX_MESSAGE`] bytes, and at most 32 clients are served at a time. Not implemented of varlink:
 //! `upgrade`, passing of descriptors.
 #![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
 
 mod base64;
 mod capture;

@@ -267,13 +267,13 @@ impl Files {
         };
         self.mapped += 1;
         self.mapped_bytes += file.mapping.len();
-        let index = self.slots.iter().position(Option::is_none);
-        let index = index.unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        self.slots[index] = Some(file);
-        Ok(index)
+        let mut slots = self.slots.iter_mut().enumerate();
+        if let Some((index, free)) = slots.find(|(_, slot)| slot.is_none()) {
+            *free = Some(file);
+            return Ok(index);
+        }
+        self.slots.push(Some(file));
+        Ok(self.slots.len() - 1)
     }
 }
 

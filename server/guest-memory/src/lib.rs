@@ -34,6 +34,7 @@
 //! Dirty-page tracking; files other than ordinary ones (dma-buf, device memory); private memory (a client whose
 //! memory is mapped privately on its own side hands over a file that does not hold its data, and nothing in the
 //! protocol tells).
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
 
 mod access;
 mod error;

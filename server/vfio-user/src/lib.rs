@@ -20,6 +20,7 @@
 //! - Message DMA with QEMU before 11, whose `DMA_READ` and `DMA_WRITE` have a shorter count.
 //! - Big-endian hosts: the specification's host byte order is taken to be little-endian.
 #![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
 
 pub mod client;
 pub mod frame;
