@@ -184,7 +184,7 @@ fn rules(needs: &Needs) -> Result<Rules, Error> {
         libc::SYS_tgkill,
         vec![rule(0, Is::Eq, u64::from(std::process::id()))?],
     );
-    // A socket that does not block, and what a wire asks of its interface.
+    // A socket that does not block, what a wire asks of its interface, and the carrier of a tap.
     let mut ioctls = vec![libc::FIONBIO];
     if needs.interfaces {
         ioctls.extend([
@@ -194,6 +194,9 @@ fn rules(needs: &Needs) -> Result<Rules, Error> {
             libc::SIOCGIFHWADDR,
             libc::SIOCGIFMTU,
         ]);
+    }
+    if needs.tap_carriers {
+        ioctls.push(libc::TUNSETCARRIER);
     }
     let ioctls = ioctls.into_iter().map(|number| rule(1, Is::Eq, number));
     rules.insert(libc::SYS_ioctl, ioctls.collect::<Result<_, _>>()?);

@@ -25,6 +25,8 @@ pub struct Needs {
     pub unix_peers: bool,
     /// Asks for the state of network interfaces.
     pub interfaces: bool,
+    /// Sets the carrier of taps.
+    pub tap_carriers: bool,
     /// Opens packet sockets.
     pub packet_sockets: bool,
     /// Opens AF_XDP sockets and loads their programs.
@@ -43,6 +45,7 @@ impl Needs {
             tcp_ports: BTreeSet::new(),
             unix_peers: false,
             interfaces: false,
+            tap_carriers: false,
             packet_sockets: false,
             xdp_sockets: false,
             capabilities: CapabilitySet::empty(),
@@ -75,6 +78,7 @@ impl Needs {
             }
             Need::TcpPeer(port) => drop(self.tcp_ports.insert(port)),
             Need::Interfaces => self.interfaces = true,
+            Need::TapCarrier => self.tap_carriers = true,
             Need::PacketSocket => {
                 self.packet_sockets = true;
                 self.capabilities |= CapabilitySet::NET_RAW;

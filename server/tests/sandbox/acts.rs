@@ -5,6 +5,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     net::{TcpListener, TcpStream, UdpSocket},
+    os::fd::AsFd,
     os::unix::{
         fs::symlink,
         net::{UnixListener, UnixStream},
@@ -15,6 +16,7 @@ use std::{
 };
 
 use clap::Parser;
+use guest_memory::tap;
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -122,6 +124,11 @@ const ACTS: &[(&str, Act)] = &[
     ("open a packet socket", |_| {
         let flags = SockFlag::SOCK_CLOEXEC;
         Ok(socket(AddressFamily::Packet, SockType::Raw, flags, None).map(drop)?)
+    }),
+    ("set the carrier of a tap", |_| {
+        // What is not a tap says so, to whoever may ask.
+        let no_tap = io::stdout().as_fd().try_clone_to_owned()?;
+        Ok(tap::set_carrier(&no_tap, true)?)
     }),
     ("run a program", |_| {
         execv(c"/bin/true", &[c"true"])?;

@@ -99,7 +99,7 @@ pub fn all() -> Vec<Trial> {
         };
         Trial::test(name, move || try_act(act))
     });
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 8] = [
         (
             "a_wire_that_connects_by_tcp_reaches_its_peers_port_alone",
             a_wire_that_connects_by_tcp_reaches_its_peers_port_alone,
@@ -115,6 +115,10 @@ pub fn all() -> Vec<Trial> {
         (
             "a_packet_socket_is_opened_again_by_its_wire_alone",
             a_packet_socket_is_opened_again_by_its_wire_alone,
+        ),
+        (
+            "a_tap_keeps_the_say_over_its_carrier",
+            a_tap_keeps_the_say_over_its_carrier,
         ),
         (
             "no_thread_of_a_server_has_a_capability_or_is_without_the_filter",
@@ -218,6 +222,16 @@ fn a_packet_socket_is_opened_again_by_its_wire_alone() {
 
     assert_eq!(packet, "done");
     assert_eq!(tap, "PermissionDenied");
+}
+
+fn a_tap_keeps_the_say_over_its_carrier() {
+    let stage = Stage::new();
+
+    let tap = stage.inside("set the carrier of a tap", &["--wire", "tap:tap0"]);
+
+    let outside = stage.run("set the carrier of a tap", "");
+    assert_eq!(tap, outside);
+    assert_ne!(tap, "PermissionDenied");
 }
 
 /// The lines of a file in /proc of each of the server's threads.

@@ -14,6 +14,8 @@ pub enum Need {
     TcpPeer(u16),
     /// Asks the kernel for the state of the network interfaces.
     Interfaces,
+    /// Gives a tap's interface its carrier, or takes it away.
+    TapCarrier,
     /// Opens a packet socket again when its interface has come back.
     PacketSocket,
     /// Opens an AF_XDP socket again, with its program, when its interface has come back.
@@ -33,7 +35,7 @@ impl Kind {
             | Self::Loopback
             | Self::Generate(_)
             | Self::Pcap(_) => Vec::new(),
-            Self::Tap(_) => vec![Need::Interfaces],
+            Self::Tap(_) => vec![Need::Interfaces, Need::TapCarrier],
             Self::AfPacket(_) => vec![Need::Interfaces, Need::PacketSocket],
             Self::AfXdp(_) => vec![Need::Interfaces, Need::XdpSocket],
             Self::StreamSocket(StreamAddress { place, role }) => match (place, role) {
