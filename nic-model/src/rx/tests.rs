@@ -79,30 +79,12 @@ impl Bench {
     fn write(&mut self, reg: Reg, index: usize, value: u32) {
         let old = self.regs.get(reg, index);
         let new = self.regs.write(reg, index, value);
-        let mut hw = Hw {
-            now: self.now,
-            dma: Dma::new(&self.bus),
-            regs: &mut self.regs,
-            irq: &mut self.irq,
-            timesync: &self.timesync,
-            ipsec: &self.ipsec,
-            faults: &mut self.faults,
-        };
-        self.rx.written(reg, index, old, new, &mut hw);
+        self.with_hw(|rx, hw| rx.written(reg, index, old, new, hw));
     }
 
     /// Writes a register that has no storage of its own.
     fn write_effect(&mut self, reg: Reg, value: u32) {
-        let mut hw = Hw {
-            now: self.now,
-            dma: Dma::new(&self.bus),
-            regs: &mut self.regs,
-            irq: &mut self.irq,
-            timesync: &self.timesync,
-            ipsec: &self.ipsec,
-            faults: &mut self.faults,
-        };
-        self.rx.written(reg, 0, 0, value, &mut hw);
+        self.with_hw(|rx, hw| rx.written(reg, 0, 0, value, hw));
     }
 
     fn queue(&mut self, q: usize, srrctl: u32) {
@@ -124,7 +106,8 @@ impl Bench {
         self.write(Reg::RDT, q, u32::from(to) % 16);
     }
 
-    fn receive(&mut self, frame: &RxFrame<'_>) -> Verdict {
+    /// Lets receive work with the rest of the port.
+    fn with_hw<T>(&mut self, act: impl FnOnce(&mut Receive, &mut Hw<'_>) -> T) -> T {
         let mut hw = Hw {
             now: self.now,
             dma: Dma::new(&self.bus),
@@ -134,24 +117,17 @@ impl Bench {
             ipsec: &self.ipsec,
             faults: &mut self.faults,
         };
-        let verdict = self.rx.receive(frame, None, &mut hw);
-        drop(hw);
+        act(&mut self.rx, &mut hw)
+    }
+
+    fn receive(&mut self, frame: &RxFrame<'_>) -> Verdict {
+        let verdict = self.with_hw(|rx, hw| rx.receive(frame, None, hw));
         self.rx.settle(&mut self.regs);
         verdict
     }
 
     fn step(&mut self) -> bool {
-        let mut hw = Hw {
-            now: self.now,
-            dma: Dma::new(&self.bus),
-            regs: &mut self.regs,
-            irq: &mut self.irq,
-            timesync: &self.timesync,
-            ipsec: &self.ipsec,
-            faults: &mut self.faults,
-        };
-        let more = self.rx.step(64, &mut hw);
-        drop(hw);
+        let more = self.with_hw(|rx, hw| rx.step(64, hw));
         self.rx.settle(&mut self.regs);
         more
     }

@@ -230,21 +230,9 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn capture(mut self, snap_length: Option<u32>) -> Result<Capturing, ClientError> {
-        let method = method("Capture");
+    pub fn capture(self, snap_length: Option<u32>) -> Result<Capturing, ClientError> {
         let port = self.port;
-        self.send(&method, &CaptureParameters { snap_length, port }, true)?;
-        let (captured, continues) = self.receive(&method)?;
-        // From now on silence means that nothing passes.
-        self.reader
-            .get_ref()
-            .set_read_timeout(None)
-            .map_err(FrameError::Io)?;
-        Ok(Capturing {
-            client: self,
-            first: Some(captured),
-            continues,
-        })
+        self.stream("Capture", &CaptureParameters { snap_length, port })
     }
 
     /// The account of copies: begins or ends it if asked to, and shows it.
@@ -324,21 +312,31 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn trace(mut self, filter: &TraceFilter) -> Result<Tracing, ClientError> {
-        let method = method("Trace");
+    pub fn trace(self, filter: &TraceFilter) -> Result<Tracing, ClientError> {
         let filter = TraceFilter {
             port: self.port,
             ..filter.clone()
         };
-        self.send(&method, &filter, true)?;
+        self.stream("Trace", &filter)
+    }
+
+    /// Begins a call that is answered again and again.
+    fn stream<P: Serialize, R: DeserializeOwned>(
+        mut self,
+        name: &str,
+        parameters: &P,
+    ) -> Result<Stream<R>, ClientError> {
+        let method = method(name);
+        self.send(&method, parameters, true)?;
         let (first, continues) = self.receive(&method)?;
         // From now on silence means that nothing happens.
         self.reader
             .get_ref()
             .set_read_timeout(None)
             .map_err(FrameError::Io)?;
-        Ok(Tracing {
+        Ok(Stream {
             client: self,
+            method,
             first: Some(first),
             continues,
         })
@@ -462,32 +460,39 @@ fn failure(method: &str, error: &str, parameters: &str) -> ClientError {
     }
 }
 
-/// A capture that runs.
+/// A capture that runs; each reply has the frames since the one before.
+pub type Capturing = Stream<Captured>;
+
+/// A trace that runs; each reply has the events since the one before.
+pub type Tracing = Stream<Traced>;
+
+/// A call that the server answers again and again, until one side ends it.
 #[derive(Debug)]
-pub struct Capturing {
+pub struct Stream<R> {
     client: Client,
-    first: Option<Captured>,
+    method: String,
+    first: Option<R>,
     continues: bool,
 }
 
-impl Capturing {
-    /// The frames since the last call, when there are some; `None` when the capture has ended.
+impl<R: DeserializeOwned> Stream<R> {
+    /// What has come since the last call, when there is something; `None` when the server has ended.
     ///
     /// # Errors
     /// [`ClientError`]; the server ended without a last reply, or another reply was expected.
-    pub fn next_reply(&mut self) -> Result<Option<Captured>, ClientError> {
+    pub fn next_reply(&mut self) -> Result<Option<R>, ClientError> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
         if !self.continues {
             return Ok(None);
         }
-        let (captured, continues) = self.client.receive(&method("Capture"))?;
+        let (reply, continues) = self.client.receive(&self.method)?;
         self.continues = continues;
-        Ok(Some(captured))
+        Ok(Some(reply))
     }
 
-    /// Asks the server to end; the frames that are under way still come by [`Capturing::next_reply`].
+    /// Asks the server to end; what is under way still comes by [`Stream::next_reply`].
     ///
     /// # Errors
     /// The connection is gone.
@@ -495,53 +500,7 @@ impl Capturing {
         self.client.reader.get_ref().shutdown(Shutdown::Write)
     }
 
-    /// Whether [`Capturing::next_reply`] has something without waiting for [`Capturing::poll_fd`].
-    #[must_use]
-    pub fn has_buffered(&self) -> bool {
-        self.first.is_some() || !self.client.reader.buffer().is_empty()
-    }
-
-    /// Readable when something comes.
-    #[must_use]
-    pub fn poll_fd(&self) -> BorrowedFd<'_> {
-        self.client.reader.get_ref().as_fd()
-    }
-}
-
-/// A trace that runs.
-#[derive(Debug)]
-pub struct Tracing {
-    client: Client,
-    first: Option<Traced>,
-    continues: bool,
-}
-
-impl Tracing {
-    /// The events since the last call, when there are some; `None` when the trace has ended.
-    ///
-    /// # Errors
-    /// [`ClientError`]; the server ended without a last reply, or another reply was expected.
-    pub fn next_reply(&mut self) -> Result<Option<Traced>, ClientError> {
-        if let Some(first) = self.first.take() {
-            return Ok(Some(first));
-        }
-        if !self.continues {
-            return Ok(None);
-        }
-        let (traced, continues) = self.client.receive(&method("Trace"))?;
-        self.continues = continues;
-        Ok(Some(traced))
-    }
-
-    /// Asks the server to end; the events that are under way still come by [`Tracing::next_reply`].
-    ///
-    /// # Errors
-    /// The connection is gone.
-    pub fn finish(&mut self) -> io::Result<()> {
-        self.client.reader.get_ref().shutdown(Shutdown::Write)
-    }
-
-    /// Whether [`Tracing::next_reply`] has something without waiting for [`Tracing::poll_fd`].
+    /// Whether [`Stream::next_reply`] has something without waiting for [`Stream::poll_fd`].
     #[must_use]
     pub fn has_buffered(&self) -> bool {
         self.first.is_some() || !self.client.reader.buffer().is_empty()

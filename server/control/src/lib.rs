@@ -27,7 +27,7 @@ mod server;
 mod session;
 mod worker;
 
-pub use client::{Capturing, Client, ClientError, Tracing};
+pub use client::{Capturing, Client, ClientError, Stream, Tracing};
 pub use frame::{FrameError, MAX_MESSAGE};
 pub use look::{
     View,

@@ -136,17 +136,7 @@ impl Bench {
     /// As [`Bench::receive`], by the short way if the registers allow it.
     fn receive_express(&mut self, frame: &RxFrame<'_>) -> Verdict {
         let express = Express::survey(&mut self.rx, &self.regs);
-        let mut hw = Hw {
-            now: self.now,
-            dma: Dma::new(&self.bus),
-            regs: &mut self.regs,
-            irq: &mut self.irq,
-            timesync: &self.timesync,
-            ipsec: &self.ipsec,
-            faults: &mut self.faults,
-        };
-        let verdict = self.rx.receive(frame, express.as_ref(), &mut hw);
-        drop(hw);
+        let verdict = self.with_hw(|rx, hw| rx.receive(frame, express.as_ref(), hw));
         self.rx.settle(&mut self.regs);
         verdict
     }
@@ -159,17 +149,8 @@ impl Bench {
         };
         let mut headers = Headers::default();
         headers.parse(bytes, bytes.len(), &super::super::settings(&self.regs));
-        let mut hw = Hw {
-            now: self.now,
-            dma: Dma::new(&self.bus),
-            regs: &mut self.regs,
-            irq: &mut self.irq,
-            timesync: &self.timesync,
-            ipsec: &self.ipsec,
-            faults: &mut self.faults,
-        };
-        let verdict = self.rx.express(&express, &frame, bytes, &headers, &mut hw);
-        verdict.is_some()
+        self.with_hw(|rx, hw| rx.express(&express, &frame, bytes, &headers, hw))
+            .is_some()
     }
 
     fn set_up(settings: &[Setting], queues: [(u32, u32); 2], refused: bool) -> Self {

@@ -260,19 +260,7 @@ fn a_frame_of_another_pool_says_so_and_none_of_its_upper_headers_is_looked_at() 
     }
     bench.write(Reg::PSRTYPE, 5, 1 << 29);
     let frame = tcp(&[0; 10]);
-    let mut hw = Hw {
-        now: Time::ZERO,
-        dma: Dma::new(&bench.bus),
-        regs: &mut bench.regs,
-        irq: &mut bench.irq,
-        faults: &mut bench.faults,
-        timesync: &bench.timesync,
-        ipsec: &bench.ipsec,
-    };
-    bench
-        .rx
-        .loop_back(&frame, filter::pool::PoolSet::of(5), &mut hw);
-    drop(hw);
+    bench.with_hw(|rx, hw| rx.loop_back(&frame, filter::pool::PoolSet::of(5), hw));
     bench.rx.settle(&mut bench.regs);
 
     assert_eq!(bench.queues(), [10]);
