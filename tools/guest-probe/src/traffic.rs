@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use guest_memory::xdp::{Program, RunBy};
@@ -20,6 +21,8 @@ use crate::socket::{Address, Socket};
 
 /// Milliseconds after which the rings are looked at in any case.
 const LOOK: u16 = 50;
+/// How long the last frames may take to be sent; those of an interface that is down never are.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Frames of a queue between two looks at the others.
 const BATCH: usize = 64;
 
@@ -72,6 +75,13 @@ pub fn run(job: &Xdp) -> Result<()> {
     }
     say(&Report::Ready)?;
     while stop.read_signal()?.is_none() {
+        if !traffic.turn()? {
+            traffic.wait(&stop)?;
+        }
+    }
+    // The card tells of the last frames that it has sent some time after they are on the cable.
+    let end = Instant::now() + PATIENCE;
+    while !traffic.is_complete() && Instant::now() < end {
         if !traffic.turn()? {
             traffic.wait(&stop)?;
         }
@@ -279,6 +289,12 @@ impl<'a> Traffic<'a> {
             }
             Wakeup::WhenAsked => Ok(()),
         }
+    }
+
+    /// Whether the kernel has given back all that was to be sent.
+    fn is_complete(&self) -> bool {
+        let mut queues = self.queues.iter();
+        queues.all(|queue| queue.waiting.is_empty() && queue.end.sent == queue.end.completed)
     }
 
     /// Waits for something to happen.
