@@ -1,7 +1,11 @@
 //! A receive queue: its ring, the descriptors fetched from it, and the way of a packet into it (7.1.4 to 7.1.7).
 
+mod fetch;
+mod told;
+
 use std::ops::Range;
 
+use fetch::BATCH;
 use ixgbe_spec::{
     descriptor::{SIZE, rx::Read},
     register::{
@@ -9,7 +13,6 @@ use ixgbe_spec::{
         bits::{rscctl, rxdctl, srrctl},
     },
 };
-use zerocopy::IntoBytes;
 
 use super::{
     DropReason,
@@ -23,17 +26,10 @@ use crate::{
     bus::{DmaError, Iova, Requester},
     fcoe,
     hw::Hw,
-    observe::{Descriptor, Direction, Event, Purpose, Transfer},
+    observe::Purpose,
     regs::RegisterFile,
     wire::RxFrame,
 };
-
-/// Descriptors that are fetched at once, at most.
-const BATCH: u16 = 32;
-/// How many packets before its turn a buffer is announced to the cache.
-const AHEAD: u16 = 8;
-/// Bytes of a buffer that are announced: those behind them follow by themselves.
-const ANNOUNCED: usize = 128;
 
 /// How far a packet has come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -444,9 +440,7 @@ impl Queue {
             place: Iova(self.place()),
         };
         self.advance();
-        if self.cached >= AHEAD {
-            self.announce(AHEAD - 1, hw);
-        }
+        self.announce_next(hw);
         hw.regs
             .set(Reg::RDH, self.index.into(), u32::from(self.head));
         Ok(taken)
@@ -503,84 +497,6 @@ impl Queue {
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn tell_transfer(
-        &self,
-        purpose: Purpose,
-        (iova, len): (Iova, usize),
-        result: Result<(), DmaError>,
-        hw: &mut Hw<'_>,
-    ) {
-        hw.dma.tell(|| self.transfer(purpose, iova, len, result));
-    }
-
-    /// An access for this queue, as it is told.
-    pub(super) const fn transfer<'e>(
-        &self,
-        purpose: Purpose,
-        iova: Iova,
-        len: usize,
-        result: Result<(), DmaError>,
-    ) -> Event<'e> {
-        Event::Dma(Transfer {
-            direction: Direction::Receive,
-            queue: Some(self.index),
-            iova,
-            len,
-            purpose,
-            result,
-        })
-    }
-
-    /// Tells of the `n` descriptors in the cache.
-    #[inline(never)]
-    fn tell_fetched(&self, n: u16, hw: &mut Hw<'_>) {
-        if !hw.dma.is_watched() {
-            return;
-        }
-        let mut index = self.head;
-        for read in self.cache.iter().take(n.into()) {
-            let iova = Iova(self.base.wrapping_add(u64::from(index) * SIZE as u64));
-            let descriptor = Descriptor {
-                direction: Direction::Receive,
-                queue: self.index,
-                index,
-                iova,
-                low: read.packet_address.get(),
-                high: read.header_address.get(),
-            };
-            hw.dma.tell(move || Event::Fetched(descriptor));
-            index = if index + 1 < self.count { index + 1 } else { 0 };
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn tell_written_back(
-        &self,
-        taken: &Taken,
-        (low, high): (u64, u64),
-        result: Result<(), DmaError>,
-        hw: &mut Hw<'_>,
-    ) {
-        let iova = taken.place;
-        hw.dma
-            .tell(move || self.transfer(Purpose::DescriptorWriteBack, iova, SIZE, result));
-        if result.is_ok() {
-            hw.dma.tell(move || {
-                Event::WrittenBack(Descriptor {
-                    direction: Direction::Receive,
-                    queue: self.index,
-                    index: taken.index,
-                    iova,
-                    low,
-                    high,
-                })
-            });
-        }
-    }
-
     /// What of the packet goes into the header buffer of the next descriptor.
     #[inline]
     pub(super) fn head(&self, len: usize, outcome: &Outcome, progress: &Progress) -> Head {
@@ -630,104 +546,6 @@ impl Queue {
                 self.forget();
                 self.lost(DropReason::Dma, hw.regs)
             }
-        }
-    }
-
-    #[inline]
-    fn next_descriptor(&mut self, hw: &mut Hw<'_>) -> Result<Read, Stop> {
-        if self.cached == 0 {
-            self.fetch(hw)?;
-        }
-        Ok(self
-            .cache
-            .get(usize::from(self.first))
-            .copied()
-            .unwrap_or_default())
-    }
-
-    /// Reads descriptors from the head on, as far as the end of the ring's memory.
-    fn fetch(&mut self, hw: &mut Hw<'_>) -> Result<(), Stop> {
-        let n = self.until_end().min(BATCH);
-        if n == 0 {
-            return Err(Stop::Wait);
-        }
-        self.read_into(0..n, Iova(self.place()), hw)?;
-        self.first = 0;
-        self.cached = n;
-        self.tell_fetched(n, hw);
-        (0..n.min(AHEAD)).for_each(|nth| self.announce(nth, hw));
-        Ok(())
-    }
-
-    /// Says that the buffer of the fetched descriptor number `nth` is going to be written.
-    #[inline]
-    fn announce(&self, nth: u16, hw: &mut Hw<'_>) {
-        if let Some(read) = self.cache.get(usize::from(self.first + nth)) {
-            let buffer = Iova(read.packet_address.get() & !1);
-            hw.dma
-                .will_write(self.requester(), buffer, ANNOUNCED.min(self.buffer_len));
-        }
-    }
-
-    /// Sees to it that the next `n` descriptors can be taken without a further look at the ring; it never
-    /// says yes to more than [`BATCH`]. Returns whether there are so many.
-    ///
-    /// # Errors
-    /// As [`Queue::deliver`].
-    pub(super) fn reserve(&mut self, n: u16, hw: &mut Hw<'_>) -> Result<bool, Stop> {
-        if n > self.posted().min(BATCH) {
-            return Ok(false);
-        }
-        if n > self.cached {
-            self.forget();
-            let all = self.posted().min(BATCH);
-            let straight = self.until_end().min(all);
-            self.read_into(0..straight, Iova(self.place()), hw)?;
-            if straight < all {
-                self.read_into(straight..all, Iova(self.base), hw)?;
-            }
-            self.first = 0;
-            self.cached = all;
-            self.tell_fetched(all, hw);
-        }
-        Ok(true)
-    }
-
-    /// Reads descriptors at `place` into a part of the cache.
-    fn read_into(&mut self, part: Range<u16>, place: Iova, hw: &mut Hw<'_>) -> Result<(), Stop> {
-        let by = self.requester();
-        let part = usize::from(part.start)..usize::from(part.end);
-        let to = self.cache.get_mut(part).unwrap_or_default();
-        // They are written back later, so the cache has them for that at once.
-        hw.dma.will_write(by, place, to.len() * SIZE);
-        let result = hw.dma.read(by, place, to.as_mut_bytes());
-        let len = to.len() * SIZE;
-        if hw.dma.is_watched() {
-            self.tell_transfer(Purpose::DescriptorFetch, (place, len), result, hw);
-        }
-        result.map_err(|error| self.halt(error, hw))
-    }
-
-    /// Posted descriptors from the head on that lie behind one another in memory.
-    const fn until_end(&self) -> u16 {
-        let posted = self.posted();
-        let end = self.count.saturating_sub(self.head);
-        if posted < end { posted } else { end }
-    }
-
-    /// Where the descriptor at the head lies.
-    const fn place(&self) -> u64 {
-        self.base.wrapping_add(self.head as u64 * SIZE as u64)
-    }
-
-    /// Goes on to the next descriptor.
-    #[inline]
-    const fn advance(&mut self) {
-        self.first += 1;
-        self.cached -= 1;
-        self.head += 1;
-        if self.head >= self.count {
-            self.head = 0;
         }
     }
 

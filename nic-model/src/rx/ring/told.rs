@@ -1,0 +1,90 @@
+//! What a queue tells those who look on.
+
+use ixgbe_spec::descriptor::SIZE;
+
+use super::{Queue, Taken};
+use crate::{
+    bus::{DmaError, Iova},
+    hw::Hw,
+    observe::{Descriptor, Direction, Event, Purpose, Transfer},
+};
+
+impl Queue {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_transfer(
+        &self,
+        purpose: Purpose,
+        (iova, len): (Iova, usize),
+        result: Result<(), DmaError>,
+        hw: &mut Hw<'_>,
+    ) {
+        hw.dma.tell(|| self.transfer(purpose, iova, len, result));
+    }
+
+    /// An access for this queue, as it is told.
+    pub(in crate::rx) const fn transfer<'e>(
+        &self,
+        purpose: Purpose,
+        iova: Iova,
+        len: usize,
+        result: Result<(), DmaError>,
+    ) -> Event<'e> {
+        Event::Dma(Transfer {
+            direction: Direction::Receive,
+            queue: Some(self.index),
+            iova,
+            len,
+            purpose,
+            result,
+        })
+    }
+
+    /// Tells of the `n` descriptors in the cache.
+    #[inline(never)]
+    pub(super) fn tell_fetched(&self, n: u16, hw: &mut Hw<'_>) {
+        if !hw.dma.is_watched() {
+            return;
+        }
+        let mut index = self.head;
+        for read in self.cache.iter().take(n.into()) {
+            let iova = Iova(self.base.wrapping_add(u64::from(index) * SIZE as u64));
+            let descriptor = Descriptor {
+                direction: Direction::Receive,
+                queue: self.index,
+                index,
+                iova,
+                low: read.packet_address.get(),
+                high: read.header_address.get(),
+            };
+            hw.dma.tell(move || Event::Fetched(descriptor));
+            index = if index + 1 < self.count { index + 1 } else { 0 };
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn tell_written_back(
+        &self,
+        taken: &Taken,
+        (low, high): (u64, u64),
+        result: Result<(), DmaError>,
+        hw: &mut Hw<'_>,
+    ) {
+        let iova = taken.place;
+        hw.dma
+            .tell(move || self.transfer(Purpose::DescriptorWriteBack, iova, SIZE, result));
+        if result.is_ok() {
+            hw.dma.tell(move || {
+                Event::WrittenBack(Descriptor {
+                    direction: Direction::Receive,
+                    queue: self.index,
+                    index: taken.index,
+                    iova,
+                    low,
+                    high,
+                })
+            });
+        }
+    }
+}
