@@ -59,13 +59,13 @@ pub fn with_sockets(
     let ends = probe.stop(machine.world()?.guest());
     result?;
     let ends = ends?;
-    machine.wait_for_link()?;
     kernel_traffic(machine)?;
     Ok(ends)
 }
 
-/// Frames for the kernel, and from it.
+/// Frames for the kernel, and from it, as soon as the driver has the link up again: sockets that come and go reset the card.
 pub fn kernel_traffic(machine: &mut Machine) -> Result<()> {
+    machine.wait_for_link()?;
     let world = machine.world()?;
     let frames: Vec<_> = (0..40)
         .map(|number| numbered(BROADCAST, number, 60 + 30 * number))
