@@ -202,19 +202,20 @@ impl CardWorld {
         }
     }
 
-    /// Waits until the card has completed `count` more packets of transmit queue `queue`.
+    /// Waits until the card has completed all packets of transmit queue `queue`.
     ///
     /// # Errors
     /// It completes fewer, or cannot be reached.
-    pub fn completed(&mut self, queue: usize, count: usize) -> Result<()> {
+    pub fn completed(&mut self, queue: usize) -> Result<()> {
         let mut left = PATIENCE;
-        let mut done = 0;
         loop {
-            done += self.driver()?.tx(queue).0.reclaim();
-            if done >= count {
+            let (ring, _) = self.driver()?.tx(queue);
+            ring.reclaim();
+            let pending = ring.pending();
+            if pending == 0 {
                 return Ok(());
             }
-            ensure!(!left.is_zero(), "{done} of {count} packets are completed");
+            ensure!(!left.is_zero(), "{pending} packets are not completed");
             let step = left.min(Duration::from_millis(1));
             left = left.saturating_sub(self.driver()?.device().pass(step)?);
         }

@@ -216,7 +216,7 @@ fn switching(world: &mut CardWorld) -> Result<()> {
 /// Sends a frame by the first queue of a pool and waits until it is done.
 fn send(world: &mut CardWorld, pool: u8, frame: &[u8]) -> Result<()> {
     world.send_packet(queue(pool), &Packet::plain(frame))?;
-    world.completed(queue(pool), 1)
+    world.completed(queue(pool))
 }
 
 fn pools_talk_without_the_cable(world: &mut CardWorld) -> Result<()> {

@@ -109,7 +109,7 @@ fn every_queue_sends_and_completes(world: &mut CardWorld) -> Result<()> {
         let sent = world.sent(1)?;
         ensure!(sent == [frame], "queue {queue} sent {sent:02x?}");
         world
-            .completed(queue, 1)
+            .completed(queue)
             .with_context(|| format!("queue {queue}"))?;
     }
     Ok(())
@@ -164,7 +164,7 @@ fn packets_below_the_write_back_threshold_complete_with_the_interval(
         let sent = world.sent(count)?;
         same(&sent, &frames)?;
         world
-            .completed(0, count)
+            .completed(0)
             .with_context(|| format!("{count} packets"))?;
     }
     Ok(())

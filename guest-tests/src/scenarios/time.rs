@@ -90,18 +90,18 @@ fn a_frame_that_leaves_is_stamped_if_it_asks_for_it(world: &mut CardWorld) -> Re
     let driver = world.driver()?;
     driver.set_register(Reg::TSYNCTXCTL, 0, ENABLED)?;
     world.send_packet(0, &plain)?;
-    world.completed(0, 1)?;
+    world.completed(0)?;
     let control = world.driver()?.register(Reg::TSYNCTXCTL, 0)?;
     ensure!(control == ENABLED, "TSYNCTXCTL is {control:#x}");
     world.pass(Duration::from_millis(2))?;
     let before = system_time(world)?;
     world.send_packet(0, &stamped)?;
-    world.completed(0, 1)?;
+    world.completed(0)?;
     let after = system_time(world)?;
     world.pass(Duration::from_millis(2))?;
     // The stamp is taken, hence this one has none.
     world.send_packet(0, &stamped)?;
-    world.completed(0, 1)?;
+    world.completed(0)?;
     let control = world.driver()?.register(Reg::TSYNCTXCTL, 0)?;
     ensure!(control == ENABLED | VALID, "TSYNCTXCTL is {control:#x}");
     let stamp = pair(world, Reg::TXSTMPL, Reg::TXSTMPH)?;

@@ -362,6 +362,12 @@ impl TxRing {
         packets
     }
 
+    /// Packets that the card may still have.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Descriptors that can be written.
     #[must_use]
     pub fn free(&self) -> usize {
