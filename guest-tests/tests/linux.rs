@@ -125,11 +125,12 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("module", module::TESTS),
         ("nvm", nvm::TESTS),
         ("dcb", dcb::TESTS),
-        ("tc", tc::TESTS),
         ("pci", pci::TESTS),
         ("life", life::THEN),
         ("ipsec", ipsec::OVER_IPV6),
+        // After these the driver writes no VLAN into VFTA any more: it believes that it takes all of them.
         ("macvlan", macvlan::TESTS),
+        ("tc", tc::TESTS),
         ("fcoe", fcoe::TESTS),
         ("registers", registers::TESTS),
     ];
