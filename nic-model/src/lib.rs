@@ -53,6 +53,7 @@ mod wakeup;
 pub mod wire;
 
 pub use bus::Bus;
+pub use filter::AddressMatch;
 pub use hardware_error::{HardwareError, UnknownError};
 pub use led::{LEDS, Led, LedMode, Light};
 pub use link::{Module, UnknownModule};

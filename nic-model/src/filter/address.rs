@@ -58,6 +58,13 @@ impl Mac {
         let bits = (self.0 >> lowest_bit & 0xFFF) as u32;
         ((bits >> 5) as usize, bits & 31)
     }
+
+    /// Whether its bit is set in MTA or PFUTA.
+    #[inline]
+    fn hits(self, table: Reg, regs: &RegisterFile) -> bool {
+        let (row, bit) = self.hash(regs.get(Reg::MCSTCTRL, 0));
+        regs.get(table, row) >> bit & 1 == 1
+    }
 }
 
 /// Kinds of destination address.
@@ -78,6 +85,52 @@ pub(crate) enum Match {
     Exact,
     /// By hash, or as multicast or broadcast (status bit PIF).
     Inexact,
+}
+
+/// Which filter lets a frame in by its destination (7.1.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressMatch {
+    /// The receive address register with this number, 0 to 127.
+    Rar(usize),
+    /// FCTRL.BAM.
+    Broadcast,
+    /// MTA, with MCSTCTRL.MFE.
+    MulticastHash,
+    /// FCTRL.MPE.
+    MulticastPromiscuous,
+    /// PFUTA.
+    UnicastHash,
+    /// FCTRL.UPE.
+    UnicastPromiscuous,
+}
+
+impl AddressMatch {
+    /// The filter that lets frames to `mac` in; of several the narrowest.
+    pub(crate) fn of(mac: Mac, regs: &RegisterFile) -> Option<Self> {
+        let control = regs.get(Reg::FCTRL, 0);
+        let multicast = regs.get(Reg::MCSTCTRL, 0);
+        let has = |bit| control & bit != 0;
+        let rar = || {
+            let valid = |n: &usize| regs.get(Reg::RAH, *n) & AV != 0;
+            let holds =
+                |n: &usize| Mac::from_rar(regs.get(Reg::RAL, *n), regs.get(Reg::RAH, *n)) == mac;
+            let mut entries = (0..Reg::RAH.count()).filter(valid);
+            entries.find(holds).map(Self::Rar)
+        };
+        match mac.kind() {
+            Kind::Broadcast if has(BAM) => Some(Self::Broadcast),
+            Kind::Broadcast => has(MPE).then_some(Self::MulticastPromiscuous),
+            Kind::Multicast => rar()
+                .or_else(|| {
+                    let hit = multicast & MFE != 0 && mac.hits(Reg::MTA, regs);
+                    hit.then_some(Self::MulticastHash)
+                })
+                .or_else(|| has(MPE).then_some(Self::MulticastPromiscuous)),
+            Kind::Unicast => rar()
+                .or_else(|| has(UPE).then_some(Self::UnicastPromiscuous))
+                .or_else(|| mac.hits(Reg::PFUTA, regs).then_some(Self::UnicastHash)),
+        }
+    }
 }
 
 /// The receive address registers in a form that is quick to search.
@@ -105,18 +158,14 @@ impl AddressFilter {
     pub(crate) fn accept(&mut self, mac: Mac, regs: &RegisterFile) -> Option<Match> {
         let control = regs.get(Reg::FCTRL, 0);
         let multicast = regs.get(Reg::MCSTCTRL, 0);
-        let hit = |table| {
-            let (row, bit) = mac.hash(multicast);
-            regs.get(table, row) >> bit & 1 == 1
-        };
         match mac.kind() {
             Kind::Broadcast => (control & (BAM | MPE) != 0).then_some(Match::Inexact),
             Kind::Multicast => (control & MPE != 0
-                || multicast & MFE != 0 && hit(Reg::MTA)
+                || multicast & MFE != 0 && mac.hits(Reg::MTA, regs)
                 || self.is_exact(mac, regs))
             .then_some(Match::Inexact),
             Kind::Unicast if control & UPE != 0 || self.is_exact(mac, regs) => Some(Match::Exact),
-            Kind::Unicast => hit(Reg::PFUTA).then_some(Match::Inexact),
+            Kind::Unicast => mac.hits(Reg::PFUTA, regs).then_some(Match::Inexact),
         }
     }
 
@@ -254,6 +303,30 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_filter_is_named_for_what_is_let_in_and_for_nothing_else(
+            mac in prop::sample::select(&[OWN, GROUP, [0xFF; 6], [2, 0, 0, 0, 0, 9]]),
+            control in prop::collection::vec(prop::sample::select(&[BAM, MPE, UPE]), 0..4),
+            (multicast, rars) in (any::<bool>(), prop::collection::vec((0..128_usize, any::<bool>()), 0..3)),
+            tables in prop::collection::vec(prop::sample::select(&[Reg::MTA, Reg::PFUTA]), 0..3),
+        ) {
+            let mut regs = RegisterFile::default();
+            regs.set(Reg::FCTRL, 0, control.iter().fold(0, |all, bit| all | bit));
+            regs.set(Reg::MCSTCTRL, 0, if multicast { MFE } else { 0 });
+            for (index, same) in rars {
+                set_rar(&mut regs, index, if same { mac } else { [2, 0, 0, 0, 0, 7] });
+            }
+            let (row, bit) = Mac::new(mac).hash(0);
+            for table in tables {
+                regs.set(table, row, 1 << bit);
+            }
+
+            let named = AddressMatch::of(Mac::new(mac), &regs);
+
+            // A receive address register takes no broadcasts by itself.
+            prop_assert_eq!(named.is_some(), accept(&regs, mac).is_some(), "{:?}", named);
+        }
+
         #[test]
         fn the_hash_is_the_one_that_linux_programs(mac in any::<[u8; 6]>(), offset in 0u32..4) {
             let vector = linux_mta_vector(mac, offset);

@@ -15,6 +15,7 @@ use ixgbe_spec::{
     register::Reg,
 };
 
+pub use address::AddressMatch;
 pub(crate) use address::{Kind, Mac, Match};
 pub(crate) use ethertype::is_1588;
 

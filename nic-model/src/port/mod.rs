@@ -22,6 +22,7 @@ use crate::{
     card::{Card, Functions, Place},
     dma::Dma,
     faults::GuestFaults,
+    filter::{AddressMatch, Mac},
     firmware::Firmware,
     hw::Hw,
     interrupt::Interrupts,
@@ -373,6 +374,12 @@ impl Port {
     pub fn has_room(&self) -> bool {
         (rx::has_classes(&self.regs) || self.rx.wants_more(&self.regs))
             && !IpSec::receive_is_stopped(&self.regs)
+    }
+
+    /// The address filter that lets in frames to this destination, as the registers stand; `None` if none does.
+    #[must_use]
+    pub fn address_match(&self, destination: [u8; 6]) -> Option<AddressMatch> {
+        AddressMatch::of(Mac::new(destination), &self.regs)
     }
 
     /// A register's value as it stands, without the side effects of a read.

@@ -21,7 +21,7 @@ use crate::{
     frame::{self, FrameError},
     look::{
         copies::{AccountAction, Copies, CopiesParameters},
-        judge::{Fate, Fates, JudgeParameters},
+        judge::{Fate, Fates},
         memory::{Mappings, MemoryRead, NvmContents, ReadMemoryParameters},
         registers::{RegisterValue, Registers, RegistersParameters},
         trace::{TraceFilter, Traced},
@@ -292,18 +292,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn judge(&mut self, frames: &[Vec<u8>], damage: Damage) -> Result<Vec<Fate>, ClientError> {
-        let InjectParameters {
-            frames,
-            bad_fcs,
-            runts,
-            port,
-        } = InjectParameters::new(frames.to_vec(), damage, self.port);
-        let parameters = JudgeParameters {
-            frames,
-            bad_fcs,
-            runts,
-            port,
-        };
+        let parameters = InjectParameters::new(frames.to_vec(), damage, self.port);
         let Fates { fates } = self.call("Judge", &parameters)?;
         Ok(fates)
     }

@@ -347,7 +347,7 @@ pub struct Leds {
     pub leds: Vec<Led>,
 }
 
-/// Parameters of `Inject`.
+/// Parameters of `Inject` and of `Judge`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct InjectParameters {

@@ -2,43 +2,21 @@
 
 use std::sync::{Arc, Mutex};
 
-use ixgbe_spec::register::{
-    Reg,
-    bits::{
-        fctrl::{BAM, MPE, UPE},
-        mcstctrl::MFE,
-        rah::AV,
-    },
-};
 use nic_model::{
-    Port, Time, Wire,
+    AddressMatch, Port, Time, Wire,
     observe::{Event, Observer},
     rx::Verdict,
     wire::{Flow, RxFrame},
 };
 use serde::{Deserialize, Serialize};
-use wire::{Backend, Damage, Fcs, InjectError, Short, Tapped};
+use wire::{Backend, InjectError, Tapped};
 
 use super::{
     View,
     event::{TraceEvent, drop_reason},
     lock,
 };
-use crate::protocol::ControlError;
-
-/// Parameters of `Judge`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct JudgeParameters {
-    #[serde(with = "crate::base64::list")]
-    pub(crate) frames: Vec<Vec<u8>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) bad_fcs: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) runts: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) port: Option<u32>,
-}
+use crate::protocol::{ControlError, InjectParameters};
 
 /// What became of a frame at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -99,7 +77,7 @@ impl Observer for Witness {
 
 /// Lets frames arrive one by one, and tells what became of each.
 pub(crate) fn answer<B: Backend>(
-    asked: &JudgeParameters,
+    asked: &InjectParameters,
     view: &mut View<'_>,
     wire: &mut Tapped<B>,
 ) -> Result<Fates, ControlError> {
@@ -112,18 +90,7 @@ pub(crate) fn answer<B: Backend>(
             return Err(ControlError::FrameLength { index, length });
         }
     }
-    let damage = Damage {
-        fcs: if asked.bad_fcs == Some(true) {
-            Fcs::Bad
-        } else {
-            Fcs::Good
-        },
-        short: if asked.runts == Some(true) {
-            Short::Runt
-        } else {
-            Short::Padded
-        },
-    };
+    let damage = asked.damage();
     // What was injected before goes first.
     while wire.has_injected() {
         arrive(view, wire);
@@ -173,57 +140,13 @@ fn arrive<B: Backend>(view: &mut View<'_>, wire: &mut Tapped<B>) -> Option<Verdi
 
 /// What accepts the destination address of a frame, by the registers (7.1.1.1).
 fn address_filter(frame: &[u8], port: &Port) -> Option<String> {
-    let address: [u8; 6] = *frame.first_chunk()?;
-    let control = port.register(Reg::FCTRL, 0);
-    let [a, b, c, d, e, f] = address;
-    let (low, high) = (
-        u32::from_le_bytes([a, b, c, d]),
-        u32::from(e) | u32::from(f) << 8,
-    );
-    let entry = (0..Reg::RAH.count()).find(|n| {
-        let rah = port.register(Reg::RAH, *n);
-        rah & AV != 0 && rah & 0xFFFF == high && port.register(Reg::RAL, *n) == low
-    });
-    let exact = entry.map(|n| format!("rar[{n}]"));
-    let text = |text: &str| Some(text.to_owned());
-    let hash = |table| {
-        // The twelve address bits that MCSTCTRL.MO selects (8.2.3.7).
-        let number = u64::from(high) << 32 | u64::from(low);
-        let lowest = match port.register(Reg::MCSTCTRL, 0) & 3 {
-            0 => 36,
-            1 => 35,
-            2 => 34,
-            _ => 32,
-        };
-        let bits = usize::try_from(number >> lowest & 0xFFF).unwrap_or(0);
-        port.register(table, bits >> 5) >> (bits & 31) & 1 == 1
+    let name = match port.address_match(*frame.first_chunk()?)? {
+        AddressMatch::Rar(number) => return Some(format!("rar[{number}]")),
+        AddressMatch::Broadcast => "broadcast",
+        AddressMatch::MulticastHash => "multicast-hash",
+        AddressMatch::MulticastPromiscuous => "multicast-promiscuous",
+        AddressMatch::UnicastHash => "unicast-hash",
+        AddressMatch::UnicastPromiscuous => "unicast-promiscuous",
     };
-    if address == [0xFF; 6] {
-        return match control {
-            _ if control & BAM != 0 => text("broadcast"),
-            _ if control & MPE != 0 => text("multicast-promiscuous"),
-            _ => None,
-        };
-    }
-    if address[0] & 1 == 1 {
-        let hashed = port.register(Reg::MCSTCTRL, 0) & MFE != 0 && hash(Reg::MTA);
-        return exact.or_else(|| {
-            if hashed {
-                text("multicast-hash")
-            } else if control & MPE != 0 {
-                text("multicast-promiscuous")
-            } else {
-                None
-            }
-        });
-    }
-    exact.or_else(|| {
-        if control & UPE != 0 {
-            text("unicast-promiscuous")
-        } else if hash(Reg::PFUTA) {
-            text("unicast-hash")
-        } else {
-            None
-        }
-    })
+    Some(name.to_owned())
 }

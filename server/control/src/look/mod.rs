@@ -17,11 +17,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use wire::{Backend, Tapped};
 
-use crate::protocol::ControlError;
+use crate::protocol::{ControlError, InjectParameters};
 
 use self::{
     copies::{Accounting, CopiesParameters},
-    judge::JudgeParameters,
     memory::{Mapping, ReadMemoryParameters},
     registers::RegistersParameters,
     trace::Tracer,
@@ -44,7 +43,7 @@ pub(crate) enum Question {
     Memory,
     ReadMemory(ReadMemoryParameters),
     Nvm,
-    Judge(JudgeParameters),
+    Judge(InjectParameters),
     Trace(Tracer),
 }
 
@@ -73,7 +72,7 @@ impl Question {
                 (asked.port, Self::ReadMemory(asked))
             }),
             "Nvm" => read(parameters, |asked: Plain| (asked.port, Self::Nvm)),
-            "Judge" => read(parameters, |asked: JudgeParameters| {
+            "Judge" => read(parameters, |asked: InjectParameters| {
                 (asked.port, Self::Judge(asked))
             }),
             _ => return None,
