@@ -185,6 +185,11 @@ pub trait Bus {
         let _ = (memory, right);
     }
 
+    /// Whether accesses are let through at all; not while the function must not master the bus.
+    fn masters(&self) -> bool {
+        true
+    }
+
     /// The step that the preceding accesses belong to is complete (a packet is sent or received for good): what was
     /// kept for its repetition after [`DmaError::Pending`] can be dropped.
     fn retire(&self);

@@ -255,6 +255,11 @@ impl<'a> Dma<'a> {
         self.bus.gather(by, iova, len, spans)
     }
 
+    /// As [`Bus::masters`].
+    pub(crate) fn masters(&self) -> bool {
+        self.bus.masters()
+    }
+
     /// As [`Bus::retire`].
     #[inline]
     pub(crate) fn retire(&mut self) {

@@ -44,7 +44,7 @@ pub use rule::{Rule, Severity};
 
 use crate::{
     bus::DmaError,
-    observe::{Direction, Event, Observer, Purpose, Scene, Transfer},
+    observe::{Direction, Event, Observer, Purpose, ResetKind, Scene, Transfer},
     time::Time,
 };
 use desk::Desk;
@@ -62,7 +62,7 @@ const MOST_LOST: usize = 64;
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Write { offset: u32, value: u32 },
-    Reset,
+    Reset(ResetKind),
 }
 
 /// Looks on at what a driver does with a port.
@@ -278,7 +278,7 @@ impl Observer for Checker {
                 });
                 self.acts.push(Act::Write { offset, value });
             }
-            Event::Reset(_) => self.acts.push(Act::Reset),
+            Event::Reset(kind) => self.acts.push(Act::Reset(kind)),
             Event::Fetched(ref descriptor) => {
                 let memory = self.ring_memory();
                 let desk = Desk {
@@ -321,7 +321,11 @@ impl Observer for Checker {
                     }
                     self.written(offset, value, scene);
                 }
-                Act::Reset => {
+                Act::Reset(kind) => {
+                    // Another driver may come after it, which has asked for nothing yet.
+                    if kind != ResetKind::Device {
+                        self.registers = Registers::default();
+                    }
                     self.lost.clear();
                     for ring in self.rings.values_mut() {
                         ring.reset(&mut self.posted);

@@ -355,7 +355,7 @@ impl Ring {
                     "the tail goes from {} to {value}; the card has {owned} of {} descriptors, so {} are free",
                     self.tail,
                     self.count,
-                    self.count - 1 - owned
+                    (self.count - 1).saturating_sub(owned)
                 )
             });
             self.release_all(posted);
@@ -458,6 +458,7 @@ impl Ring {
             index, low, high, ..
         } = *descriptor;
         self.release(index, posted);
+        let room = posted.followed < MOST_DESCRIPTORS;
         let (packet, header) = match self.direction {
             Direction::Receive => (
                 Range::new(low & !1, self.buffers.0),
@@ -470,11 +471,12 @@ impl Ring {
                 continue;
             }
             self.compare(range, descriptor, (desk, posted, rings));
-            if posted.len() < MOST_DESCRIPTORS {
+            if room {
                 posted.insert(self.direction, range, self.holder(index, part));
             }
         }
-        if self.held.len() < MOST_DESCRIPTORS && posted.len() < MOST_DESCRIPTORS {
+        if room {
+            posted.followed += 1;
             let held = Held {
                 low,
                 high,
@@ -568,7 +570,8 @@ impl Ring {
         let head = self.register(Reg::RDH, Reg::TDH, scene);
         if self.direction == Direction::Transmit {
             let mut place = self.head;
-            while place != head && place < self.count {
+            // A head that lies outside of the ring is never met.
+            for _ in 0..self.distance(self.head, head).min(self.count) {
                 if let Ok(index) = u16::try_from(place) {
                     self.release(index, posted);
                 }
@@ -595,6 +598,7 @@ impl Ring {
 
     fn release(&mut self, index: u16, posted: &mut Posted) {
         if let Some(held) = self.held.remove(&index) {
+            posted.followed -= 1;
             for (part, range) in [(Part::Packet, held.packet), (Part::Header, held.header)] {
                 posted.remove(self.direction, range, self.holder(index, part));
             }

@@ -191,18 +191,11 @@ impl DmaContext {
 }
 
 /// An access, as it is told.
-const fn transfer<'e>(
+const fn transfer(
     purpose: Purpose,
     iova: Iova,
     len: usize,
     result: Result<(), DmaError>,
-) -> Event<'e> {
-    Event::Dma(Transfer {
-        direction: Direction::Receive,
-        queue: None,
-        iova,
-        len,
-        purpose,
-        result,
-    })
+) -> Event<'static> {
+    Transfer::told(Direction::Receive, None, purpose, (iova, len), result)
 }

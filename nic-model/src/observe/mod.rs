@@ -15,7 +15,8 @@
 //! - Causes that have become pending, and signals, at the end of the call in which they came up.
 //! - The end of a call ([`Observer::settle`]), with a look at registers and client memory.
 //!
-//! Accesses to the MSI-X table (BAR 4), to the expansion ROM and reads of configuration space are not told.
+//! Accesses to the MSI-X table (BAR 4), to the flash (its window in BAR 0, the expansion ROM) and reads of configuration
+//! space are not told.
 
 mod account;
 #[cfg(test)]
@@ -159,6 +160,24 @@ pub struct Transfer {
 }
 
 impl Transfer {
+    /// An access, as it is told.
+    pub(crate) const fn told(
+        direction: Direction,
+        queue: Option<u8>,
+        purpose: Purpose,
+        (iova, len): (Iova, usize),
+        result: Result<(), DmaError>,
+    ) -> Event<'static> {
+        Event::Dma(Self {
+            direction,
+            queue,
+            iova,
+            len,
+            purpose,
+            result,
+        })
+    }
+
     /// Whether the engine reads client memory.
     #[must_use]
     pub fn reads(&self) -> bool {

@@ -34,6 +34,10 @@ impl Bus for NotMaster {
         refused(iova)
     }
 
+    fn masters(&self) -> bool {
+        false
+    }
+
     fn retire(&self) {}
 
     fn signal(&self, _by: Requester, _signal: Signal) {}

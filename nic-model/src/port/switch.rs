@@ -3,7 +3,7 @@
 //! Choices where the datasheet leaves one:
 //! - What a pool may not send (PFVFTE, anti-spoofing) is taken from its ring, lost, and counted.
 //! - Frames without VLAN tag pass VLAN anti-spoofing.
-//! - Where the switch is on, the model completes checksums and segments itself.
+//! - While the switch loops back, the model completes checksums and segments itself.
 
 use ixgbe_spec::register::{
     Reg,
@@ -96,7 +96,7 @@ impl Egress for Switch<'_> {
         };
         let reach = self.send_from(source, frame, queue, hw)?;
         if reach != Reach::Nowhere {
-            pool_statistics::sent(source, frame.len(), hw.regs);
+            pool_statistics::sent(source, frame, hw.regs);
         }
         Ok(reach)
     }

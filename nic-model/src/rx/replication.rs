@@ -85,7 +85,7 @@ impl Receive {
             let counters = Counters::of(admitted.origin, best);
             let verdict = self.take(frame, window, admitted, (replica, counters), hw);
             hw.dma.tell(move || Event::Replica { pool, verdict });
-            if !matches!(verdict, Verdict::Dropped(_)) {
+            if admitted.health == Health::Good && !matches!(verdict, Verdict::Dropped(_)) {
                 pool_statistics::received(pool, admitted.mac.kind(), frame.len(), hw.regs);
             }
             best = match (best, verdict) {

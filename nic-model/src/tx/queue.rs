@@ -169,13 +169,19 @@ impl Queue {
         let high = regs.get(Reg::TDWBAH, index);
         self.head_write_back = (low & HEAD_WRITE_BACK_ENABLE != 0)
             .then_some(Iova(u64::from(high) << 32 | u64::from(low & !3)));
+        // The head tells of what waits, and the driver posts over it.
+        if self.head_write_back.is_some() {
+            self.accumulated.forget();
+        }
     }
 
     /// Takes over TXDCTL. A flush, like the end of the queue, writes back what waits for it.
     pub fn set_control(&mut self, txdctl: u32, index: usize, hw: &mut Hw<'_>) {
         let enabled = txdctl & TXDCTL_ENABLE != 0;
         self.accumulated.set_threshold(txdctl);
+        // Without the right to write, what waits does so until there is one, or is lost with the queue.
         if !self.accumulated.is_empty()
+            && hw.dma.masters()
             && (!enabled || txdctl & TXDCTL_SWFLSH != 0 || self.accumulated.is_due(hw.now))
         {
             self.write_back(index, hw);
@@ -542,21 +548,20 @@ impl Queue {
     }
 
     /// An access to this ring, as it is told.
-    const fn ring_transfer<'e>(
+    const fn ring_transfer(
         &self,
         purpose: Purpose,
         iova: Iova,
         len: usize,
         result: Result<(), DmaError>,
-    ) -> Event<'e> {
-        Event::Dma(Transfer {
-            direction: Direction::Transmit,
-            queue: Some(self.index),
-            iova,
-            len,
+    ) -> Event<'static> {
+        Transfer::told(
+            Direction::Transmit,
+            Some(self.index),
             purpose,
+            (iova, len),
             result,
-        })
+        )
     }
 
     /// The ring position `ahead` descriptors after the head.
@@ -565,12 +570,14 @@ impl Queue {
         self.wrapped(self.head + ahead)
     }
 
-    /// A position that is at most one round ahead.
+    /// A position that is seldom more than one round ahead: a tail that goes back provides descriptors twice.
     const fn wrapped(&self, position: u32) -> u32 {
-        if position >= self.len {
-            position - self.len
-        } else {
-            position
+        if position < self.len {
+            return position;
+        }
+        match position.checked_rem(self.len) {
+            Some(position) => position,
+            None => position,
         }
     }
 
@@ -596,15 +603,16 @@ pub(super) fn tell_transfer(
     result: Result<(), DmaError>,
     dma: &mut Dma<'_>,
 ) {
-    let transfer = Transfer {
-        direction: Direction::Transmit,
-        queue: Some(number(queue)),
-        iova,
-        len,
-        purpose: Purpose::Packet,
-        result,
-    };
-    dma.tell(|| Event::Dma(transfer));
+    let queue = Some(number(queue));
+    dma.tell(|| {
+        Transfer::told(
+            Direction::Transmit,
+            queue,
+            Purpose::Packet,
+            (iova, len),
+            result,
+        )
+    });
 }
 
 /// What stands at the head after context descriptors were taken.

@@ -180,3 +180,40 @@ fn the_second_queue_is_another_ring() {
     assert!(bench.told().contains("receive queue 1"));
     assert!(bench.told().contains(&format!("{:#x}", RX_RING + 0x1000)));
 }
+
+#[test]
+fn a_tail_that_goes_back_and_back_ends_in_a_report() {
+    let mut bench = Bench::running();
+    for index in 0..u64::from(COUNT) {
+        // None of them ends a packet.
+        let mut part = packet(TX_BUFFERS, 60);
+        part.control = part.control.with_eop(false);
+        bench.put(index, part);
+    }
+
+    for tail in (1..COUNT).rev() {
+        bench.set(Reg::TDT, tail);
+        bench.run();
+    }
+
+    let head = bench.world.port.register(Reg::TDH, 0);
+    assert!(head < COUNT, "the head is at {head}");
+    assert!(
+        bench.broken().contains(&"tail-over-owned"),
+        "{:?}",
+        bench.broken()
+    );
+}
+
+#[test]
+fn a_ring_that_shrinks_under_its_tail_is_told() {
+    let mut bench = Bench::running();
+    bench.set(Reg::RDLEN, 256);
+    bench.set(Reg::RDT, 7);
+
+    bench.set(Reg::RDLEN, 128);
+    bench.set(Reg::RDT, 3);
+    bench.set(Reg::RDT, 1);
+
+    assert!(bench.broken().contains(&"ring-changed-while-enabled"));
+}

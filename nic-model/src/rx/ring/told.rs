@@ -23,21 +23,20 @@ impl Queue {
     }
 
     /// An access for this queue, as it is told.
-    pub(in crate::rx) const fn transfer<'e>(
+    pub(in crate::rx) const fn transfer(
         &self,
         purpose: Purpose,
         iova: Iova,
         len: usize,
         result: Result<(), DmaError>,
-    ) -> Event<'e> {
-        Event::Dma(Transfer {
-            direction: Direction::Receive,
-            queue: Some(self.index),
-            iova,
-            len,
+    ) -> Event<'static> {
+        Transfer::told(
+            Direction::Receive,
+            Some(self.index),
             purpose,
+            (iova, len),
             result,
-        })
+        )
     }
 
     /// Tells of the `n` descriptors in the cache.
