@@ -3,7 +3,10 @@
 use virtio_queue::DescriptorChain;
 use vm_memory::{Address, Bytes, GuestAddress};
 
-use crate::memory::{Mapped, is_memory};
+use crate::{
+    memory::{Mapped, is_memory},
+    vring::MAX_SIZE,
+};
 
 /// Which way the bytes of a chain go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +46,11 @@ impl Chain {
         self.parts.clear();
         let bad = BadChain { head: self.head };
         let mut ended = false;
-        for descriptor in chain {
+        for (count, descriptor) in chain.enumerate() {
+            // Also one in a table of its own is no longer than a ring (2.7.5).
+            if count >= usize::from(MAX_SIZE) {
+                return Err(bad);
+            }
             let len = usize::try_from(descriptor.len()).map_err(|_| bad)?;
             let to_guest = descriptor.is_write_only();
             if to_guest != (way == Way::ToGuest) || !is_memory(memory, descriptor.addr(), len) {

@@ -162,9 +162,12 @@ impl<D: Device> VhostUserBackendReqHandlerMut for Stack<D> {
     }
 
     fn get_vring_base(&mut self, index: u32) -> Result<VhostUserVringState> {
-        self.vring(index)?.stop();
+        // What the card has received is the guest's before the ring itself stops.
+        let enabled = std::mem::replace(&mut self.vring(index)?.enabled, false);
         self.follow()?;
         let vring = self.vring(index)?;
+        vring.stop();
+        vring.enabled = enabled;
         vring.kick = None;
         vring.call = None;
         Ok(VhostUserVringState::new(index, vring.base().into()))

@@ -2,7 +2,7 @@
 
 use std::{
     io::{IsTerminal, stderr},
-    os::{fd::AsFd, unix::net::UnixListener},
+    os::fd::AsFd,
     process::ExitCode,
 };
 
@@ -14,7 +14,7 @@ use nix::sys::{
     signalfd::{SfdFlags, SignalFd},
 };
 use tracing_subscriber::EnvFilter;
-use vfio_user::client;
+use vfio_user::{Listener, client};
 use vhost_user_ixgbe::{
     cli::Arguments,
     worker::{Options, Worker},
@@ -44,10 +44,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     signals.add(Signal::SIGINT);
     signals.thread_block()?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-    // What a process that was killed has left behind.
-    let _ = std::fs::remove_file(&arguments.socket);
-    let listener = UnixListener::bind(&arguments.socket)
-        .with_context(|| format!("cannot listen at {}", arguments.socket.display()))?;
+    let listener = Listener::bind(&arguments.socket)?;
     let options = Options {
         settings: arguments.settings(),
         poll: arguments.poll(),
@@ -62,7 +59,6 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let mut worker = Worker::new(options, &listener, signals.as_fd(), connect)?;
     tracing::info!(socket = %arguments.socket.display(), "ready for a front-end");
     let outcome = worker.run();
-    let _ = std::fs::remove_file(&arguments.socket);
     let stack = worker.stack();
     let counters = stack.counters();
     tracing::info!(

@@ -26,7 +26,7 @@ use crate::{
     header::Header,
     memory::{GuestRam, Mapped},
     negotiated::Negotiated,
-    vring::Vring,
+    vring::{MAX_SIZE, Vring},
 };
 
 /// How received frames come into the guest's pages.
@@ -153,7 +153,8 @@ impl Receive {
     /// What to post for the guest's next chain; nothing if there is none.
     fn next_chain(&mut self, turn: &mut Turn<'_>, vring: &mut Vring) -> Option<Slot> {
         let memory = turn.memory;
-        loop {
+        // A guest that adds bad chains all the time does not hold up others.
+        for _ in 0..MAX_SIZE {
             let chain = vring.pop(memory)?;
             if let Err(bad) = self.chain.read(memory, chain, Way::ToGuest) {
                 // What is posted comes back first, so that the order stays. A bad chain waits for that.
@@ -175,6 +176,7 @@ impl Receive {
                 frame,
             });
         }
+        None
     }
 
     /// Where header and frame go in the chain that was read, if the card can write the frame.
@@ -263,7 +265,8 @@ impl Receive {
         self.merged.clear();
         let mut done = 0;
         let mut first = None;
-        loop {
+        // No more chains than a ring has, whatever the guest adds meanwhile.
+        for _ in 0..MAX_SIZE {
             let Some(chain) = vring.pop(memory) else {
                 vring.unpop(self.merged.len());
                 return false;
@@ -296,6 +299,9 @@ impl Receive {
                 break;
             }
         }
+        if first.is_none() {
+            return false;
+        }
         if done < held.len {
             // The guest's buffers are too small for what its MTU allows.
             turn.counters.rx_no_room += 1;
@@ -323,18 +329,20 @@ impl Receive {
 
     /// Forgets what the card had, which has been made to forget it as well, and puts the guest's chains back into its
     /// ring: they will be taken again when the ring goes on.
-    pub fn forget(&mut self, vring: &mut Vring) {
+    ///
+    /// Returns how many frames are lost by it: one that waited for chains.
+    pub fn forget(&mut self, vring: &mut Vring) -> u64 {
         self.slots.fill(Slot::Empty);
-        self.held = None;
+        let lost = self.held.take().is_some();
         vring.unpop(self.posted);
         self.posted = 0;
+        u64::from(lost)
     }
 
-    /// The same where the guest's ring is void.
-    pub fn drop_all(&mut self) {
-        self.slots.fill(Slot::Empty);
-        self.held = None;
-        self.posted = 0;
+    /// Whether a frame waits for chains of the guest.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        self.held.is_some()
     }
 }
 

@@ -173,7 +173,7 @@ impl<D: Device> Stack<D> {
         };
         for (index, pair) in nic.pairs.iter_mut().enumerate() {
             if pair.rx_runs {
-                pair.rx.forget(&mut self.vrings[index * 2]);
+                self.counters.rx_no_room += pair.rx.forget(&mut self.vrings[index * 2]);
             }
             if pair.tx_runs {
                 pair.tx.forget(&mut self.vrings[index * 2 + 1]);
@@ -292,7 +292,6 @@ impl<D: Device> Stack<D> {
                 Ok(true)
             }
             (true, false) => {
-                pair.rx_runs = false;
                 nic.driver.stop_rx(index)?;
                 // What the card has filled before it stopped is the guest's.
                 let memory = self.ram.mapped();
@@ -305,7 +304,9 @@ impl<D: Device> Stack<D> {
                     frame_len: usize::from(self.settings.mtu) + AROUND_MTU,
                 };
                 pair.rx.complete(&mut turn, vring, nic.driver.post(index).0);
-                pair.rx.forget(vring);
+                self.counters.rx_no_room += pair.rx.forget(vring);
+                // Not before: what a card that is lost meanwhile had is put back by whoever notes that.
+                pair.rx_runs = false;
                 Ok(true)
             }
             _ => Ok(false),
@@ -321,7 +322,6 @@ impl<D: Device> Stack<D> {
         match (pair.tx_runs, vring.runs()) {
             (false, true) => pair.tx_runs = true,
             (true, false) => {
-                pair.tx_runs = false;
                 let memory = self.ram.mapped();
                 let mut turn = Turn {
                     ram: &self.ram,
@@ -345,6 +345,7 @@ impl<D: Device> Stack<D> {
                     nic.driver.restart_tx(index)?;
                     pair.tx.forget(vring);
                 }
+                pair.tx_runs = false;
             }
             _ => {}
         }
@@ -359,8 +360,14 @@ impl<D: Device> Stack<D> {
     pub fn want_wakeups(&mut self, want: bool) -> Result<bool, DriverError> {
         let memory = self.ram.mapped();
         let mut already = false;
-        for vring in self.vrings.iter_mut().filter(|vring| vring.runs()) {
-            already |= vring.want_kicks(&memory, want);
+        for (index, vring) in self.vrings.iter_mut().enumerate() {
+            if !vring.runs() {
+                continue;
+            }
+            // Chains that wait for the card are no reason to stay awake; a frame that waits for a chain is.
+            let pair = self.nic.as_ref().and_then(|nic| nic.pairs.get(index / 2));
+            let holds = index % 2 == 0 && pair.is_some_and(|pair| pair.rx.holds());
+            already |= vring.want_kicks(&memory, want) && holds;
         }
         if let Some(nic) = &mut self.nic {
             nic.interrupts(if want { Reg::EIMS_EX } else { Reg::EIMC_EX })?;
@@ -402,7 +409,11 @@ impl<D: Device> Stack<D> {
         for vring in &mut self.vrings {
             vring.stop();
         }
-        self.update()?;
+        let stopped = self.update();
+        if stopped.is_err() {
+            // A card that is lost has nothing of the guest any more.
+            self.unplug();
+        }
         self.past_interrupts = self.guest_interrupts();
         let settings = self.settings;
         self.vrings = (0..settings.pairs * 2).map(|_| Vring::default()).collect();
@@ -413,7 +424,7 @@ impl<D: Device> Stack<D> {
                 device.take_back(region.guest, region.size)?;
             }
         }
-        Ok(())
+        stopped
     }
 
     /// The card, for the front-end's messages about memory.

@@ -15,7 +15,7 @@ use crate::{
     header::Header,
     offload::{self, Impossible, LOOK},
     receive::Turn,
-    vring::Vring,
+    vring::{MAX_SIZE, Vring},
 };
 
 /// Bytes of a data descriptor at most, as the card's drivers have it.
@@ -60,7 +60,8 @@ impl Transmit {
         let memory = turn.memory;
         let mut taken = 0;
         let mut sent = 0;
-        while taken < turn.budget {
+        // Chains that are of no use wait for their turn behind those that the card has.
+        while taken < turn.budget && self.taken.len() < usize::from(MAX_SIZE) {
             let Some(chain) = vring.pop(memory) else {
                 break;
             };
@@ -137,7 +138,11 @@ impl Transmit {
                 done += part;
             }
         }
-        if self.pieces.len() > PIECES || (packet.mss.is_none() && frame_len > turn.frame_len) {
+        // Of a large segment the card makes frames of so many bytes.
+        let longest = packet.mss.map_or(frame_len, |mss| {
+            frame_len.min(packet.bytes.len() + usize::from(mss))
+        });
+        if self.pieces.len() > PIECES || longest > turn.frame_len {
             return Ok(Err(Impossible));
         }
         ring.put_pieces(&packet, &self.pieces)?;
@@ -173,11 +178,6 @@ impl Transmit {
     /// ring: they will be sent when the ring goes on.
     pub fn forget(&mut self, vring: &mut Vring) {
         vring.unpop(self.taken.len());
-        self.drop_all();
-    }
-
-    /// The same where the guest's ring is void.
-    pub fn drop_all(&mut self) {
         self.taken.clear();
         self.reported = 0;
     }

@@ -149,13 +149,6 @@ impl Vring {
         self.queue.set_next_avail(next);
     }
 
-    /// Whether there is a chain to take.
-    #[must_use]
-    pub fn has_chains(&self, memory: &Mapped) -> bool {
-        let index = self.queue.avail_idx(memory, Ordering::Acquire);
-        self.runs() && index.is_ok_and(|index| index.0 != self.queue.next_avail())
-    }
-
     /// Gives a chain back with `len` bytes written to it. The guest sees it after [`Vring::publish`].
     pub fn put(&mut self, memory: &Mapped, head: u16, len: u32) {
         let size = self.queue.size();

@@ -4,7 +4,7 @@ use std::{
     io,
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::net::{UnixListener, UnixStream},
+        unix::net::UnixStream,
     },
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -12,6 +12,7 @@ use std::{
 
 use nic_driver::{Device, DriverError, device::DeviceError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use vfio_user::Listener;
 use vhost::vhost_user::{BackendReqHandler, Error, VhostUserBackendReqHandlerMut};
 
 use crate::{
@@ -54,7 +55,7 @@ struct FrontEnd<D: Device> {
 pub struct Worker<'a, D: Device, C> {
     options: Options,
     stack: Arc<Mutex<Stack<D>>>,
-    listener: &'a UnixListener,
+    listener: &'a Listener,
     /// Becomes readable when the loop has to end.
     end: BorrowedFd<'a>,
     connect: C,
@@ -79,7 +80,7 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
     /// There is no card that can be used.
     pub fn new(
         options: Options,
-        listener: &'a UnixListener,
+        listener: &'a Listener,
         end: BorrowedFd<'a>,
         mut connect: C,
     ) -> Result<Self, WorkerError> {
@@ -229,7 +230,7 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
     /// Takes one message of the front-end, or a new front-end.
     fn hear(&mut self) -> Result<(), WorkerError> {
         let Some(front_end) = &mut self.front_end else {
-            if let Ok((socket, _)) = self.listener.accept()
+            if let Ok(Some(socket)) = self.listener.accept()
                 && let Ok(own) = socket.try_clone()
             {
                 tracing::info!("a front-end has connected");
@@ -277,7 +278,8 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
                 self.retry = None;
                 Ok(())
             }
-            Err(DriverError::Device(_)) => {
+            // A card without a link may have one later.
+            Err(DriverError::Device(_) | DriverError::Timeout(_)) => {
                 self.stack().unplug();
                 self.retry = Some(Instant::now() + RETRY);
                 Ok(())

@@ -3,7 +3,7 @@
 use std::{
     os::{
         fd::{AsFd, AsRawFd},
-        unix::net::{UnixListener, UnixStream},
+        unix::net::UnixStream,
     },
     thread,
     time::{Duration, Instant},
@@ -15,6 +15,7 @@ use nic_model::{
     PortConfig, Wire,
     wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
 };
+use vfio_user::Listener;
 use vhost::{
     VhostBackend, VhostUserMemoryRegionInfo, VringConfigData,
     vhost_user::{Frontend, VhostUserFrontend},
@@ -81,7 +82,7 @@ impl Wire for Drip {
 fn a_front_end_gets_a_frame_and_an_interrupt_over_its_socket() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stack");
-    let listener = UnixListener::bind(&path).unwrap();
+    let listener = Listener::bind(&path).unwrap();
     let (end, ended) = UnixStream::pair().unwrap();
     let frame = [&MAC[..], &[2, 0, 0, 0, 0, 9, 0x88, 0xB5], &[0x5A; 200]].concat();
     let arriving = frame.clone();

@@ -1,6 +1,8 @@
 //! Guests that do what no driver does.
 
-use crate::guest::{BASE, BUFFERS, INDIRECT, MERGEABLE, NEXT, SIZE, WRITE, World, frame, settings};
+use crate::guest::{
+    BASE, BUFFERS, INDIRECT, MERGEABLE, NEXT, SIZE, WRITE, World, frame, header, settings, tcp,
+};
 
 const RX: usize = 0;
 const TX: usize = 1;
@@ -85,9 +87,10 @@ fn frames_that_are_too_short_or_too_long_are_not_sent() {
 #[test]
 fn offloads_that_were_not_negotiated_are_refused() {
     let mut world = World::new(settings(), 0);
-    world.write(BUFFERS, &[1, 1, 54, 0, 100, 0, 34, 0, 16, 0, 0, 0]);
-    world.write(BUFFERS + 12, &frame(600, 1));
-    let head = world.add(TX, &[(BUFFERS, 612)], 0);
+    // What is sent where they are.
+    world.write(BUFFERS, &header(0));
+    world.write(BUFFERS + 12, &tcp(100));
+    let head = world.add(TX, &[(BUFFERS, 12 + 154)], 0);
 
     assert_eq!(world.sent(), Vec::<Vec<u8>>::new());
     assert_eq!(world.used(TX), [(head, 0)]);
@@ -129,4 +132,21 @@ fn bad_chains_amid_mergeable_ones_do_not_lose_the_packet() {
 
     assert_eq!(world.used(RX), [(first, 112), (bad, 0), (last, 100)]);
     assert_eq!(world.read(BUFFERS + 10, 1), [3]);
+}
+
+#[test]
+fn a_chain_in_a_table_longer_than_any_ring_is_bad() {
+    let mut world = World::new(settings(), 0);
+    let table = BUFFERS + 0x1_0000;
+    for nth in 0..1025_u16 {
+        let flags = if nth < 1024 { NEXT } else { 0 };
+        let part = World::descriptor(BUFFERS, 1, flags, nth + 1);
+        world.write(table + 16 * u64::from(nth), &part);
+    }
+    world.set_descriptor(TX, 0, World::descriptor(table, 16 * 1025, INDIRECT, 0));
+    world.make_available(TX, 0);
+
+    assert_eq!(world.sent(), Vec::<Vec<u8>>::new());
+    assert_eq!(world.used(TX), [(0, 0)]);
+    assert_eq!(world.stack.counters().tx_bad_chains, 1);
 }

@@ -1,6 +1,8 @@
 //! Out of the guest's pages onto the wire.
 
-use crate::guest::{BUFFERS, CSUM, GUEST_CSUM, INDIRECT, TSO4, WRITE, World, frame, settings};
+use crate::guest::{
+    BUFFERS, CSUM, GUEST_CSUM, INDIRECT, TSO4, WRITE, World, frame, header, settings, tcp,
+};
 
 const TX: usize = 1;
 
@@ -74,25 +76,6 @@ fn more_frames_than_the_cards_ring_has_room_for_all_leave_in_order() {
     }
 }
 
-/// Ethernet, IPv4 and TCP with `payload` bytes, whose lengths and pseudo-header sum are as Linux leaves them.
-fn tcp(payload: usize) -> Vec<u8> {
-    let mut frame = frame(14 + 40 + payload, 6);
-    frame[12..14].copy_from_slice(&[0x08, 0x00]);
-    let total = u16::try_from(40 + payload).unwrap();
-    let ip = [
-        0x45, 0, 0, 0, 0x12, 0x34, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-    ];
-    frame[14..34].copy_from_slice(&ip);
-    frame[16..18].copy_from_slice(&total.to_be_bytes());
-    frame[34..54].copy_from_slice(&[
-        0x1F, 0x90, 0x1F, 0x91, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xFF, 0xFF, 0, 0, 0, 0,
-    ]);
-    let sum = u32::from(total - 20) + 6 + 2 * 0x0A00 + 1 + 2;
-    let sum = (sum & 0xFFFF) + (sum >> 16);
-    frame[50..52].copy_from_slice(&u16::try_from(sum).unwrap().to_be_bytes());
-    frame
-}
-
 /// The one's complement sum of everything that a TCP checksum covers; 0xFFFF if it is right.
 fn tcp_sum(frame: &[u8]) -> u16 {
     let tcp = &frame[34..];
@@ -113,12 +96,6 @@ fn tcp_sum(frame: &[u8]) -> u16 {
         sum = (sum & 0xFFFF) + (sum >> 16);
     }
     u16::try_from(sum).unwrap()
-}
-
-/// virtio's header: a TCP checksum is missing; with `mss`, it is to be segmented.
-fn header(mss: u16) -> [u8; 12] {
-    let [low, high] = mss.to_le_bytes();
-    [1, u8::from(mss > 0), 54, 0, low, high, 34, 0, 16, 0, 0, 0]
 }
 
 #[test]
