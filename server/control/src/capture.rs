@@ -72,6 +72,7 @@ pub(crate) fn queue(snap_length: usize) -> io::Result<(Recorder, Recorded)> {
         shared: Arc::clone(&shared),
         hold: Hold::No,
         held: Vec::new(),
+        _end: End(Arc::clone(&shared)),
     })));
     let recorded = Recorded {
         frames: from,
@@ -97,6 +98,18 @@ struct Record {
     hold: Hold,
     /// Frames of which the port has not spoken yet.
     held: Vec<CapturedFrame>,
+    /// After `frames`: whoever is woken by it finds that nothing more comes.
+    _end: End,
+}
+
+/// Wakes the client's thread when the port's end has gone.
+#[derive(Debug)]
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let _ = self.0.event.write(1);
+    }
 }
 
 /// Whether frames wait for what the port says of them.
@@ -273,10 +286,8 @@ impl Record {
 }
 
 impl Drop for Record {
-    /// The client's thread shall see that nothing more comes.
     fn drop(&mut self) {
         self.release();
-        let _ = self.shared.event.write(1);
     }
 }
 

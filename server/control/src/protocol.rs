@@ -508,8 +508,8 @@ pub enum ControlError {
         /// The first address that is not.
         iova: String,
     },
-    /// More was asked for than fits a message.
-    #[error("that is too much for one call; ask for less at a time")]
+    /// More was asked for than fits a message, or frames that were injected before still wait for the port.
+    #[error("that is too much for one call; ask for less at a time, or again later")]
     TooMuch,
     /// As many traces run as may.
     #[error("too many traces run already; end one of them")]

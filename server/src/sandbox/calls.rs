@@ -200,10 +200,14 @@ fn rules(needs: &Needs) -> Result<Rules, Error> {
     }
     let ioctls = ioctls.into_iter().map(|number| rule(1, Is::Eq, number));
     rules.insert(libc::SYS_ioctl, ioctls.collect::<Result<_, _>>()?);
-    let families: Vec<SeccompRule> = families(needs)
+    let mut families: Vec<SeccompRule> = families(needs)
         .into_iter()
         .map(|family| rule(0, Is::Eq, unsigned(family)))
         .collect::<Result<_, _>>()?;
+    if !needs.tcp_ports.is_empty() {
+        families.push(tcp(libc::AF_INET)?);
+        families.push(tcp(libc::AF_INET6)?);
+    }
     if !families.is_empty() {
         rules.insert(libc::SYS_socket, families);
     }
@@ -219,14 +223,21 @@ fn rules(needs: &Needs) -> Result<Rules, Error> {
     Ok(rules)
 }
 
-/// Families of the sockets that are opened after the start.
+/// TCP alone of a family: landlock's rules for ports know neither datagrams nor MPTCP.
+fn tcp(family: i32) -> Result<SeccompRule, Error> {
+    let argument = |index, is, value| Condition::new(index, Width::Dword, is, value);
+    Ok(SeccompRule::new(vec![
+        argument(0, Is::Eq, unsigned(family))?,
+        argument(1, Is::MaskedEq(0xF), unsigned(libc::SOCK_STREAM))?,
+        argument(2, Is::Eq, 0)?,
+    ])?)
+}
+
+/// Families of the sockets that are opened after the start, of any type.
 fn families(needs: &Needs) -> Vec<i32> {
-    let tcp = !needs.tcp_ports.is_empty();
     [
         // An AF_XDP socket answers no questions about its interface.
         (needs.unix_peers || needs.xdp_sockets, libc::AF_UNIX),
-        (tcp, libc::AF_INET),
-        (tcp, libc::AF_INET6),
         (needs.interfaces, libc::AF_NETLINK),
         (needs.packet_sockets, libc::AF_PACKET),
         (needs.xdp_sockets, libc::AF_XDP),

@@ -105,8 +105,8 @@ pub fn all() -> Vec<Trial> {
             a_wire_that_connects_by_tcp_reaches_its_peers_port_alone,
         ),
         (
-            "a_wire_that_connects_by_a_unix_socket_opens_no_other",
-            a_wire_that_connects_by_a_unix_socket_opens_no_other,
+            "a_wire_that_connects_by_a_unix_socket_opens_none_of_another_family",
+            a_wire_that_connects_by_a_unix_socket_opens_none_of_another_family,
         ),
         (
             "a_server_that_keeps_an_nvm_writes_into_its_folder_and_reads_nothing",
@@ -181,9 +181,11 @@ fn a_wire_that_connects_by_tcp_reaches_its_peers_port_alone() {
     );
     let unix = stage.inside("connect to a UNIX socket", &flags);
     assert_eq!(unix, "PermissionDenied");
+    let datagrams = stage.inside("open a UDP socket", &flags);
+    assert_eq!(datagrams, "PermissionDenied");
 }
 
-fn a_wire_that_connects_by_a_unix_socket_opens_no_other() {
+fn a_wire_that_connects_by_a_unix_socket_opens_none_of_another_family() {
     let stage = Stage::new();
     let wire = format!("stream:unix:{}", stage.socket().display());
     let flags = ["--wire", &wire];

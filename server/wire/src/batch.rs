@@ -66,6 +66,11 @@ impl<L> Batch<L> {
         }
     }
 
+    /// Frames that are left in it.
+    pub(crate) fn len(&self) -> usize {
+        self.frames.len() - self.next
+    }
+
     /// Whether no frame is left in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.next == self.frames.len()

@@ -57,6 +57,8 @@ pub struct Fates {
     pub fates: Vec<Fate>,
 }
 
+/// Frames that were injected before and arrive in the same call, at most.
+const MOST_BEFORE: usize = 256;
 /// Frames of one call: their events have to fit a message.
 pub const MAX_JUDGED: usize = 16;
 
@@ -91,9 +93,15 @@ pub(crate) fn answer<B: Backend>(
         }
     }
     let damage = asked.damage();
-    // What was injected before goes first.
-    while wire.has_injected() {
+    // What was injected before goes first, as much of it as a turn takes and the port has room for.
+    for _ in 0..MOST_BEFORE {
+        if !wire.has_injected() || !view.port.has_room() {
+            break;
+        }
         arrive(view, wire);
+    }
+    if wire.has_injected() {
+        return Err(ControlError::TooMuch);
     }
     let fates = asked.frames.iter().map(|frame| {
         match wire.inject(frame, damage) {

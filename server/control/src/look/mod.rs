@@ -111,6 +111,8 @@ impl Looks {
             Question::Nvm => Ok(raw(&memory::nvm(view.port))),
             Question::Judge(asked) => Ok(raw(&judge::answer(&asked, view, wire)?)),
             Question::Trace(tracer) => {
+                // Those that have ended since the last turn make room.
+                self.sweep(view.port);
                 if self.traces.len() >= MAX_TRACES {
                     return Err(ControlError::TooManyTraces);
                 }

@@ -1,7 +1,7 @@
 //! Events as they happen: `Trace`. A bounded queue between the port and a client; what finds no room is counted as lost.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -61,8 +61,9 @@ pub struct Traced {
 /// Which events are told, ready for use.
 #[derive(Debug)]
 struct Sieve {
+    /// Each kind once, however often the client named it.
     kinds: Vec<EventKind>,
-    queues: Option<Vec<u32>>,
+    queues: Option<BTreeSet<u32>>,
     direction: Option<Direction>,
     /// One for each dword of the register space.
     registers: Option<Box<[bool]>>,
@@ -71,23 +72,32 @@ struct Sieve {
 impl Sieve {
     fn new(filter: &TraceFilter) -> Result<Self, ControlError> {
         let registers = filter.registers.as_ref().map(|names| {
-            let mut chosen = vec![false; (CSR_SPACE / 4) as usize].into_boxed_slice();
+            let names: BTreeSet<&String> = names.iter().collect();
+            let mut wanted = Vec::new();
             for name in names {
                 let reg = Reg::ALL.iter().find(|reg| reg.row().name == name);
                 let unknown = || ControlError::UnknownRegister { name: name.clone() };
-                let reg = reg.ok_or_else(unknown)?;
-                for (dword, chosen) in (0..).step_by(4).zip(&mut chosen) {
-                    *chosen |= Reg::decode(dword).is_some_and(|(other, _)| other == *reg);
-                }
+                wanted.push(*reg.ok_or_else(unknown)?);
             }
-            Ok(chosen)
+            let dwords = (0..CSR_SPACE).step_by(4);
+            let chosen =
+                dwords.map(|at| Reg::decode(at).is_some_and(|(reg, _)| wanted.contains(&reg)));
+            Ok(chosen.collect())
         });
         Ok(Self {
-            kinds: filter
-                .kinds
-                .clone()
-                .unwrap_or_else(|| EventKind::ALL.to_vec()),
-            queues: filter.queues.clone(),
+            kinds: EventKind::ALL
+                .into_iter()
+                .filter(|kind| {
+                    filter
+                        .kinds
+                        .as_ref()
+                        .is_none_or(|kinds| kinds.contains(kind))
+                })
+                .collect(),
+            queues: filter
+                .queues
+                .as_ref()
+                .map(|queues| queues.iter().copied().collect()),
             direction: filter.direction,
             registers: registers.transpose()?,
         })

@@ -187,8 +187,11 @@ impl Recorder {
         self.flush = None;
         self.start();
         if let Some(batch) = self.batch.take() {
-            // There is room for all batches, and the thread ends after this.
-            let _ = self.orders.try_send(Order::Write(batch));
+            let frames = batch.len() as u64;
+            // There is room for all batches, and the thread ends after this; there is none if it could not be started.
+            if self.orders.try_send(Order::Write(batch)).is_err() {
+                self.lost = self.lost.wrapping_add(frames);
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use std::{
         mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -23,6 +24,8 @@ use crate::{
     tapped::INJECTED_LEN,
 };
 
+/// How long the first piece of a file on a disk may take, while the port waits for it.
+const FIRST: Duration = Duration::from_millis(100);
 /// Batches that are read ahead: 4 MiB, and what single long frames have above that.
 const BATCHES: usize = 64;
 
@@ -104,7 +107,8 @@ impl Feed {
         })
     }
 
-    /// What comes next, if it is there. Of a file on a disk the first piece is waited for.
+    /// What comes next, if it is there. Of a file on a disk the first piece is waited for, once and not for long: a file
+    /// may have much in it before its first frame.
     pub(super) fn next(&mut self) -> Option<Piece> {
         if let Some(unread) = self.unread.take() {
             let (steady, path) = (unread.reading.steady, unread.path.clone());
@@ -112,8 +116,8 @@ impl Feed {
             if let Err(source) = thread.spawn(move || unread.read()) {
                 return Some(Piece::End(Err(FileError::Read { path, source })));
             }
-            if steady {
-                return self.pieces.recv().ok();
+            if steady && let Ok(piece) = self.pieces.recv_timeout(FIRST) {
+                return Some(piece);
             }
         }
         if let Ok(piece) = self.pieces.try_recv() {
