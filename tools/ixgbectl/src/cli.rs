@@ -392,8 +392,8 @@ pub(crate) struct RegsArguments {
     pub(crate) since: Option<PathBuf>,
 
     /// Look again and again, so many seconds apart, and show what has changed. Ctrl-C ends it.
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
-    pub(crate) watch: Option<f64>,
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = seconds)]
+    pub(crate) watch: Option<Duration>,
 
     /// With --watch: end after so many looks.
     #[arg(long, value_name = "COUNT", requires = "watch", value_parser = clap::value_parser!(u32).range(1..))]

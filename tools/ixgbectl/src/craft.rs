@@ -1,10 +1,15 @@
 //! Frames described header by header, for `inject` and `expect`.
 
+use std::io::Read;
+
 use anyhow::Context;
 use clap::{ArgGroup, Args};
 use packets::{Layer, Payload, Recipe, Sequence, Words};
 
 use crate::wrong::{self, Wrong};
+
+/// Bytes of the longest payload: those of an IP packet.
+const LONGEST_PAYLOAD: u64 = 65_535;
 
 /// Headers, in the words of people who work with packets. Fields stand behind a header's flag with commas between them.
 #[derive(Clone, Debug, Default, Args)]
@@ -128,7 +133,17 @@ impl CraftArguments {
 /// A payload, which may stand in a file.
 fn read_payload(text: &str) -> anyhow::Result<Payload> {
     if let Some(path) = text.strip_prefix('@') {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {path}"))?;
+        let failed = || format!("cannot read {path}");
+        let mut bytes = Vec::new();
+        // A device may have no end.
+        std::fs::File::open(path)
+            .and_then(|file| file.take(LONGEST_PAYLOAD + 1).read_to_end(&mut bytes))
+            .with_context(failed)?;
+        if bytes.len() as u64 > LONGEST_PAYLOAD {
+            let text =
+                format!("{path} has more than {LONGEST_PAYLOAD} bytes, which no packet holds");
+            return Err(Wrong(text).into());
+        }
         return Ok(Payload::Bytes(bytes));
     }
     text.parse()

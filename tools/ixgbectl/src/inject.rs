@@ -76,6 +76,10 @@ pub(crate) fn prepare(arguments: &InjectArguments) -> anyhow::Result<Prepared> {
     };
     let recipe = arguments.craft.recipe()?;
     let source = if recipe.is_empty() {
+        if arguments.fragments.is_some() {
+            let text = "--fragments cuts frames that are described by their headers";
+            return Err(Wrong(text.to_owned()).into());
+        }
         let mut frames = read(arguments)?;
         for frame in &mut frames {
             frame.truncate(arguments.truncate.unwrap_or(usize::MAX));
@@ -214,12 +218,15 @@ pub(crate) fn run(
         Source::Read(_) => None,
     };
     if arguments.verdict {
+        if count > MOST_VERDICTS {
+            return Err(Wrong(format!("--verdict tells of {MOST_VERDICTS} frames at most")).into());
+        }
         let circumstances = Circumstances {
             nic,
             answered: None,
         };
         let mut frames = Vec::new();
-        for n in 0..count.min(MOST_VERDICTS) {
+        for n in 0..count {
             frames.extend(source.frames(n, &circumstances)?);
         }
         return verdict::run(client, &frames, damage(arguments), output);
@@ -397,20 +404,20 @@ impl Answering<'_> {
                 self.filter.text()
             }
         );
-        let deadline = self.wait.map(|wait| Instant::now() + wait);
+        let deadline = self.wait.and_then(|wait| Instant::now().checked_add(wait));
         let mut answered = 0;
+        let mut lost = 0;
         while answered < self.times {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                bail!("{answered} frames answered, then no more came in time");
+            }
             if !capturing.has_buffered() {
-                let left =
-                    deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                 let timeout = left.map_or(PollTimeout::NONE, |left| {
                     PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
                 });
                 let mut fds = [PollFd::new(capturing.poll_fd(), PollFlags::POLLIN)];
                 let ready = poll(&mut fds, timeout).context("cannot wait for frames")?;
-                if ready == 0 && left.is_some_and(|left| left <= Duration::from_millis(1)) {
-                    bail!("{answered} frames answered, then no more came in time");
-                }
                 if ready == 0 {
                     continue;
                 }
@@ -418,6 +425,7 @@ impl Answering<'_> {
             let captured = capturing
                 .next_reply()?
                 .context("the server ended before the frames had come")?;
+            lost = captured.lost;
             for frame in &captured.frames {
                 let dissection = Dissection::new(&frame.data);
                 let sent = frame.direction == Direction::Transmit;
@@ -440,6 +448,9 @@ impl Answering<'_> {
                 injection.flush()?;
                 answered += 1;
             }
+        }
+        if lost > 0 {
+            eprintln!("ixgbectl: {lost} frames were missed, and not answered");
         }
         Ok(answered)
     }

@@ -63,7 +63,7 @@ fn table(mappings: &[Mapping]) -> String {
             MemoryBacking::File => "file",
             MemoryBacking::Messages => "messages",
         };
-        let size = u128::from(*last) - u128::from(*iova) + 1;
+        let size = u128::from(last.saturating_sub(*iova)) + 1;
         // Writing to a string does not fail.
         let _ = writeln!(
             text,

@@ -37,7 +37,8 @@ impl<W: Write> Perfetto<W> {
             (_, Some(signal)) => format!("{} {signal}", event.what),
             _ => event.what.clone(),
         };
-        let microseconds = format!("{}.{:03}", event.time / 1000, event.time % 1000);
+        let nanos = event.time.max(0);
+        let microseconds = format!("{}.{:03}", nanos / 1000, nanos % 1000);
         let time: serde_json::Value = serde_json::from_str(&microseconds)?;
         self.add(&json!({
             "ph": "i", "s": "t", "pid": 1, "tid": track(event.kind), "cat": event.kind.name(),

@@ -165,7 +165,8 @@ fn contents(
     }
     let before = around.min(ring.descriptors - ring.owned.min(ring.descriptors));
     let after = around.min(ring.owned);
-    let first = (ring.head + ring.descriptors - before % ring.descriptors) % ring.descriptors;
+    let head = ring.head % ring.descriptors;
+    let first = (head + ring.descriptors - before % ring.descriptors) % ring.descriptors;
     for nth in 0..(before + after).min(ring.descriptors) {
         let index = (first + nth) % ring.descriptors;
         let iova = base.wrapping_add(u64::from(index) * SIZE as u64);

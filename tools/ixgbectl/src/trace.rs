@@ -70,14 +70,24 @@ pub(crate) fn run(
     let mut outcome = Outcome { events: 0, lost: 0 };
     let limit = arguments.count.unwrap_or(u64::MAX);
     let mut asked = false;
+    let mut broken = None;
     while outcome.events < limit {
         if !asked && is_asked_to_end(&tracing, &signals)? {
             asked = true;
             // The server sends what it has; if it is gone, the next read says so.
             let _ = tracing.finish();
         }
-        let Ok(Some(traced)) = tracing.next_reply() else {
-            break;
+        let traced = match tracing.next_reply() {
+            Ok(Some(traced)) => traced,
+            Ok(None) | Err(_) if asked => break,
+            Ok(None) => {
+                eprintln!("ixgbectl: the server ended");
+                break;
+            }
+            Err(error) => {
+                broken = Some(error);
+                break;
+            }
         };
         outcome.lost = traced.lost;
         let mut closed = false;
@@ -106,6 +116,9 @@ pub(crate) fn run(
             outcome.events, outcome.lost
         );
     }
+    if let Some(error) = broken {
+        return Err(error).context("the trace broke off");
+    }
     ensure!(
         asked || arguments.count.is_none() || outcome.events == limit,
         "the server ended before so many events had happened"
@@ -116,7 +129,7 @@ pub(crate) fn run(
 fn write(to: &mut To, event: &TraceEvent) -> std::io::Result<()> {
     match to {
         To::Words { start } => {
-            let since = event.time - *start.get_or_insert(event.time);
+            let since = event.time.saturating_sub(*start.get_or_insert(event.time));
             let (seconds, nanos) = (since / 1_000_000_000, since % 1_000_000_000);
             let mut out = std::io::stdout().lock();
             writeln!(out, "{seconds:>4}.{nanos:09} {}", words::of(event))

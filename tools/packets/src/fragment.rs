@@ -50,7 +50,10 @@ impl FromStr for Fragments {
             match item.split_once('=') {
                 None if item == "reverse" => fragments.order = Order::Reverse,
                 Some(("overlap", bytes)) => fragments.overlap = number(bytes)?,
-                Some(("without", which)) => fragments.without = Some(number(which)?),
+                Some(("without", which)) => {
+                    let which = Some(number(which)?).filter(|which| *which > 0);
+                    fragments.without = Some(which.ok_or(FragmentsError)?);
+                }
                 _ => return Err(FragmentsError),
             }
         }

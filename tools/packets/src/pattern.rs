@@ -30,6 +30,17 @@ impl Recipe {
                 all.push(Difference::new("headers", layer.name(), found));
                 continue;
             }
+            let options = words.options();
+            if let Some(found) = dissection.header(layer, index)
+                && !options.is_empty()
+            {
+                let place = found.at + layer.len()..found.at + found.len;
+                let seen = dissection.frame().get(place).unwrap_or_default();
+                if seen != options {
+                    let name = format!("{}.options", layer.name());
+                    all.push(Difference::new(name, hex(options), hex(seen)));
+                }
+            }
             for (field, setting) in words.settings() {
                 all.extend(mismatch(dissection, layer, index, field, *setting, nic));
             }
@@ -101,8 +112,9 @@ fn mismatch(
             _ => None,
         },
         Setting::Nic => match nic.map(mac_value) {
+            None => wrong("the NIC's, which the server does not tell".to_owned()),
             Some(nic) if value != nic => wrong(show(field, nic)),
-            _ => None,
+            Some(_) => None,
         },
         // There is nothing to compare with.
         Setting::Random | Setting::From(..) => None,

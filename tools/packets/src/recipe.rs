@@ -17,8 +17,8 @@ const V6: [u128; 2] = [
     0x2001_0DB8_0000_0000_0000_0000_0000_0001,
     0x2001_0DB8_0000_0000_0000_0000_0000_0002,
 ];
-/// After more frames than this a recipe is not looked at for whether it begins again.
-const LONGEST_PERIOD: u128 = 1 << 40;
+/// Bytes of the longest frame that is made: an IP packet of 64 KB with its headers, and as much again.
+const LONGEST: usize = 1 << 17;
 
 /// Frames that are described header by header. What is not said is as it should be, or as the documentation of
 /// `ixgbectl inject` tells.
@@ -56,6 +56,9 @@ pub enum CraftError {
     /// An IP packet cannot be that long.
     #[error("an IP packet of {0} bytes cannot be told in its length field; say len= as well")]
     Long(usize),
+    /// No card takes such a frame.
+    #[error("a frame of {0} bytes is longer than any that can be made, {LONGEST}")]
+    TooLong(usize),
     /// There is nothing to cut.
     #[error("--fragments cuts IP packets; say --ip or --ip6")]
     NoPacket,
@@ -195,27 +198,6 @@ impl Recipe {
         self.payload == Some(Payload::Same) || self.layers.iter().any(refers)
     }
 
-    /// After how many frames they are the same again; `None` if they never are.
-    #[must_use]
-    pub fn period(&self) -> Option<u64> {
-        let settings = self.layers.iter().flat_map(Words::settings);
-        let counts = settings
-            .map(|(_, setting)| match setting {
-                Setting::Values(values) => Some(values.count()),
-                Setting::Random => None,
-                _ => Some(1),
-            })
-            .chain([
-                Some(self.len.map_or(1, |len| len.count())),
-                (self.payload != Some(Payload::Random)).then_some(1),
-            ]);
-        let period = counts.into_iter().try_fold(1, |period: u128, count| {
-            let common = period.checked_mul(count?)? / greatest_divisor(period, count?);
-            (common <= LONGEST_PERIOD).then_some(common)
-        });
-        period.and_then(|period| u64::try_from(period).ok())
-    }
-
     /// Frame `n`, from 0: one, or its fragments.
     ///
     /// # Errors
@@ -245,13 +227,6 @@ impl Recipe {
         }
         Ok(frames)
     }
-}
-
-const fn greatest_divisor(mut a: u128, mut b: u128) -> u128 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 /// Says what was not said and does not depend on anything else.
@@ -365,6 +340,7 @@ impl<'a> Draft<'a> {
             .map(|len| usize::try_from(len.at(n)).unwrap_or(usize::MAX))
         {
             None => None,
+            Some(len) if len > LONGEST => return Err(CraftError::TooLong(len)),
             Some(len) => Some(len.checked_sub(payload_at).ok_or(CraftError::Short {
                 headers: payload_at,
                 len,

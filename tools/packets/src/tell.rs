@@ -84,7 +84,7 @@ fn write(to: &mut String, frame: &Dissection<'_>) -> std::fmt::Result {
         for field in sums {
             let there = frame.get(found.layer, 0, field);
             // A fragment's checksum is about all of them, and UDP's may be none.
-            let whole = found.layer == Layer::Ip || !is_fragment(frame);
+            let whole = found.layer == Layer::Ip || !(is_fragment(frame) || is_cut(frame));
             let none = found.layer == Layer::Udp && there == Some(0);
             if whole && !none && there != frame.right(found.layer, field) {
                 write!(to, ", bad {} sum", found.layer.name())?;
@@ -92,6 +92,18 @@ fn write(to: &mut String, frame: &Dissection<'_>) -> std::fmt::Result {
         }
     }
     write!(to, ", length {}", frame.payload().len())
+}
+
+/// Whether not all of the IP packet is there: the capture has cut it off.
+fn is_cut(frame: &Dissection<'_>) -> bool {
+    [(Layer::Ip, 0), (Layer::Ip6, 40)]
+        .into_iter()
+        .any(|(layer, before)| {
+            let header = frame.header(layer, 0).zip(frame.value(layer, "len"));
+            header.is_some_and(|(header, len)| {
+                (header.at + before) as u128 + len > frame.frame().len() as u128
+            })
+        })
 }
 
 fn arp(

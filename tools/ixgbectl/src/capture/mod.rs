@@ -105,7 +105,7 @@ pub(crate) fn run(
         }
         _ => {}
     }
-    let lost = lost.iter().sum();
+    let lost = lost.into_iter().fold(0, u64::saturating_add);
     let text = format!("{frames} frames captured, {lost} lost");
     if to_stdout {
         eprintln!("ixgbectl: {text}");

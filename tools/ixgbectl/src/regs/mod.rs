@@ -78,7 +78,7 @@ pub(crate) fn run(
             fs::write(path, serde_json::to_string(&look)?)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let Some(seconds) = arguments.watch else {
+        let Some(apart) = arguments.watch else {
             return Ok(());
         };
         before = Some(look);
@@ -86,7 +86,7 @@ pub(crate) fn run(
         if rounds == 0 {
             return Ok(());
         }
-        thread::sleep(Duration::from_secs_f64(seconds.clamp(0.01, 86_400.0)));
+        thread::sleep(apart.clamp(Duration::from_millis(10), Duration::from_secs(86_400)));
     }
 }
 

@@ -189,7 +189,7 @@ impl<'a> Parser<'a> {
 
     fn port(&mut self, keywords: Keywords<'a>, value: &str) -> Result<Test, Complaint> {
         let layers: &[Layer] = match keywords.protocol {
-            None | Some("ip" | "ip6") => TRANSPORTS,
+            None => TRANSPORTS,
             Some("tcp") => &[Layer::Tcp],
             Some("udp") => &[Layer::Udp],
             Some("sctp") => &[Layer::Sctp],
@@ -296,7 +296,7 @@ impl<'a> Parser<'a> {
         let layers: &[Layer] = match (keywords.protocol, version) {
             (None, Version::Four) => &[Layer::Ip, Layer::Arp],
             (Some("ip"), Version::Four) => &[Layer::Ip],
-            (Some("arp" | "rarp"), Version::Four) => &[Layer::Arp],
+            (Some("arp"), Version::Four) => &[Layer::Arp],
             (None | Some("ip6"), Version::Six) => &[Layer::Ip6],
             (Some(other), _) => {
                 let message =
