@@ -111,10 +111,8 @@ pub fn no_warnings(guest: &mut Guest) -> Result<()> {
     Ok(())
 }
 
-/// Whether a line of the raw log, `<PRIORITY>[TIME] TEXT`, is a warning or worse, or tells of what a driver writes with
-/// less weight than it has. The low three bits of the priority are the level.
+/// Whether a line of the raw log is a warning, or tells of what a driver writes with less weight than it has.
 fn is_warning(line: &str) -> bool {
-    const WARNING: u32 = 4;
     const GRAVE: [&str; 5] = [
         "Tx Unit Hang",
         "WARNING:",
@@ -122,26 +120,11 @@ fn is_warning(line: &str) -> bool {
         "Call Trace",
         "timed out",
     ];
-    let level = line
-        .strip_prefix('<')
-        .and_then(|rest| rest.split_once('>'))
-        .and_then(|(priority, _)| priority.parse::<u32>().ok());
-    // That the host is too busy is no fault of the NIC.
-    let of_the_host = [
-        "hrtimer: interrupt took",
-        "clocksource: Long readout interval",
-        "sched: DL replenish lagged too much",
-    ]
-    .iter()
-    .any(|text| line.contains(text));
     // The rest of "Restarting tasks ... done.", which another line has come between.
     let of_a_line = line.ends_with("] done.");
     // What the driver says whenever it is asked for that.
     let of_the_wish = line.contains("enabling UDP RSS");
-    (level.is_some_and(|priority| priority & 7 <= WARNING)
-        && !of_the_host
-        && !of_a_line
-        && !of_the_wish)
+    (guest_vm::kernel_log::is_warning(line) && !of_a_line && !of_the_wish)
         || GRAVE.iter().any(|text| line.contains(text))
 }
 

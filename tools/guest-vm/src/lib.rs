@@ -28,6 +28,7 @@ mod guest;
 mod host_stack;
 mod image;
 mod kernel;
+pub mod kernel_log;
 mod lab;
 mod namespace;
 mod passt;

@@ -317,7 +317,7 @@ fn kernel_log(guest: &mut Guest) -> Result<((), Seen)> {
         .skip_while(|line| !line.contains("demo: loading the driver"))
         .skip(1);
     let warnings: Vec<&str> = since
-        .filter(|line| is_warning(line) && !is_of_time(line))
+        .filter(|line| guest_vm::kernel_log::is_warning(line))
         .collect();
     ensure!(
         warnings.is_empty(),
@@ -331,30 +331,6 @@ fn kernel_log(guest: &mut Guest) -> Result<((), Seen)> {
             json!({ "warnings": 0 }),
         ),
     ))
-}
-
-/// Whether the kernel complains that it was not run in time, as it may where a busy host emulates its processor.
-fn is_of_time(line: &str) -> bool {
-    [
-        "clocksource:",
-        "hrtimer:",
-        "hogged CPU",
-        "perf:",
-        "rcu:",
-        "sched:",
-    ]
-    .iter()
-    .any(|word| line.contains(word))
-}
-
-/// Whether a line of the raw log, `<PRIORITY>[TIME] TEXT`, is a warning or worse. The low three bits are the level.
-fn is_warning(line: &str) -> bool {
-    const WARNING: u32 = 4;
-    let priority = line
-        .strip_prefix('<')
-        .and_then(|rest| rest.split_once('>'))
-        .and_then(|(number, _)| number.parse().ok());
-    priority.is_some_and(|priority: u32| priority & 7 <= WARNING)
 }
 
 /// Ends guest and stack, and fails if the stack has copied a frame.
@@ -431,14 +407,6 @@ fn fields(text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_warning_is_told_by_its_level_whatever_its_facility() {
-        assert!(is_warning("<4>[    1.0] ixgbe: something"));
-        assert!(is_warning("<12>[    1.0] user: warning"));
-        assert!(!is_warning("<6>[    1.0] ixgbe: Intel(R) 10 Gigabit"));
-        assert!(!is_warning("continued text"));
-    }
 
     #[test]
     fn what_ethtool_prints_is_read_as_names_and_values() {
