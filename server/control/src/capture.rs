@@ -1,6 +1,4 @@
-//! The bounded queue between the data path and a client that captures.
-//!
-//! The worker never waits here: what finds no room is counted as lost.
+//! Frames as they pass: `Capture`.
 //!
 //! A frame passes at the cable, and the port says what it has to do with it right after: a [`Recorder`] looks at the
 //! cable, its [`Notes`] at the port. So a frame is held back until the port has spoken or the next one comes, at the
@@ -8,12 +6,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-        mpsc::{self, Receiver, SyncSender, TryRecvError, TrySendError},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -23,61 +16,46 @@ use nic_model::{
     observe::{Event, Observer},
     rx::{DropReason, Verdict},
 };
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use wire::{Capture, CaptureSink, Passing};
 
-use crate::protocol::{Captured, CapturedFrame, Direction};
+use crate::{
+    protocol::{Captured, CapturedFrame, Direction},
+    queue::{self, Item, Limits, Receiver, Sender},
+};
 
-/// Frames that wait for a client.
-const MAX_FRAMES: usize = 8192;
-/// Their bytes.
-const MAX_BYTES: usize = 16 << 20;
-/// Frames and bytes after which a reply is sent.
-const REPLY_FRAMES: usize = 1000;
-const REPLY_BYTES: usize = 256 << 10;
-/// Most bytes of a frame that are captured: more than any frame has, and with [`REPLY_BYTES`] less than a message.
+/// Most bytes of a frame that are captured: more than any frame has, and with a message's bytes before it less than a message.
 pub(crate) const MAX_SNAP: usize = 256 << 10;
 
-/// Shared by the two ends.
-///
-/// `bytes`, `lost` and `closed` are each right by themselves, no other memory depends on them, so `Relaxed` is enough. `awake` spares a system call per frame: the recorder writes the event only when it turns `awake` on, and
-/// the client turns it off before it empties the queue. Its swaps are `SeqCst` against the queue's own operations, so
-/// either the client finds the frame or the recorder finds `awake` off and writes the event.
-#[derive(Debug)]
-struct Shared {
-    bytes: AtomicUsize,
-    lost: AtomicU64,
-    closed: AtomicBool,
-    awake: AtomicBool,
-    event: EventFd,
+impl Item for CapturedFrame {
+    const LIMITS: Limits = Limits {
+        items: 8192,
+        bytes: 16 << 20,
+        reply_items: 1000,
+        reply_bytes: 256 << 10,
+    };
+    type Reply = Captured;
+
+    fn size(&self) -> usize {
+        self.data.len()
+    }
+
+    fn reply(frames: Vec<Self>, lost: u64) -> Captured {
+        Captured { frames, lost }
+    }
 }
 
 /// A capture's two ends.
 ///
 /// # Errors
 /// The system has no descriptor left.
-pub(crate) fn queue(snap_length: usize) -> io::Result<(Recorder, Recorded)> {
-    let (to, from) = mpsc::sync_channel(MAX_FRAMES);
-    let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
-    let shared = Arc::new(Shared {
-        bytes: AtomicUsize::new(0),
-        lost: AtomicU64::new(0),
-        closed: AtomicBool::new(false),
-        awake: AtomicBool::new(false),
-        event: EventFd::from_value_and_flags(0, flags)?,
-    });
+pub(crate) fn record(snap_length: usize) -> io::Result<(Recorder, Receiver<CapturedFrame>)> {
+    let (frames, recorded) = queue::queue()?;
     let recorder = Recorder(Arc::new(Mutex::new(Record {
         snap_length: snap_length.min(MAX_SNAP),
-        frames: to,
-        shared: Arc::clone(&shared),
+        frames,
         hold: Hold::No,
         held: Vec::new(),
-        _end: End(Arc::clone(&shared)),
     })));
-    let recorded = Recorded {
-        frames: from,
-        shared,
-    };
     Ok((recorder, recorded))
 }
 
@@ -93,23 +71,10 @@ pub(crate) struct Notes(Weak<Mutex<Record>>);
 #[derive(Debug)]
 struct Record {
     snap_length: usize,
-    frames: SyncSender<CapturedFrame>,
-    shared: Arc<Shared>,
+    frames: Sender<CapturedFrame>,
     hold: Hold,
     /// Frames of which the port has not spoken yet.
     held: Vec<CapturedFrame>,
-    /// After `frames`: whoever is woken by it finds that nothing more comes.
-    _end: End,
-}
-
-/// Wakes the client's thread when the port's end has gone.
-#[derive(Debug)]
-struct End(Arc<Shared>);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        let _ = self.0.event.write(1);
-    }
 }
 
 /// Whether frames wait for what the port says of them.
@@ -158,7 +123,7 @@ impl Notes {
         };
         let mut record = lock(&record);
         record.release();
-        !record.shared.closed.load(Ordering::Relaxed)
+        !record.frames.is_closed()
     }
 }
 
@@ -184,14 +149,11 @@ impl Record {
         {
             self.release();
         }
-        let shared = &self.shared;
-        if shared.closed.load(Ordering::Relaxed) {
+        if self.frames.is_closed() {
             return Capture::Ended;
         }
-        let before = shared.bytes.fetch_add(kept, Ordering::Relaxed);
-        if before + kept > MAX_BYTES {
-            shared.bytes.fetch_sub(kept, Ordering::Relaxed);
-            shared.lost.fetch_add(1, Ordering::Relaxed);
+        if !self.has_room(kept) {
+            self.frames.lose();
             return Capture::Continue;
         }
         let head = frame.head.get(..kept).unwrap_or(frame.head);
@@ -209,9 +171,10 @@ impl Record {
             direction == Direction::Transmit && captured.data.get(12..14) == Some(&MAC_CONTROL);
         if by_mac || self.hold == Hold::No {
             self.release();
-            return self.send(captured);
+            self.frames.push(captured);
+        } else {
+            self.held.push(captured);
         }
-        self.held.push(captured);
         Capture::Continue
     }
 
@@ -254,33 +217,15 @@ impl Record {
             .filter(|held| held.direction == Direction::Receive)
     }
 
-    fn release(&mut self) {
-        for captured in std::mem::take(&mut self.held) {
-            // Whether the client is gone is seen at the next frame.
-            let _ = self.send(captured);
-        }
+    /// Whether a frame of so many bytes finds room beside those that are held back.
+    fn has_room(&self, kept: usize) -> bool {
+        let held: usize = self.held.iter().map(Item::size).sum();
+        self.frames.has_room(held.saturating_add(kept))
     }
 
-    fn send(&mut self, captured: CapturedFrame) -> Capture {
-        let kept = captured.data.len();
-        let shared = &self.shared;
-        match self.frames.try_send(captured) {
-            Ok(()) => {
-                if !shared.awake.swap(true, Ordering::SeqCst) {
-                    // A full counter means that the client has been woken already.
-                    let _ = shared.event.write(1);
-                }
-                Capture::Continue
-            }
-            Err(TrySendError::Full(_)) => {
-                shared.bytes.fetch_sub(kept, Ordering::Relaxed);
-                shared.lost.fetch_add(1, Ordering::Relaxed);
-                Capture::Continue
-            }
-            Err(TrySendError::Disconnected(_)) => {
-                shared.closed.store(true, Ordering::Relaxed);
-                Capture::Ended
-            }
+    fn release(&mut self) {
+        for captured in self.held.drain(..) {
+            self.frames.push(captured);
         }
     }
 }
@@ -320,68 +265,19 @@ fn now() -> i64 {
         .unwrap_or(0)
 }
 
-/// The client thread's end.
-#[derive(Debug)]
-pub(crate) struct Recorded {
-    frames: Receiver<CapturedFrame>,
-    shared: Arc<Shared>,
-}
-
-/// Whether frames can still come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// They can.
-    Open,
-    /// The worker has let go.
-    Gone,
-}
-
-impl Recorded {
-    /// Readable when there are frames.
-    pub(crate) fn event_fd(&self) -> BorrowedFd<'_> {
-        self.shared.event.as_fd()
-    }
-
-    /// Takes note of the event. To be called before the queue is emptied with [`Recorded::take`].
-    pub(crate) fn clear_event(&self) {
-        // Nothing to clear is as good.
-        let _ = self.shared.event.read();
-        self.shared.awake.swap(false, Ordering::SeqCst);
-    }
-
-    /// Lets no further frame in; what is there can still be taken.
-    pub(crate) fn close(&self) {
-        self.shared.closed.store(true, Ordering::Relaxed);
-    }
-
-    /// The frames of one reply: what is there, up to a size. An empty one means that there are no more now.
-    pub(crate) fn take(&self) -> (Captured, Source) {
-        let mut frames = Vec::new();
-        let (mut bytes, mut source) = (0, Source::Open);
-        while frames.len() < REPLY_FRAMES && bytes < REPLY_BYTES {
-            match self.frames.try_recv() {
-                Ok(frame) => {
-                    bytes += frame.data.len();
-                    frames.push(frame);
-                }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => {
-                    source = Source::Gone;
-                    break;
-                }
-            }
-        }
-        self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        let lost = self.shared.lost.load(Ordering::Relaxed);
-        (Captured { frames, lost }, source)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use nic_model::wire::RxFrame;
 
     use super::*;
+
+    fn queue(snap_length: usize) -> (Recorder, Receiver<CapturedFrame>) {
+        super::record(snap_length).unwrap()
+    }
+
+    fn take(recorded: &Receiver<CapturedFrame>) -> Vec<CapturedFrame> {
+        recorded.take().0
+    }
 
     fn record(recorder: &mut Recorder, bytes: &[u8]) -> Capture {
         let (head, body) = bytes.split_at(bytes.len() / 2);
@@ -402,13 +298,13 @@ mod tests {
 
     #[test]
     fn a_frame_is_held_until_the_port_has_said_what_became_of_it() {
-        let (mut recorder, recorded) = queue(100).unwrap();
+        let (mut recorder, recorded) = queue(100);
         let mut notes = recorder.notes();
         notes.begin();
         let frame = RxFrame::new(&[1; 60]);
 
         pass(&mut recorder, wire::Direction::Receive, &[1; 60]);
-        let (before, _) = recorded.take();
+        let before = take(&recorded);
         let verdict = Verdict::Dropped(DropReason::Vlan);
         notes.see(
             Time::ZERO,
@@ -417,18 +313,18 @@ mod tests {
                 verdict,
             },
         );
-        let (after, _) = recorded.take();
+        let after = take(&recorded);
 
-        assert_eq!(before.frames, []);
+        assert_eq!(before, []);
         assert_eq!(
-            after.frames[0].note.as_deref(),
+            after[0].note.as_deref(),
             Some("dropped: the VLAN filter does not accept the tag")
         );
     }
 
     #[test]
     fn all_segments_of_what_a_queue_sends_are_its() {
-        let (mut recorder, recorded) = queue(100).unwrap();
+        let (mut recorder, recorded) = queue(100);
         let mut notes = recorder.notes();
         notes.begin();
         let frame = nic_model::wire::TxFrame {
@@ -452,14 +348,14 @@ mod tests {
             &[[0; 12].as_slice(), &MAC_CONTROL].concat(),
         );
 
-        let (captured, _) = recorded.take();
-        let queues: Vec<_> = captured.frames.iter().map(|frame| frame.queue).collect();
+        let captured = take(&recorded);
+        let queues: Vec<_> = captured.iter().map(|frame| frame.queue).collect();
         assert_eq!(queues, [Some(7), Some(7), None]);
     }
 
     #[test]
     fn notes_do_not_keep_a_capture_that_the_cable_has_ended() {
-        let (recorder, _recorded) = queue(100).unwrap();
+        let (recorder, _recorded) = queue(100);
         let notes = recorder.notes();
 
         let before = notes.turn();
@@ -470,73 +366,59 @@ mod tests {
 
     #[test]
     fn a_frame_longer_than_the_snap_length_is_cut_and_keeps_its_length() {
-        let (mut recorder, recorded) = queue(7).unwrap();
+        let (mut recorder, recorded) = queue(7);
 
         record(&mut recorder, b"0123456789");
 
-        let (captured, _) = recorded.take();
-        assert_eq!(captured.frames[0].data, b"0123456");
-        assert_eq!(captured.frames[0].length, 10);
+        let captured = take(&recorded);
+        assert_eq!(captured[0].data, b"0123456");
+        assert_eq!(captured[0].length, 10);
     }
 
     #[test]
-    fn frames_beyond_the_queue_are_lost_and_counted_and_the_worker_goes_on() {
-        let (mut recorder, recorded) = queue(usize::MAX).unwrap();
+    fn frames_beyond_the_queue_are_lost_and_the_worker_goes_on() {
+        let (mut recorder, recorded) = queue(usize::MAX);
 
-        for _ in 0..MAX_FRAMES + 3 {
+        for _ in 0..CapturedFrame::LIMITS.items + 3 {
             assert_eq!(record(&mut recorder, b"frame"), Capture::Continue);
         }
 
-        let (captured, _) = recorded.take();
-        assert_eq!(captured.lost, 3);
-        assert_eq!(captured.frames.len(), REPLY_FRAMES);
+        assert_eq!(recorded.lost(), 3);
     }
 
     #[test]
-    fn bytes_beyond_the_queue_are_lost_until_the_client_has_taken_some() {
-        let (mut recorder, recorded) = queue(usize::MAX).unwrap();
+    fn frames_that_are_held_back_take_room() {
+        let (mut recorder, recorded) = queue(usize::MAX);
+        recorder.notes().begin();
         let large = vec![0; MAX_SNAP];
 
-        for _ in 0..=MAX_BYTES / MAX_SNAP {
-            record(&mut recorder, &large);
+        for _ in 0..=CapturedFrame::LIMITS.bytes / MAX_SNAP {
+            pass(&mut recorder, wire::Direction::Transmit, &large);
         }
-        let (first, _) = recorded.take();
-        record(&mut recorder, &large);
-        let (second, _) = recorded.take();
 
-        assert_eq!(first.lost, 1);
-        assert_eq!(second.lost, 1);
+        assert_eq!(recorded.lost(), 1);
     }
 
     #[test]
     fn a_reply_fits_a_message() {
-        let (mut recorder, recorded) = queue(usize::MAX).unwrap();
-        record(&mut recorder, &vec![0; REPLY_BYTES - 1]);
+        let (mut recorder, recorded) = queue(usize::MAX);
+        record(
+            &mut recorder,
+            &vec![0; CapturedFrame::LIMITS.reply_bytes - 1],
+        );
         record(&mut recorder, &vec![0; MAX_SNAP + 10]);
 
-        let (captured, _) = recorded.take();
+        let captured = take(&recorded);
 
-        assert_eq!(captured.frames.len(), 2);
-        let message = serde_json::to_vec(&captured).unwrap();
+        assert_eq!(captured.len(), 2);
+        let message = serde_json::to_vec(&CapturedFrame::reply(captured, u64::MAX)).unwrap();
         assert!(message.len() < crate::MAX_MESSAGE - 100);
     }
 
     #[test]
     fn a_recorder_whose_client_is_gone_has_ended() {
-        let (mut recorder, recorded) = queue(100).unwrap();
+        let (mut recorder, recorded) = queue(100);
         drop(recorded);
         assert_eq!(record(&mut recorder, b"frame"), Capture::Ended);
-    }
-
-    #[test]
-    fn a_client_whose_worker_is_gone_gets_the_rest_and_then_the_end() {
-        let (mut recorder, recorded) = queue(100).unwrap();
-        record(&mut recorder, b"last");
-        drop(recorder);
-
-        let (captured, source) = recorded.take();
-
-        assert_eq!(captured.frames.len(), 1);
-        assert_eq!(source, Source::Gone);
     }
 }

@@ -23,6 +23,7 @@ mod client;
 mod frame;
 mod look;
 mod protocol;
+mod queue;
 mod server;
 mod session;
 mod worker;

@@ -18,17 +18,18 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{json, value::RawValue};
 
 use crate::{
-    capture::{self, MAX_SNAP, Recorded, Source},
+    capture::{self, MAX_SNAP},
     frame::{self, FrameError},
     look::{
         Question,
-        trace::{self, TraceFilter, Traced, Traces},
+        trace::{self, TraceFilter},
     },
     protocol::{
-        Call, CaptureParameters, Captured, ControlError, DESCRIPTION, INTERFACE,
-        InjectErrorParameters, InjectParameters, PlainParameters, ReplyMessage, SERVICE,
-        SERVICE_DESCRIPTION, SetLinkParameters, SetModuleParameters,
+        Call, CaptureParameters, ControlError, DESCRIPTION, INTERFACE, InjectErrorParameters,
+        InjectParameters, PlainParameters, ReplyMessage, SERVICE, SERVICE_DESCRIPTION,
+        SetLinkParameters, SetModuleParameters,
     },
+    queue::{Item, Receiver, Source},
     worker::{Handle, Reply, Request},
 };
 
@@ -148,13 +149,7 @@ enum Filled {
     Not,
 }
 
-impl Filled {
-    const fn of(empty: bool) -> Self {
-        if empty { Self::Not } else { Self::Some }
-    }
-}
-
-impl Streamed for Traces {
+impl<T: Item> Streamed for Receiver<T> {
     fn event_fd(&self) -> BorrowedFd<'_> {
         Self::event_fd(self)
     }
@@ -168,43 +163,17 @@ impl Streamed for Traces {
     }
 
     fn first(&self) -> Box<RawValue> {
-        to_raw(&Traced::default())
+        to_raw(&T::reply(Vec::new(), 0))
     }
 
     fn take(&self) -> (Box<RawValue>, Filled, Source) {
-        let (traced, source) = Self::take(self);
-        (
-            to_raw(&traced),
-            Filled::of(traced.events.is_empty()),
-            source,
-        )
-    }
-}
-
-impl Streamed for Recorded {
-    fn event_fd(&self) -> BorrowedFd<'_> {
-        Self::event_fd(self)
-    }
-
-    fn clear_event(&self) {
-        Self::clear_event(self);
-    }
-
-    fn close(&self) {
-        Self::close(self);
-    }
-
-    fn first(&self) -> Box<RawValue> {
-        to_raw(&Captured::default())
-    }
-
-    fn take(&self) -> (Box<RawValue>, Filled, Source) {
-        let (captured, source) = Self::take(self);
-        (
-            to_raw(&captured),
-            Filled::of(captured.frames.is_empty()),
-            source,
-        )
+        let (items, source) = Self::take(self);
+        let filled = if items.is_empty() {
+            Filled::Not
+        } else {
+            Filled::Some
+        };
+        (to_raw(&T::reply(items, self.lost())), filled, source)
     }
 }
 
@@ -331,7 +300,7 @@ impl Session<'_> {
             .and_then(|length| usize::try_from(length).ok())
             .unwrap_or(MAX_SNAP);
         let (recorder, recorded) =
-            capture::queue(snap_length).map_err(|_| ControlError::NotAnswering)?;
+            capture::record(snap_length).map_err(|_| ControlError::NotAnswering)?;
         worker.ask(Request::Capture(recorder))?;
         Ok(Outcome::Stream(Box::new(recorded)))
     }
@@ -342,7 +311,7 @@ impl Session<'_> {
         }
         let filter: TraceFilter = parameters(call)?;
         let worker = self.worker(filter.port)?;
-        let (tracer, traces) = trace::queue(&filter)?;
+        let (tracer, traces) = trace::trace(&filter)?;
         worker.ask(Request::Look(Box::new(Question::Trace(tracer))))?;
         Ok(Outcome::Stream(Box::new(traces)))
     }

@@ -59,6 +59,10 @@ fn text(fate: &Fate) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "  {}", words::of(event));
     }
+    if fate.lost > 0 {
+        let _ = writeln!(text, "  ... and {} events more", fate.lost);
+        return text;
+    }
     let signalled = fate
         .events
         .iter()
@@ -119,6 +123,7 @@ mod tests {
             reason: Some("vlan-filter".to_owned()),
             filter: Some("rar[0]".to_owned()),
             events: Vec::new(),
+            lost: 0,
             due: None,
         };
 

@@ -42,8 +42,11 @@ pub struct Fate {
     /// `multicast-promiscuous`, `multicast-hash`, `broadcast`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
-    /// Everything that happened, in order.
+    /// What happened, in order: the first hundred events.
     pub events: Vec<TraceEvent>,
+    /// Events that came after those.
+    #[serde(default)]
+    pub lost: u64,
     /// When the port will act next if nothing happens before: a moderated interrupt, the end of a large receive or
     /// another timer. In nanoseconds from now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,14 +68,19 @@ pub const MAX_JUDGED: usize = 16;
 /// Events that are told of a frame.
 const MAX_EVENTS: usize = 100;
 
+/// The events of a frame, and how many more there were.
+type Seen = (Vec<TraceEvent>, u64);
+
 #[derive(Clone, Default)]
-struct Witness(Arc<Mutex<Vec<TraceEvent>>>);
+struct Witness(Arc<Mutex<Seen>>);
 
 impl Observer for Witness {
     fn see(&mut self, now: Time, event: &Event<'_>) {
-        let mut events = lock(&self.0);
+        let (events, lost) = &mut *lock(&self.0);
         if events.len() < MAX_EVENTS {
             events.push(TraceEvent::of(now, event));
+        } else {
+            *lost += 1;
         }
     }
 }
@@ -122,11 +130,13 @@ pub(crate) fn answer<B: Backend>(
             None => (Outcome::Dropped, Some("cable")),
         };
         let now = view.context.now;
+        let (events, lost) = std::mem::take(&mut *lock(&witness.0));
         Ok(Fate {
             outcome,
             reason: reason.map(ToOwned::to_owned),
             filter: address_filter(frame, view.port),
-            events: std::mem::take(&mut *lock(&witness.0)),
+            events,
+            lost,
             due: view.port.deadline().map(|due| super::nanos(now, due)),
         })
     });
@@ -157,4 +167,22 @@ fn address_filter(frame: &[u8], port: &Port) -> Option<String> {
         AddressMatch::UnicastPromiscuous => "unicast-promiscuous",
     };
     Some(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_beyond_the_first_hundred_are_counted() {
+        let mut witness = Witness::default();
+
+        for queue in 0..103 {
+            witness.see(Time::ZERO, &Event::Coalesced { queue });
+        }
+
+        let (events, lost) = &*lock(&witness.0);
+        assert_eq!((events.len(), *lost), (100, 3));
+        assert_eq!(events[99].queue, Some(99));
+    }
 }

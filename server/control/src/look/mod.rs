@@ -17,7 +17,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use wire::{Backend, Tapped};
 
-use crate::protocol::{ControlError, InjectParameters};
+use crate::{
+    protocol::{ControlError, InjectParameters},
+    queue::Ending,
+};
 
 use self::{
     copies::{Accounting, CopiesParameters},
@@ -84,7 +87,7 @@ impl Question {
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
     accounting: Option<Accounting>,
-    traces: Vec<(ObserverId, trace::Ending)>,
+    traces: Vec<(ObserverId, Ending)>,
 }
 
 /// Traces at a time.

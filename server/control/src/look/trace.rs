@@ -1,32 +1,19 @@
-//! Events as they happen: `Trace`. A bounded queue between the port and a client; what finds no room is counted as lost.
+//! Events as they happen: `Trace`.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    os::fd::{AsFd, BorrowedFd},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::collections::BTreeSet;
 
 use ixgbe_spec::register::{CSR_SPACE, Reg};
 use nic_model::{
     Time,
     observe::{Event, Observer},
 };
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde::{Deserialize, Serialize};
 
 use super::event::{EventKind, TraceEvent};
 use crate::{
-    capture::Source,
     protocol::{ControlError, Direction},
+    queue::{self, Ending, Item, Limits, Receiver, Sender},
 };
-
-/// Events that wait for a client.
-const MAX_EVENTS: usize = 65_536;
-/// Events of a reply: at some 300 bytes each, less than a message.
-const REPLY_EVENTS: usize = 1000;
 
 /// Which events a trace tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -136,27 +123,22 @@ impl Sieve {
     }
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    events: VecDeque<TraceEvent>,
-    lost: u64,
-    /// The observer is gone.
-    ended: bool,
-}
+impl Item for TraceEvent {
+    /// Each is counted alike: a message has room for a thousand at some 300 bytes each.
+    const LIMITS: Limits = Limits {
+        items: 65_536,
+        bytes: 65_536,
+        reply_items: 1000,
+        reply_bytes: 1000,
+    };
+    type Reply = Traced;
 
-/// Shared by the port's thread and the client's. `closed` guards no other memory, so `Relaxed` is enough; `waiting` is
-/// held for moments only.
-#[derive(Debug)]
-struct Shared {
-    waiting: Mutex<Waiting>,
-    closed: AtomicBool,
-    event: EventFd,
-}
+    fn size(&self) -> usize {
+        1
+    }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // A thread that died left the queue as it was.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reply(events: Vec<Self>, lost: u64) -> Traced {
+        Traced { events, lost }
     }
 }
 
@@ -164,118 +146,35 @@ impl Shared {
 ///
 /// # Errors
 /// [`ControlError::UnknownRegister`].
-pub(crate) fn queue(filter: &TraceFilter) -> Result<(Tracer, Traces), ControlError> {
+pub(crate) fn trace(filter: &TraceFilter) -> Result<(Tracer, Receiver<TraceEvent>), ControlError> {
     let sieve = Sieve::new(filter)?;
-    let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
-    let event = EventFd::from_value_and_flags(0, flags);
-    let event = event.map_err(|_| ControlError::NotAnswering)?;
-    let shared = Arc::new(Shared {
-        waiting: Mutex::default(),
-        closed: AtomicBool::new(false),
-        event,
-    });
-    let tracer = Tracer {
-        sieve,
-        shared: Arc::clone(&shared),
-    };
-    Ok((tracer, Traces(shared)))
+    let (events, traced) = queue::queue().map_err(|_| ControlError::NotAnswering)?;
+    Ok((Tracer { sieve, events }, traced))
 }
 
 /// The port's end.
 #[derive(Debug)]
 pub(crate) struct Tracer {
     sieve: Sieve,
-    shared: Arc<Shared>,
-}
-
-/// Tells whether the client has ended its trace.
-#[derive(Debug)]
-pub(crate) struct Ending(Arc<Shared>);
-
-impl Ending {
-    pub(crate) fn has_come(&self) -> bool {
-        self.0.closed.load(Ordering::Relaxed)
-    }
+    events: Sender<TraceEvent>,
 }
 
 impl Tracer {
+    /// Tells whether the client has ended its trace.
     pub(crate) fn ending(&self) -> Ending {
-        Ending(Arc::clone(&self.shared))
+        self.events.ending()
     }
 }
 
 impl Observer for Tracer {
     fn see(&mut self, now: Time, event: &Event<'_>) {
-        let shared = &self.shared;
-        if shared.closed.load(Ordering::Relaxed) || !self.sieve.may_pass(event) {
+        if self.events.is_closed() || !self.sieve.may_pass(event) {
             return;
         }
         let event = TraceEvent::of(now, event);
-        if !self.sieve.passes(&event) {
-            return;
+        if self.sieve.passes(&event) {
+            self.events.push(event);
         }
-        let mut waiting = shared.lock();
-        if waiting.events.len() >= MAX_EVENTS {
-            waiting.lost = waiting.lost.wrapping_add(1);
-            return;
-        }
-        waiting.events.push_back(event);
-        if waiting.events.len() == 1 {
-            // A full counter means that the client has been woken already.
-            let _ = shared.event.write(1);
-        }
-    }
-}
-
-impl Drop for Tracer {
-    /// The client's thread shall see that nothing more comes.
-    fn drop(&mut self) {
-        let shared = &self.shared;
-        shared.lock().ended = true;
-        let _ = shared.event.write(1);
-    }
-}
-
-/// The client thread's end.
-#[derive(Debug)]
-pub(crate) struct Traces(Arc<Shared>);
-
-impl Traces {
-    /// Readable when there are events.
-    pub(crate) fn event_fd(&self) -> BorrowedFd<'_> {
-        self.0.event.as_fd()
-    }
-
-    /// Takes note of the event. To be called before the queue is emptied.
-    pub(crate) fn clear_event(&self) {
-        // Nothing to clear is as good.
-        let _ = self.0.event.read();
-    }
-
-    /// Lets no further event in; what is there can still be taken.
-    pub(crate) fn close(&self) {
-        self.0.closed.store(true, Ordering::Relaxed);
-    }
-
-    /// The events of one reply. An empty one means that there are no more now.
-    pub(crate) fn take(&self) -> (Traced, Source) {
-        let mut waiting = self.0.lock();
-        let count = waiting.events.len().min(REPLY_EVENTS);
-        let events = waiting.events.drain(..count).collect();
-        let source = if waiting.ended {
-            Source::Gone
-        } else {
-            Source::Open
-        };
-        let lost = waiting.lost;
-        (Traced { events, lost }, source)
-    }
-}
-
-impl Drop for Traces {
-    /// The port's observer goes with its client.
-    fn drop(&mut self) {
-        self.close();
     }
 }
 
@@ -297,16 +196,15 @@ mod tests {
 
     #[test]
     fn events_come_in_order_with_what_they_are_about() {
-        let (mut tracer, traces) = queue(&TraceFilter::default()).unwrap();
+        let (mut tracer, traces) = trace(&TraceFilter::default()).unwrap();
 
         see(&mut tracer, &write(Reg::RDT));
         see(&mut tracer, &Event::Coalesced { queue: 3 });
 
-        let (traced, source) = traces.take();
-        assert_eq!(source, Source::Open);
-        assert_eq!(traced.events[0].register.as_deref(), Some("RDT[0]"));
-        assert_eq!(traced.events[0].value, Some(7));
-        assert_eq!(traced.events[1].queue, Some(3));
+        let (traced, _) = traces.take();
+        assert_eq!(traced[0].register.as_deref(), Some("RDT[0]"));
+        assert_eq!(traced[0].value, Some(7));
+        assert_eq!(traced[1].queue, Some(3));
     }
 
     #[test]
@@ -317,7 +215,7 @@ mod tests {
             registers: Some(vec!["TDT".to_owned()]),
             ..TraceFilter::default()
         };
-        let (mut tracer, traces) = queue(&filter).unwrap();
+        let (mut tracer, traces) = trace(&filter).unwrap();
 
         see(&mut tracer, &write(Reg::RDT));
         see(&mut tracer, &write(Reg::TDT));
@@ -332,9 +230,9 @@ mod tests {
         );
 
         let (traced, _) = traces.take();
-        let told: Vec<_> = traced.events.iter().map(|event| &*event.what).collect();
+        let told: Vec<_> = traced.iter().map(|event| &*event.what).collect();
         assert_eq!(told, ["write", "coalesced"]);
-        assert_eq!(traced.events[1].queue, Some(4));
+        assert_eq!(traced[1].queue, Some(4));
     }
 
     #[test]
@@ -344,56 +242,24 @@ mod tests {
             ..TraceFilter::default()
         };
 
-        let refused = queue(&filter).unwrap_err();
+        let refused = trace(&filter).unwrap_err();
 
         let name = "RDX".to_owned();
         assert_eq!(refused, ControlError::UnknownRegister { name });
     }
 
     #[test]
-    fn events_beyond_the_queue_are_lost_and_counted() {
-        let (mut tracer, traces) = queue(&TraceFilter::default()).unwrap();
-
-        for _ in 0..MAX_EVENTS + 3 {
-            see(&mut tracer, &write(Reg::RDT));
-        }
-
-        assert_eq!(traces.take().0.lost, 3);
-    }
-
-    #[test]
     fn a_reply_fits_a_message() {
-        let (mut tracer, traces) = queue(&TraceFilter::default()).unwrap();
+        let (mut tracer, traces) = trace(&TraceFilter::default()).unwrap();
         let frame = nic_model::wire::RxFrame::new(&[0xAA; 1514]);
 
-        for _ in 0..=REPLY_EVENTS {
+        for _ in 0..=TraceEvent::LIMITS.reply_items {
             see(&mut tracer, &Event::Arrived { frame: &frame });
         }
 
         let (traced, _) = traces.take();
-        assert_eq!(traced.events.len(), REPLY_EVENTS);
-        let message = serde_json::to_vec(&traced).unwrap();
+        assert_eq!(traced.len(), TraceEvent::LIMITS.reply_items);
+        let message = serde_json::to_vec(&TraceEvent::reply(traced, u64::MAX)).unwrap();
         assert!(message.len() < crate::MAX_MESSAGE - 100);
-    }
-
-    #[test]
-    fn a_trace_whose_client_is_gone_has_ended() {
-        let (tracer, traces) = queue(&TraceFilter::default()).unwrap();
-        let ending = tracer.ending();
-
-        drop(traces);
-
-        assert!(ending.has_come());
-    }
-
-    #[test]
-    fn a_client_whose_port_is_gone_gets_the_rest_and_is_told() {
-        let (mut tracer, traces) = queue(&TraceFilter::default()).unwrap();
-        see(&mut tracer, &write(Reg::RDT));
-        drop(tracer);
-
-        let (traced, source) = traces.take();
-
-        assert_eq!((traced.events.len(), source), (1, Source::Gone));
     }
 }
