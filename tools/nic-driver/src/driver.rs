@@ -24,7 +24,9 @@ const RDRXCTL_RSCACKC: u32 = 1 << 25;
 /// At most 16 descriptors.
 const RSCCTL_RSCEN: u32 = 1 | 3 << 2;
 const SRRCTL_ADVANCED: u32 = 1 << 25;
+const SRRCTL_SPLIT_ALWAYS: u32 = 5 << 25;
 const SRRCTL_DROP_EN: u32 = 1 << 28;
+const SRRCTL_BSIZEHEADER_SHIFT: u32 = 8;
 const DMATXCTL_TE: u32 = 1;
 const ENABLE: u32 = 1 << 25;
 const RXDCTL_VME: u32 = 1 << 30;
@@ -82,9 +84,15 @@ pub struct Config {
     pub large_receive: bool,
     /// Whose the receive buffers are.
     pub rx_buffers: Buffers,
+    /// Split off the headers of all packets, after the last one of which PSRTYPE has the bit (7.1.10). A buffer for them
+    /// has [`HEADER_BUFFER`] bytes, and packets without such a header fill it. For foreign buffers only.
+    pub header_split: Option<u32>,
     /// Where the card sees the memory of the first ring; the others follow in steps of 256 MiB. 4 GiB if not chosen.
     pub first_iova: u64,
 }
+
+/// Bytes of a header buffer (SRRCTL.BSIZEHEADER), and what a large receive needs for its headers.
+pub const HEADER_BUFFER: usize = 256;
 
 /// Whose buffers the receive rings have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,6 +122,7 @@ impl Default for Config {
             interrupts: None,
             large_receive: false,
             rx_buffers: Buffers::Own,
+            header_split: None,
             first_iova: FIRST_IOVA,
         }
     }
@@ -394,6 +403,9 @@ impl<D: Device> Driver<D> {
             self.write_bitmap(Reg::VFTA, tags.iter().copied())?;
             self.modify(Reg::VLNCTRL, |value| value | VLNCTRL_VFE)?;
         }
+        if let Some(types) = config.header_split {
+            self.set_register(Reg::PSRTYPE, 0, types)?;
+        }
         let Some(rss) = &config.rss else {
             return Ok(());
         };
@@ -475,11 +487,12 @@ impl<D: Device> Driver<D> {
         )?;
         let size = u32::try_from(config.rx_buffer / 1024).unwrap_or(2);
         let drop_en = if config.drop_en { SRRCTL_DROP_EN } else { 0 };
-        self.set_register(
-            Reg::SRRCTL,
-            queue,
-            SRRCTL_ADVANCED | drop_en | 4 << 8 | size,
-        )?;
+        let format = match config.header_split {
+            Some(_) => SRRCTL_SPLIT_ALWAYS,
+            None => SRRCTL_ADVANCED,
+        };
+        let header = u32::try_from(HEADER_BUFFER / 64).unwrap_or(4) << SRRCTL_BSIZEHEADER_SHIFT;
+        self.set_register(Reg::SRRCTL, queue, format | drop_en | header | size)?;
         let coalesce = if config.large_receive {
             RSCCTL_RSCEN
         } else {
@@ -583,6 +596,8 @@ fn check(config: &Config) -> Result<(), DriverError> {
         "a transmit buffer has at most 16 KiB"
     } else if config.rx_queues > 1 && config.rss.is_none() {
         "several receive queues need RSS"
+    } else if config.header_split.is_some() && config.rx_buffers == Buffers::Own {
+        "headers are split off where the buffers are foreign"
     } else if config.large_receive && matches!(config.interrupts, None | Some(0)) {
         "large receives need moderated interrupts"
     } else {

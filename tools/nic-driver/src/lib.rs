@@ -5,7 +5,7 @@
 //! card that another process serves over vfio-user ([`over_socket`]). Tests, benchmarks and host stacks use it; it is
 //! written from the datasheet's side and shares nothing with the model but the layouts of `ixgbe-spec`.
 //!
-//! Not implemented: header split, virtualisation, Flow Director, flow control, DCB.
+//! Not implemented: header split into buffers of the driver's own, virtualisation, Flow Director, flow control, DCB.
 #![forbid(unsafe_code)]
 
 mod bring_up;
@@ -23,7 +23,7 @@ mod tx;
 
 pub use device::Device;
 pub use dma::DmaMemory;
-pub use driver::{Buffers, Config, Driver, Rss};
+pub use driver::{Buffers, Config, Driver, HEADER_BUFFER, Rss};
 pub use error::DriverError;
 pub use post::{Completed, PostRing};
 pub use rx::{Filled, Received, RxRing};

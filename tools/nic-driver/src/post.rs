@@ -89,13 +89,21 @@ impl PostRing {
     /// # Errors
     /// [`DriverError::RingFull`].
     pub fn post(&mut self, address: u64) -> Result<usize, DriverError> {
+        self.post_split(address, 0)
+    }
+
+    /// As [`PostRing::post`], with a buffer for the headers at `header`, an even address, where headers are split off.
+    ///
+    /// # Errors
+    /// [`DriverError::RingFull`].
+    pub fn post_split(&mut self, address: u64, header: u64) -> Result<usize, DriverError> {
         if self.free() == 0 {
             return Err(DriverError::RingFull);
         }
         let slot = self.tail;
         let offset = slot * descriptor::SIZE;
         self.memory.store(offset, address);
-        self.memory.store(offset + 8, 0);
+        self.memory.store(offset + 8, header);
         self.tail = self.after(slot);
         Ok(slot)
     }

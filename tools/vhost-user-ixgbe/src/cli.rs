@@ -23,6 +23,10 @@ pub struct Arguments {
     /// How received frames come into the guest's pages: written by the card, or copied
     #[arg(long, value_enum, default_value = "zero-copy")]
     pub rx: Rx,
+    /// Split headers off received packets: the card writes the payload to the guest's pages, and the headers to a small
+    /// buffer of this process, which copies them in front
+    #[arg(long, value_enum, default_value = "off")]
+    pub packet_split: OnOff,
     /// Offer mergeable receive buffers
     #[arg(long, value_enum, default_value = "on")]
     pub mergeable: OnOff,
@@ -79,6 +83,7 @@ impl Arguments {
                 Rx::ZeroCopy => Mode::ZeroCopy,
                 Rx::Copy => Mode::Copy,
             },
+            packet_split: self.packet_split.into(),
             offer: Offer {
                 mergeable: self.mergeable.into(),
                 offloads: self.offloads.into(),

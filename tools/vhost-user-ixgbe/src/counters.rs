@@ -3,12 +3,16 @@
 /// What the stack has done, in packets unless it says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Received packets that the card has written into the guest's pages.
+    /// Received packets that the card has written into the guest's pages as a whole.
     pub rx_zero_copy: u64,
+    /// Received packets whose payload the card has written into the guest's pages, and whose headers were copied there.
+    pub rx_split: u64,
     /// Received packets that were copied into the guest's buffers.
     pub rx_copied: u64,
     /// Bytes that this process has copied for received packets, without virtio's header.
     pub rx_bytes_copied: u64,
+    /// Those of them that were headers of [`Counters::rx_split`].
+    pub rx_header_bytes_copied: u64,
     /// Received packets that the guest had no buffers for that they fit into.
     pub rx_no_room: u64,
     /// Guest buffers that were given back unused: not memory, chains with no end, or of the wrong direction.

@@ -11,7 +11,7 @@
 //! - [`front_end`]: the messages of vhost-user, one of them in [`early_enable`]; [`memory`]: the guest's memory, here and at the card; [`dirty`]: the log of
 //!   written pages;
 //! - [`vring`] and [`chain`]: the guest's rings; [`header`], [`negotiated`]: virtio-net;
-//! - [`receive`], [`transmit`], [`offload`]: from the card's rings to the guest's and back;
+//! - [`receive`], [`place`], [`transmit`], [`offload`]: from the card's rings to the guest's and back;
 //! - [`stack`]: all of it together; [`worker`]: the loop.
 //!
 //! One thread does everything: what a message of the front-end takes away is gone from the card when its answer is sent,
@@ -20,8 +20,7 @@
 //!
 //! # Not implemented
 //!
-//! Packed rings, which `virtio-queue` does not have; large receives (`VIRTIO_NET_F_GUEST_TSO4` with the card's RSC); header
-//! split; UDP segmentation; virtio's own RSS and hash report; post-copy migration; a guest behind a virtual IOMMU. A
+//! Packed rings, which `virtio-queue` does not have; large receives (`VIRTIO_NET_F_GUEST_TSO4` with the card's RSC); UDP segmentation; virtio's own RSS and hash report; post-copy migration; a guest behind a virtual IOMMU. A
 //! front-end that truncates the file of its memory ends this process.
 #![forbid(unsafe_code)]
 
@@ -35,6 +34,7 @@ pub mod header;
 pub mod memory;
 pub mod negotiated;
 pub mod offload;
+pub mod place;
 pub mod receive;
 pub mod stack;
 pub mod transmit;

@@ -63,8 +63,10 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let counters = stack.counters();
     tracing::info!(
         rx_zero_copy = counters.rx_zero_copy,
+        rx_split = counters.rx_split,
         rx_copied = counters.rx_copied,
         rx_bytes_copied = counters.rx_bytes_copied,
+        rx_header_bytes_copied = counters.rx_header_bytes_copied,
         rx_no_room = counters.rx_no_room,
         rx_bad_chains = counters.rx_bad_chains,
         tx_zero_copy = counters.tx_zero_copy,

@@ -1,23 +1,24 @@
 //! From the card to the guest.
 //!
-//! A chain of the guest's receive ring goes onto the card's ring as it is if the frame has a place in it that is in one
-//! piece: behind virtio's header in the same descriptor, or in a descriptor of its own. Then the card's DMA engine writes
-//! the frame where the guest will read it, and this process writes the 12 bytes of the header when the card is done.
+//! A chain of the guest's receive ring goes onto the card's ring as it is if the frame has a [place](crate::place) in it
+//! that is in one piece. Then the card's DMA engine writes the frame where the guest will read it, and this process writes
+//! the 12 bytes of the header when the card is done. With packet split the card writes the payload there, and the headers
+//! into a small buffer of ours, from which they are copied in front of it.
 //!
 //! "In one piece" means room for the longest frame that can come. The card's own measure of a buffer, SRRCTL.BSIZEPACKET,
 //! has steps of 1 KB (8.2.3.8.7), and Linux' buffers of 1530 or 1536 bytes would be one of them; but the card writes no
 //! more than a frame has, and MAXFRS and HLREG0.JUMBOEN bound that. So the ring is told of the next larger step, and a
-//! buffer is posted if it has room for what MAXFRS lets through. An odd address is not posted: bit 0 has another meaning
-//! where no-snoop is on (7.1.6.1).
+//! buffer is posted if it has room for what MAXFRS lets through.
 //!
 //! Where the next chain does not do, a buffer of ours is posted in the place of it, and the frame is copied into as many
-//! chains as it takes (with mergeable buffers) when it is there. The order of the ring stays the order of the frames, so
-//! what the guest gets back is always a beginning of what it gave. That is why nothing has to be remembered across a
-//! crash of this process: the guest's used index tells all.
+//! chains as it takes (with mergeable buffers) when it is there. Behind such a buffer no chain is posted before it is
+//! filled, since its frame takes the next chains that there are then. So the order of the ring stays the order of the
+//! frames, and what the guest gets back is always a beginning of what it gave. That is why nothing has to be remembered
+//! across a crash of this process: the guest's used index tells all.
 
 use ixgbe_spec::descriptor::rx::{Status, WriteBack};
-use nic_driver::{Device, DmaMemory, DriverError, PostRing};
-use vm_memory::{Address, Bytes, GuestAddress};
+use nic_driver::{Device, DmaMemory, DriverError, HEADER_BUFFER, PostRing};
+use vm_memory::{Address, Bytes};
 use zerocopy::IntoBytes;
 
 use crate::{
@@ -25,9 +26,16 @@ use crate::{
     counters::Counters,
     header::Header,
     memory::{GuestRam, Mapped},
-    negotiated::Negotiated,
+    negotiated::{Negotiated, Switch},
+    place::{Payload, Place, SHORTEST_SPLIT},
     vring::{MAX_SIZE, Vring},
 };
+
+/// Bytes of a MAC header.
+const MAC_HEADER: usize = 14;
+/// Buffers of ours that the card has at most where it could have the guest's: so many frames are copied before it has
+/// them again.
+const OURS: usize = 256;
 
 /// How received frames come into the guest's pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,12 +53,8 @@ enum Slot {
     /// Nothing.
     #[default]
     Empty,
-    /// A chain of the guest.
-    Guest {
-        head: u16,
-        header: GuestAddress,
-        frame: GuestAddress,
-    },
+    /// Chains of the guest.
+    Guest(Place),
     /// The buffer of ours that belongs to the descriptor.
     Ours,
 }
@@ -59,6 +63,9 @@ enum Slot {
 #[derive(Clone, Copy, Debug)]
 struct Held {
     slot: usize,
+    /// Bytes of it in the header buffer.
+    headers: usize,
+    /// Bytes of it behind them.
     len: usize,
     verified: bool,
 }
@@ -84,35 +91,64 @@ pub struct Turn<'a> {
 #[derive(Debug)]
 pub struct Receive {
     mode: Mode,
+    split: Switch,
     slots: Vec<Slot>,
-    /// A buffer of ours for each descriptor.
+    /// Buffers of ours for each descriptor: one for headers, if they are split off, and one for the packet.
     ours: DmaMemory,
     buffer_len: usize,
+    /// How many bytes of headers the next packet is expected to have.
+    guess: usize,
     /// A frame that waits until the guest has buffers for it. No buffer is posted meanwhile: its own could be.
     held: Option<Held>,
     /// Chains of the guest that the card has.
     posted: usize,
+    /// Buffers of ours that the card has in the place of chains.
+    posted_ours: usize,
     chain: Chain,
     /// Chains of one packet: each one's first descriptor, and the bytes written to it.
     merged: Vec<(u16, usize)>,
     copy: Vec<u8>,
 }
 
+/// How much memory of ours a receive half has for each descriptor, with packet buffers of `buffer_len` bytes.
+#[must_use]
+pub fn own_bytes(split: Switch, buffer_len: usize) -> usize {
+    match split {
+        Switch::On => HEADER_BUFFER + buffer_len,
+        Switch::Off => buffer_len,
+    }
+}
+
 impl Receive {
-    /// The half for a ring of `descriptors`. `ours` has a buffer of `buffer_len` bytes for each of them.
+    /// The half for a ring of `descriptors`. `ours` has [`own_bytes`] for each of them.
     #[must_use]
-    pub fn new(mode: Mode, descriptors: usize, ours: DmaMemory, buffer_len: usize) -> Self {
+    pub fn new(
+        (mode, split): (Mode, Switch),
+        descriptors: usize,
+        ours: DmaMemory,
+        buffer_len: usize,
+    ) -> Self {
         Self {
             mode,
+            split,
             slots: vec![Slot::Empty; descriptors],
             ours,
             buffer_len,
+            guess: SHORTEST_SPLIT,
             held: None,
             posted: 0,
+            posted_ours: 0,
             chain: Chain::default(),
             merged: Vec::new(),
-            copy: vec![0; buffer_len],
+            copy: vec![0; HEADER_BUFFER + buffer_len],
         }
+    }
+
+    /// Where our header buffer of a descriptor is, and our packet buffer.
+    fn own_buffers(&self, slot: usize) -> (usize, usize) {
+        let start = slot * own_bytes(self.split, self.buffer_len);
+        let packet = own_bytes(self.split, 0);
+        (start, start + packet)
     }
 
     /// Posts what the guest has put into its ring, and returns how many buffers that were.
@@ -134,14 +170,21 @@ impl Receive {
             };
             let Some(slot) = slot else { break };
             let index = ring.tail();
+            let (headers, packet) = self.own_buffers(index);
             let address = match slot {
-                Slot::Guest { frame, .. } => {
-                    self.posted += 1;
-                    frame.raw_value()
+                Slot::Guest(place) => {
+                    self.posted += place.chains();
+                    place.written_from().raw_value()
                 }
-                Slot::Ours | Slot::Empty => self.ours.iova(index * self.buffer_len),
+                Slot::Ours | Slot::Empty => {
+                    self.posted_ours += 1;
+                    self.ours.iova(packet)
+                }
             };
-            ring.post(address)?;
+            match self.split {
+                Switch::On => ring.post_split(address, self.ours.iova(headers))?,
+                Switch::Off => ring.post(address)?,
+            };
             self.slots[index] = slot;
             count += 1;
         }
@@ -150,7 +193,7 @@ impl Receive {
         Ok(count)
     }
 
-    /// What to post for the guest's next chain; nothing if there is none.
+    /// What to post for the guest's next chain; nothing if there is none, or not yet.
     fn next_chain(&mut self, turn: &mut Turn<'_>, vring: &mut Vring) -> Option<Slot> {
         let memory = turn.memory;
         // A guest that adds bad chains all the time does not hold up others.
@@ -166,36 +209,53 @@ impl Receive {
                 vring.put(memory, bad.head, 0);
                 continue;
             }
-            let Some((header, frame)) = self.place(turn) else {
-                vring.unpop(1);
-                return Some(Slot::Ours);
+            let pairs = self.split == Switch::On && turn.negotiated.mergeable();
+            let place = if pairs {
+                self.pair(turn, vring)?
+            } else {
+                self.place(turn)
             };
-            return Some(Slot::Guest {
-                head: self.chain.head(),
-                header,
-                frame,
-            });
+            let chains = if pairs { 2 } else { 1 };
+            return match place {
+                Some(place) if self.posted_ours == 0 => Some(Slot::Guest(place)),
+                None if self.posted_ours < OURS => {
+                    vring.unpop(chains);
+                    Some(Slot::Ours)
+                }
+                _ => {
+                    vring.unpop(chains);
+                    None
+                }
+            };
         }
         None
     }
 
-    /// Where header and frame go in the chain that was read, if the card can write the frame.
-    fn place(&self, turn: &Turn<'_>) -> Option<(GuestAddress, GuestAddress)> {
-        let header_len = turn.negotiated.header_len();
-        let parts = self.chain.parts();
-        let &(header, len) = parts.first()?;
-        let frame = if len == header_len {
-            let &(frame, len) = parts.get(1)?;
-            (len >= turn.frame_len).then_some(frame)?
-        } else {
-            let room = len.checked_sub(header_len)?;
-            let frame = header.checked_add(header_len as u64)?;
-            (room >= turn.frame_len).then_some(frame)?
+    /// Where a packet goes in the chain that was read, if the card can write it there.
+    fn place(&self, turn: &Turn<'_>) -> Option<Place> {
+        let lead = match self.split {
+            Switch::On => self.guess,
+            Switch::Off => 0,
         };
-        frame
-            .raw_value()
-            .is_multiple_of(2)
-            .then_some((header, frame))
+        let payload = match self.split {
+            Switch::On => turn.frame_len.saturating_sub(SHORTEST_SPLIT),
+            Switch::Off => turn.frame_len,
+        };
+        let room = turn.frame_len.max(lead + payload);
+        Place::whole(&self.chain, turn.negotiated.header_len(), lead, room)
+    }
+
+    /// Where the headers of a packet go in the chain that was read, and its payload in the next one, which is taken. The
+    /// inner value is nothing if the card cannot write it there, the outer one if there is no second chain yet.
+    fn pair(&mut self, turn: &Turn<'_>, vring: &mut Vring) -> Option<Option<Place>> {
+        let front = Place::headers(&self.chain, turn.negotiated.header_len(), HEADER_BUFFER);
+        let Some(chain) = vring.pop(turn.memory) else {
+            vring.unpop(1);
+            return None;
+        };
+        let good = self.chain.read(turn.memory, chain, Way::ToGuest).is_ok();
+        let front = front.filter(|_| good);
+        Some(front.and_then(|front| front.with_payload_in(&self.chain, turn.frame_len)))
     }
 
     /// Hands the guest what the card has received, and returns how many frames that were.
@@ -221,32 +281,29 @@ impl Receive {
             };
             let write_back = completed.write_back;
             let slot = std::mem::take(&mut self.slots[completed.slot]);
-            let len = usize::from(write_back.length.get());
-            let verified = turn.negotiated.guest_checksum() && is_verified(&write_back);
+            let headers = match self.split {
+                Switch::On => split_off(&write_back),
+                Switch::Off => 0,
+            };
+            let len = usize::from(write_back.length.get()).min(self.buffer_len);
+            if write_back.info().sph() && headers < HEADER_BUFFER && len > 0 {
+                self.guess = headers;
+            }
+            let filled = Held {
+                slot: completed.slot,
+                headers,
+                len,
+                verified: turn.negotiated.guest_checksum() && is_verified(&write_back),
+            };
             match slot {
-                Slot::Guest {
-                    head,
-                    header,
-                    frame,
-                } => {
-                    self.posted = self.posted.saturating_sub(1);
-                    let header_len = turn.negotiated.header_len();
-                    let bytes = Header::received(1, verified);
-                    let bytes = &bytes.as_bytes()[..header_len];
-                    turn.ram.card_has_written(frame, len);
-                    // The memory may be gone since; then the guest has nothing of it.
-                    let written = memory.write_slice(bytes, header).is_ok();
-                    let total = if written { header_len + len } else { 0 };
-                    vring.put(memory, head, u32::try_from(total).unwrap_or(0));
-                    turn.counters.rx_zero_copy += 1;
+                Slot::Guest(place) => {
+                    self.posted = self.posted.saturating_sub(place.chains());
+                    self.hand_over(turn, vring, &place, filled);
                     done += 1;
                 }
                 Slot::Ours => {
-                    self.held = Some(Held {
-                        slot: completed.slot,
-                        len: len.min(self.buffer_len),
-                        verified,
-                    });
+                    self.posted_ours = self.posted_ours.saturating_sub(1);
+                    self.held = Some(filled);
                 }
                 Slot::Empty => {}
             }
@@ -255,13 +312,72 @@ impl Receive {
         done
     }
 
+    /// Hands over a packet whose payload, or all of it, the card has written to the guest's chains.
+    fn hand_over(&mut self, turn: &mut Turn<'_>, vring: &mut Vring, place: &Place, filled: Held) {
+        let memory = turn.memory;
+        let header_len = turn.negotiated.header_len();
+        let Held { headers, len, .. } = filled;
+        let payload_at = place.written_from();
+        turn.ram.card_has_written(payload_at, len);
+        let begin = self.own_buffers(filled.slot).0;
+        let (beginning, payload) = self.copy.split_at_mut(headers);
+        self.ours.copy(begin, beginning);
+        let mut written = true;
+        let mut moved = 0;
+        if let Payload::Behind(lead) = place.payload
+            && lead != headers
+            && len > 0
+        {
+            // Other headers than expected: what is behind them has to be where they end.
+            let payload = &mut payload[..len];
+            written &= memory.read_slice(payload, payload_at).is_ok();
+            let behind = place.frame.unchecked_add(headers as u64);
+            written &= memory.write_slice(payload, behind).is_ok();
+            moved = len;
+        }
+        // Both chains of a pair are used in any case, so that they go back in the order in which they came: without a
+        // payload, the one for it gets what follows the MAC header.
+        let (front, rest) = match place.payload {
+            Payload::Chain { .. } if len == 0 => beginning.split_at(headers.min(MAC_HEADER)),
+            _ => (&*beginning, &[][..]),
+        };
+        if headers > 0 {
+            written &= memory.write_slice(front, place.frame).is_ok();
+            written &= rest.is_empty() || memory.write_slice(rest, payload_at).is_ok();
+        }
+        let buffers = if place.chains() == 2 { 2 } else { 1 };
+        let header = Header::received(buffers, filled.verified);
+        let header = &header.as_bytes()[..header_len];
+        written &= memory.write_slice(header, place.header).is_ok();
+        // The memory may be gone since; then the guest has nothing of it.
+        let told = |len: usize| u32::try_from(len).ok().filter(|_| written).unwrap_or(0);
+        let first = header_len + front.len();
+        match place.payload {
+            Payload::Behind(_) => vring.put(memory, place.head, told(first + len)),
+            Payload::Chain { head, .. } => {
+                vring.put(memory, place.head, told(first));
+                vring.put(memory, head, told(rest.len() + len));
+            }
+        }
+        let counters = &mut *turn.counters;
+        counters.rx_bytes_copied += (headers + moved) as u64;
+        if moved > 0 {
+            counters.rx_copied += 1;
+        } else if headers > 0 {
+            counters.rx_split += 1;
+            counters.rx_header_bytes_copied += headers as u64;
+        } else {
+            counters.rx_zero_copy += 1;
+        }
+    }
+
     /// Copies a frame out of a buffer of ours; `false` if the guest has no buffers for it now.
     fn copy_to_guest(&mut self, turn: &mut Turn<'_>, vring: &mut Vring, held: Held) -> bool {
         let memory = turn.memory;
         let header_len = turn.negotiated.header_len();
-        let Some(frame) = self.copy.get_mut(..held.len) else {
-            return true;
-        };
+        let len = held.headers + held.len;
+        let (headers, packet) = self.own_buffers(held.slot);
+        let frame = &mut self.copy[..len];
         self.merged.clear();
         let mut done = 0;
         let mut first = None;
@@ -288,21 +404,23 @@ impl Receive {
                     vring.put(memory, self.chain.head(), 0);
                     continue;
                 }
-                self.ours.copy(held.slot * self.buffer_len, frame);
+                let (front, rest) = frame.split_at_mut(held.headers);
+                self.ours.copy(headers, front);
+                self.ours.copy(packet, rest);
                 first = Some(self.chain.parts().to_vec());
             }
             let rest = frame.get(done..).unwrap_or_default();
             let copied = self.chain.copy_in(memory, skip, rest);
             done += copied;
             self.merged.push((self.chain.head(), skip + copied));
-            if done == held.len || !turn.negotiated.mergeable() {
+            if done == len || !turn.negotiated.mergeable() {
                 break;
             }
         }
         if first.is_none() {
             return false;
         }
-        if done < held.len {
+        if done < len {
             // The guest's buffers are too small for what its MTU allows.
             turn.counters.rx_no_room += 1;
             for (head, _) in self.merged.drain(..) {
@@ -336,6 +454,7 @@ impl Receive {
         let lost = self.held.take().is_some();
         vring.unpop(self.posted);
         self.posted = 0;
+        self.posted_ours = 0;
         u64::from(lost)
     }
 
@@ -350,4 +469,14 @@ impl Receive {
 fn is_verified(write_back: &WriteBack) -> bool {
     let status = write_back.status();
     status.contains(Status::L4CS) && !status.contains(Status::L4E)
+}
+
+/// How many bytes of a packet the card has put into the header buffer, on a ring that splits all packets (7.1.10).
+fn split_off(write_back: &WriteBack) -> usize {
+    let headers = usize::from(write_back.info().header_len());
+    if write_back.status().contains(Status::HBO) {
+        // What is told are the headers; the buffer for them is full.
+        return HEADER_BUFFER;
+    }
+    headers.min(HEADER_BUFFER)
 }

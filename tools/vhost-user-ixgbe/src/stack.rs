@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use ixgbe_spec::register::Reg;
+use ixgbe_spec::register::{Reg, bits::psrtype};
 use nic_driver::{Buffers, Config, Device, DmaMemory, Driver, DriverError, Rss};
 
 use crate::{
     counters::Counters,
     memory::{GuestRam, OWN_IOVA},
-    negotiated::{Negotiated, Offer},
-    receive::{Mode, Receive, Turn},
+    negotiated::{Negotiated, Offer, Switch},
+    receive::{Mode, Receive, Turn, own_bytes},
     transmit::Transmit,
     vring::Vring,
 };
@@ -39,6 +39,10 @@ const BUFFERS_IOVA: u64 = OWN_IOVA + (1 << 36);
 const BUFFERS_STEP: u64 = 1 << 28;
 /// RSS by addresses and ports of TCP, and by addresses of everything else that is IP (8.2.3.7.12).
 const RSS_FIELDS: u16 = 0b11_0011;
+/// Headers are split off behind TCP and UDP.
+const SPLIT_L4: u32 = psrtype::TCP | psrtype::UDP;
+/// And of other packets, fragments for one, behind IP.
+const SPLIT_L3: u32 = SPLIT_L4 | psrtype::IPV4 | psrtype::IPV6;
 /// Microsoft's key, as drivers have it.
 const RSS_KEY: [u8; 40] = [
     0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0,
@@ -51,6 +55,8 @@ const RSS_KEY: [u8; 40] = [
 pub struct Settings {
     /// How received frames come to the guest.
     pub rx: Mode,
+    /// Whether the card splits their headers off.
+    pub packet_split: Switch,
     /// What the guest is offered.
     pub offer: Offer,
     /// Queue pairs, 1 to [`MAX_PAIRS`].
@@ -96,17 +102,20 @@ impl<D: Device> Nic<D> {
             promiscuous: true,
             interrupts: Some(MODERATION),
             rx_buffers: Buffers::Foreign,
+            header_split: (settings.packet_split == Switch::On).then_some(SPLIT_L4),
             first_iova: OWN_IOVA,
             ..Config::default()
         };
         let mut driver = Driver::new(device, &config)?;
+        let how = (settings.rx, settings.packet_split);
+        let own = own_bytes(settings.packet_split, buffer);
         let mut iova = BUFFERS_IOVA;
         let mut pairs = Vec::new();
         for _ in 0..settings.pairs {
-            let ours = DmaMemory::new(driver.device(), iova, DESCRIPTORS * buffer)?;
+            let ours = DmaMemory::new(driver.device(), iova, DESCRIPTORS * own)?;
             iova += BUFFERS_STEP;
             pairs.push(Pair {
-                rx: Receive::new(settings.rx, DESCRIPTORS, ours, buffer),
+                rx: Receive::new(how, DESCRIPTORS, ours, buffer),
                 tx: Transmit::default(),
                 rx_runs: false,
                 tx_runs: false,
@@ -287,6 +296,12 @@ impl<D: Device> Stack<D> {
         let vring = &mut self.vrings[index * 2];
         match (pair.rx_runs, vring.runs()) {
             (false, true) => {
+                if self.settings.packet_split == Switch::On {
+                    // In one chain with its headers, a payload has room behind those of an L4 protocol only.
+                    let mergeable = self.negotiated.mergeable();
+                    let types = if mergeable { SPLIT_L3 } else { SPLIT_L4 };
+                    nic.driver.set_register(Reg::PSRTYPE, 0, types)?;
+                }
                 nic.driver.start_rx(index)?;
                 pair.rx_runs = true;
                 Ok(true)

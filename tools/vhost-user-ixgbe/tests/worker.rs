@@ -90,6 +90,7 @@ fn a_front_end_gets_a_frame_and_an_interrupt_over_its_socket() {
         let options = Options {
             settings: Settings {
                 rx: Mode::ZeroCopy,
+                packet_split: Switch::Off,
                 offer: Offer {
                     mergeable: Switch::On,
                     offloads: Switch::On,

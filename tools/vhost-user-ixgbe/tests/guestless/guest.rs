@@ -1,13 +1,24 @@
 //! A virtio-net driver of a few lines, and its memory; in the place of a guest and its QEMU.
 
-use std::{fs::File, os::fd::AsFd, os::fd::OwnedFd, sync::atomic::Ordering, time::Duration};
+use std::{
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        atomic::Ordering,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::Duration,
+};
 
 use guest_memory::SharedMemory;
 use nic_driver::in_process::{Bench, InProcess};
-use nic_model::PortConfig;
+use nic_model::{
+    PortConfig, Time,
+    observe::{Direction, Event, Observer, Purpose},
+};
 use vhost::vhost_user::{
     VhostUserBackendReqHandlerMut,
-    message::{VhostUserMemoryRegion, VhostUserVringAddrFlags},
+    message::{VhostUserLog, VhostUserMemoryRegion, VhostUserVringAddrFlags},
 };
 use vhost_user_ixgbe::{
     negotiated::{Offer, Switch},
@@ -43,6 +54,7 @@ pub type Card = InProcess<Bench>;
 pub fn settings() -> Settings {
     Settings {
         rx: Mode::ZeroCopy,
+        packet_split: Switch::Off,
         offer: Offer {
             mergeable: Switch::On,
             offloads: Switch::On,
@@ -65,6 +77,22 @@ pub struct World {
     pub stack: Stack<Card>,
     pub memory: SharedMemory,
     rings: Vec<Ring>,
+}
+
+/// Tells what the card's DMA engine writes of received packets: where, how much, and what for.
+struct Writes(Sender<(u64, usize, Purpose)>);
+
+impl Observer for Writes {
+    fn see(&mut self, _now: Time, event: &Event<'_>) {
+        if let Event::Dma(write) = event
+            && write.direction == Direction::Receive
+            && matches!(write.purpose, Purpose::Packet | Purpose::Header)
+        {
+            self.0
+                .send((write.iova.0, write.len, write.purpose))
+                .unwrap();
+        }
+    }
 }
 
 impl World {
@@ -94,6 +122,23 @@ impl World {
         let region = VhostUserMemoryRegion::new(BASE, SIZE, USER, 0);
         let files = vec![self.file()];
         self.stack.set_mem_table(&[region], files, None).unwrap();
+    }
+
+    /// Begins to log; what it returns tells which pages were written to since.
+    pub fn log(&mut self, features: u64) -> impl Fn() -> Vec<u64> + use<> {
+        let log = SharedMemory::new(c"log", 4096).unwrap();
+        let file = File::from(log.as_fd().try_clone_to_owned().unwrap());
+        self.stack
+            .set_log_base(&VhostUserLog::new(4096, 0), file)
+            .unwrap();
+        self.stack.set_features(VERSION_1 | features).unwrap();
+        move || {
+            let mut bits = [0_u8; 4096];
+            log.slice(0, 4096).unwrap().copy_to(&mut bits);
+            let dirty =
+                |page: &u64| bits[usize::try_from(page / 8).unwrap()] & (1 << (page % 8)) != 0;
+            (0..4096 * 8).filter(dirty).collect()
+        }
     }
 
     /// Starts a ring from an index on.
@@ -232,6 +277,14 @@ impl World {
         let card = self.stack.card().unwrap();
         card.device().wire().incoming.extend(frames);
         self.settle();
+    }
+
+    /// What the card writes of received packets from now on.
+    pub fn writes(&mut self) -> Receiver<(u64, usize, Purpose)> {
+        let (sender, writes) = channel();
+        let card = self.stack.card().unwrap();
+        card.device().port().observe(Box::new(Writes(sender)));
+        writes
     }
 
     /// Frames that the card has sent.

@@ -1,12 +1,8 @@
 //! Rings that stop, guests that start anew, cards that go.
 
-use std::{fs::File, os::fd::AsFd};
-
-use guest_memory::SharedMemory;
-use vhost::vhost_user::{VhostUserBackendReqHandlerMut, message::VhostUserLog};
 use vhost_user_ixgbe::stack::Settings;
 
-use crate::guest::{BASE, BUFFERS, LOG_ALL, RING, VERSION_1, WRITE, World, card, frame, settings};
+use crate::guest::{BASE, BUFFERS, LOG_ALL, RING, WRITE, World, card, frame, settings};
 
 const RX: usize = 0;
 const TX: usize = 1;
@@ -123,23 +119,13 @@ fn pages_that_the_card_writes_are_in_the_log() {
     let mut world = World::new(settings(), 0);
     world.add(RX, &[(BUFFERS + 0x1F00, 1600)], WRITE);
     world.settle();
-    let log = SharedMemory::new(c"log", 4096).unwrap();
-    let file = File::from(log.as_fd().try_clone_to_owned().unwrap());
-    world
-        .stack
-        .set_log_base(&VhostUserLog::new(4096, 0), file)
-        .unwrap();
-    world.stack.set_features(VERSION_1 | LOG_ALL).unwrap();
+    let dirty = world.log(LOG_ALL);
 
     world.arrive([frame(1000, 1)]);
 
-    let mut bits = [0_u8; 4096];
-    log.slice(0, 4096).unwrap().copy_to(&mut bits);
-    let dirty = |page: u64| bits[usize::try_from(page / 8).unwrap()] & (1 << (page % 8)) != 0;
-    let pages: Vec<_> = (0..4096 * 8).filter(|page| dirty(*page)).collect();
     // Two pages of the buffer, and the one of the used ring.
     let frame_page = (BUFFERS + 0x1F00) / 4096;
-    assert_eq!(pages, [BASE / 4096 + 2, frame_page, frame_page + 1]);
+    assert_eq!(dirty(), [BASE / 4096 + 2, frame_page, frame_page + 1]);
 }
 
 #[test]

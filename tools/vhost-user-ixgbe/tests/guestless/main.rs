@@ -8,5 +8,6 @@
 mod guest;
 mod hostile;
 mod life;
+mod packet_split;
 mod receive;
 mod transmit;

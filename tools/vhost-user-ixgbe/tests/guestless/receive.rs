@@ -194,3 +194,24 @@ fn an_odd_address_goes_by_a_copy() {
     assert_eq!(world.read(BUFFERS + 13, 60), arriving);
     assert_eq!(world.stack.counters().rx_copied, 1);
 }
+
+#[test]
+fn chains_that_the_card_could_have_wait_for_those_before_them_that_are_copied_to() {
+    let mut world = World::new(settings(), MERGEABLE);
+    let small = world.add(RX, &[(BUFFERS, 100)], WRITE);
+    let large: Vec<_> = (1..=5)
+        .map(|nth| world.add(RX, &[(BUFFERS + nth * 0x1000, 1600)], WRITE))
+        .collect();
+    world.settle();
+
+    // One by one, so that chains are posted between them.
+    let mut heads = Vec::new();
+    for nth in 1..=6 {
+        world.arrive([frame(60, nth)]);
+        heads.extend(world.used(RX).into_iter().map(|(head, _)| head));
+    }
+
+    assert_eq!(heads[0], small);
+    assert_eq!(heads[1..], large);
+    assert_eq!(world.read(BUFFERS + 0x5000 + 12, 60), frame(60, 6));
+}
