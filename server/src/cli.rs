@@ -103,6 +103,11 @@ CONFIGURATION FILE
     socket = \"/run/nic/nic1.sock\"
     wire = \"null\"
 
+SYSTEMD
+  A supervisor may pass listening UNIX sockets (LISTEN_FDS): one that is bound to the path of a port, or to that of
+  --control, is used for it and stays when the server ends. Without --socket the first one is port 0's. A supervisor that
+  waits for it (NOTIFY_SOCKET, Type=notify) is told when clients can connect.
+
 SIGNALS
   SIGTERM and SIGINT end the server and remove its sockets.";
 

@@ -1,7 +1,7 @@
 //! What the server is to do, from the command line and the configuration file.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
@@ -34,6 +34,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// Whether the clients' drivers are checked.
     pub check: Check,
+    /// Paths of sockets that a supervisor has opened: they listen already, and are not removed.
+    pub passed: BTreeSet<PathBuf>,
 }
 
 /// What one port is to be, checked.
@@ -83,6 +85,15 @@ pub enum ConfigError {
     /// Client and control socket would be the same file.
     #[error("--control is the same path as --socket ({}); give another one", path.display())]
     SameSocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A supervisor has opened a socket for nobody.
+    #[error(
+        "a socket at {} was passed (LISTEN_FDS), but no port and not --control has that path; give it to one of them",
+        path.display()
+    )]
+    PassedForNobody {
         /// The path.
         path: PathBuf,
     },
@@ -153,6 +164,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], which tells cause and next step in one line.
     pub fn load(arguments: Arguments) -> Result<Self, ConfigError> {
+        Self::load_with(arguments, Vec::new())
+    }
+
+    /// The same, where a supervisor has opened sockets at the paths `passed`. The first is port 0's where nothing else names
+    /// one.
+    ///
+    /// # Errors
+    /// As [`Config::load`]; also if a socket was passed for nobody.
+    pub fn load_with(arguments: Arguments, passed: Vec<PathBuf>) -> Result<Self, ConfigError> {
         let file = match &arguments.config {
             Some(path) => File::read(path)?,
             None => File::default(),
@@ -170,7 +190,8 @@ impl Config {
         );
         let doorbells = arguments.doorbells.or(file.doorbells);
         let mut given = Vec::new();
-        match arguments.socket.or(file.socket) {
+        let first_passed = passed.first().filter(|_| further.is_empty()).cloned();
+        match arguments.socket.or(file.socket).or(first_passed) {
             Some(socket) => given.push(PortArguments {
                 socket,
                 mac,
@@ -194,7 +215,14 @@ impl Config {
             .or(file.control)
             .unwrap_or_else(|| control::default_path(&first.socket));
         let ports = ports(given, &control)?;
+        let is_used =
+            |path: &PathBuf| *path == control || ports.iter().any(|port| port.socket == *path);
+        if let Some(path) = passed.iter().find(|path| !is_used(path)) {
+            let path = path.clone();
+            return Err(ConfigError::PassedForNobody { path });
+        }
         Ok(Self {
+            passed: passed.into_iter().collect(),
             ports,
             log: arguments
                 .log
@@ -322,6 +350,24 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         file
+    }
+
+    #[test]
+    fn a_socket_that_was_passed_is_port_0s_unless_another_is_named() {
+        let passed = || vec!["/run/a".into(), "/run/a.control".into()];
+
+        let config = Config::load_with(arguments(&["--wire", "null"]), passed()).unwrap();
+        let named = Config::load_with(arguments(&["--socket", "/run/b"]), passed());
+
+        assert_eq!(config.ports[0].socket, PathBuf::from("/run/a"));
+        assert_eq!(config.control, PathBuf::from("/run/a.control"));
+        assert_eq!(
+            config.passed,
+            BTreeSet::from(["/run/a", "/run/a.control"].map(PathBuf::from))
+        );
+        assert!(
+            matches!(named, Err(ConfigError::PassedForNobody { path }) if path == Path::new("/run/a"))
+        );
     }
 
     #[test]

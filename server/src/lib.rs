@@ -3,6 +3,7 @@
 //! [`ports::serve`] is the whole of it: for each port one thread, which owns the port and waits for its client, its wire,
 //! the clock and control requests ([`Worker::run`](worker::Worker::run)).
 
+pub mod activation;
 pub mod bus;
 pub mod checking;
 pub mod cli;
@@ -21,6 +22,7 @@ pub mod nvm_file;
 pub mod polling;
 pub mod port_arguments;
 pub mod ports;
+pub mod readiness;
 pub mod sandbox;
 pub mod signals;
 pub mod worker;

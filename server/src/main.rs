@@ -9,9 +9,12 @@ use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use vfio_user_ixgbe::{
+    activation::PassedSockets,
     cli::{self, Arguments},
     config::Config,
-    ports, signals,
+    ports,
+    readiness::Supervisor,
+    signals,
 };
 
 fn main() -> ExitCode {
@@ -36,7 +39,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    let config = Config::load(arguments)?;
+    let passed = PassedSockets::from_environment()?;
+    let config = Config::load_with(arguments, passed.paths())?;
     let filter = EnvFilter::try_new(&config.log).with_context(|| {
         format!(
             "'{}' is no log filter; give one as info,vfio_user=debug",
@@ -49,5 +53,5 @@ fn serve(arguments: Arguments) -> anyhow::Result<()> {
         .with_writer(stderr)
         .init();
     let signals = signals::termination().context("cannot take over SIGTERM and SIGINT")?;
-    ports::serve(&config, &signals)
+    ports::serve(&config, passed, &Supervisor::connect(), &signals)
 }

@@ -4,7 +4,7 @@
 //! error or a panic, takes its sockets and its end of the cable with it, and the others go on.
 
 use std::{
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::net::UnixListener},
     path::PathBuf,
     sync::{Arc, mpsc},
     thread,
@@ -20,15 +20,17 @@ use nix::{
         signalfd::SignalFd,
     },
 };
-use vfio_user::Listener;
+use vfio_user::{Listener, Reservation};
 use wire::{Backend, Cables};
 
 use crate::{
+    activation::PassedSockets,
     checking::{Broken, Check},
     config::{Config, PortConfig},
     doorbells::Doorbells,
     nvm_file::{self, ChangeNotice, NvmKeeper},
     polling::Polling,
+    readiness::Supervisor,
     sandbox::{self, Files, Sandbox},
     worker::Worker,
 };
@@ -56,18 +58,24 @@ pub struct Prepared {
     pub nvm: Option<ChangeNotice>,
 }
 
-/// Serves all ports until a signal comes, or the last of them has ended.
+/// Serves all ports until a signal comes, or the last of them has ended. Sockets in `passed` are used instead of new ones at
+/// their paths; `supervisor` learns when clients can connect.
 ///
 /// # Errors
 /// What cannot be opened, why, and what to do; or why the last port has ended.
-pub fn serve(config: &Config, signals: &SignalFd) -> anyhow::Result<()> {
+pub fn serve(
+    config: &Config,
+    passed: PassedSockets,
+    supervisor: &Supervisor,
+    signals: &SignalFd,
+) -> anyhow::Result<()> {
     let stop = event().context("cannot make an eventfd")?;
     let Opened {
         control,
         handles,
         ports,
         nvms,
-    } = open(config, &stop)?;
+    } = open(config, passed, &stop)?;
     let bell = event().context("cannot make an eventfd")?;
     // All threads are started after this, so that none is outside.
     confine(config)?;
@@ -97,6 +105,7 @@ pub fn serve(config: &Config, signals: &SignalFd) -> anyhow::Result<()> {
         threads.push(Some(thread.spawn(run).context("cannot start a thread")?));
     }
     let mut running = threads.len();
+    supervisor.ready(running);
     let mut failure = None;
     while running > 0 && failure.is_none() {
         wait(signals, &bell)?;
@@ -106,6 +115,7 @@ pub fn serve(config: &Config, signals: &SignalFd) -> anyhow::Result<()> {
             .is_some()
         {
             tracing::info!("ended by a signal");
+            supervisor.stopping();
             // It stays readable, for all of them.
             stop.write(1).context("cannot stop the ports")?;
             break;
@@ -180,7 +190,7 @@ struct Nvm {
 
 /// Opens all wires and sockets. The socket of the first port comes last: whoever can connect to it may count on the
 /// control socket and on the other ports.
-fn open(config: &Config, stop: &Arc<EventFd>) -> anyhow::Result<Opened> {
+fn open(config: &Config, mut passed: PassedSockets, stop: &Arc<EventFd>) -> anyhow::Result<Opened> {
     let mut cables = Cables::new();
     let mut wires = Vec::new();
     for port in &config.ports {
@@ -205,11 +215,24 @@ fn open(config: &Config, stop: &Arc<EventFd>) -> anyhow::Result<Opened> {
     let mut paths = config.ports.iter().map(|port| &port.socket);
     let first = paths.next().context("no port was asked for")?;
     let further = paths
-        .map(Listener::bind)
-        .collect::<Result<Vec<Listener>, _>>()?;
-    let reserved = Listener::reserve(first)?;
-    let control = control::Bound::bind(&config.control)?;
-    let listeners = std::iter::once(reserved.listen()?).chain(further);
+        .map(|path| match passed.take(path) {
+            Some(socket) => adopt(socket),
+            None => Ok(Listener::bind(path)?),
+        })
+        .collect::<anyhow::Result<Vec<Listener>>>()?;
+    let first = match passed.take(first) {
+        Some(socket) => Opening::Passed(adopt(socket)?),
+        None => Opening::Reserved(Listener::reserve(first)?),
+    };
+    let control = match passed.take(&config.control) {
+        Some(socket) => control::Bound::adopt(socket)?,
+        None => control::Bound::bind(&config.control)?,
+    };
+    let first = match first {
+        Opening::Passed(listener) => listener,
+        Opening::Reserved(reserved) => reserved.listen()?,
+    };
+    let listeners = std::iter::once(first).chain(further);
     let prepared = cards
         .into_iter()
         .zip(wires)
@@ -235,6 +258,18 @@ fn open(config: &Config, stop: &Arc<EventFd>) -> anyhow::Result<Opened> {
         ports: prepared.collect(),
         nvms,
     })
+}
+
+/// The socket of the first port, before the control socket is there.
+enum Opening {
+    /// A supervisor listens on it; its clients wait until the worker accepts them.
+    Passed(Listener),
+    /// Nobody can connect yet.
+    Reserved(Reservation),
+}
+
+fn adopt(socket: UnixListener) -> anyhow::Result<Listener> {
+    Listener::adopt(socket).context("cannot use a socket that was passed")
 }
 
 /// The ports of a card after power-on: two, or the last of an odd number, which is alone on its card. If its NVM is to be

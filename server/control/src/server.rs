@@ -3,9 +3,12 @@
 use std::{
     collections::HashMap,
     fmt, fs, io,
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt},
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::AsFd,
+        unix::{
+            fs::{FileTypeExt, MetadataExt},
+            net::{UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf, absolute},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -14,10 +17,13 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
+        eventfd::{EfdFlags, EventFd},
         socket::{
-            AddressFamily, Backlog, Shutdown, SockFlag, SockType, UnixAddr, bind, getsockopt,
-            listen, shutdown, socket, sockopt,
+            AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket,
+            sockopt,
         },
         stat::{Mode, fchmod},
     },
@@ -76,8 +82,11 @@ pub fn default_path(vfio_user_socket: &Path) -> PathBuf {
 #[derive(Debug)]
 pub struct Bound {
     path: PathBuf,
+    /// Device and inode of the path, if it is ours to remove.
     identity: Option<(u64, u64)>,
     listener: Arc<UnixListener>,
+    /// Readable when nobody is to be accepted any more. To shut the socket down would do it for the supervisor, too.
+    stop: Arc<EventFd>,
 }
 
 impl Bound {
@@ -89,12 +98,44 @@ impl Bound {
         // `ixgbectl` finds the socket by the path that it is bound to.
         let path = absolute(path).unwrap_or_else(|_| path.to_owned());
         make_room(&path)?;
-        let listener = Arc::new(bind_private(&path)?);
-        Ok(Self {
-            identity: identity(&path),
-            path,
-            listener,
-        })
+        let listener = bind_private(&path)?;
+        let identity = identity(&path);
+        Self::new(listener, path, identity)
+    }
+
+    /// Takes over a socket that listens already, as a supervisor passes it. It is not removed in the end, and the
+    /// supervisor can go on to listen on it.
+    ///
+    /// # Errors
+    /// [`BindError::Io`].
+    pub fn adopt(listener: UnixListener) -> Result<Self, BindError> {
+        let address = listener.local_addr().ok();
+        let path = address.as_ref().and_then(|address| address.as_pathname());
+        let path = path.map(Path::to_owned).unwrap_or_default();
+        Self::new(listener, path, None)
+    }
+
+    fn new(
+        listener: UnixListener,
+        path: PathBuf,
+        identity: Option<(u64, u64)>,
+    ) -> Result<Self, BindError> {
+        let nonblocking = listener.set_nonblocking(true);
+        let stop = nonblocking.and_then(|()| {
+            Ok(EventFd::from_value_and_flags(
+                0,
+                EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC,
+            )?)
+        });
+        match stop {
+            Ok(stop) => Ok(Self {
+                path,
+                identity,
+                listener: Arc::new(listener),
+                stop: Arc::new(stop),
+            }),
+            Err(source) => Err(BindError::Io { path, source }),
+        }
     }
 
     /// Lets clients ask the workers of `ports`, in their order. The threads that it starts have the rights of the caller.
@@ -107,8 +148,9 @@ impl Bound {
         let thread = thread::Builder::new()
             .name("control".to_owned())
             .spawn({
-                let (listener, clients) = (Arc::clone(&self.listener), clients.clone());
-                move || accept(&listener, &clients, &ports)
+                let (listener, stop) = (Arc::clone(&self.listener), Arc::clone(&self.stop));
+                let clients = clients.clone();
+                move || accept(&listener, &stop, &clients, &ports)
             })
             .map_err(|source| BindError::Io {
                 path: self.path.clone(),
@@ -158,8 +200,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let fd = std::os::fd::AsRawFd::as_raw_fd(&*self.socket.listener);
-        let _ = shutdown(fd, Shutdown::Both);
+        // The count is far from its end, so this succeeds.
+        let _ = self.socket.stop.write(1);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -186,7 +228,7 @@ fn make_room(path: &Path) -> Result<(), BindError> {
 }
 
 fn bind_private(path: &Path) -> Result<UnixListener, BindError> {
-    let failed = |errno: nix::errno::Errno| BindError::Io {
+    let failed = |errno: Errno| BindError::Io {
         path: path.to_owned(),
         source: errno.into(),
     };
@@ -214,15 +256,28 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-fn accept(listener: &UnixListener, clients: &Clients, ports: &Arc<[Handle]>) {
+fn accept(listener: &UnixListener, stop: &EventFd, clients: &Clients, ports: &Arc<[Handle]>) {
     loop {
+        let mut fds = [listener.as_fd(), stop.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => {
+                tracing::debug!(%error, "the control socket accepts no more");
+                return;
+            }
+        }
+        if stop.read().is_ok() {
+            return;
+        }
         match listener.accept() {
             Ok((stream, _)) if is_owner(&stream) => clients.start(stream, ports),
             Ok(_) => tracing::debug!("a control client of another user was turned away"),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // There was none, or it went.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // The client went before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            // The socket was shut down, or the process has no descriptor left.
+            // The process has no descriptor left.
             Err(error) => {
                 tracing::debug!(%error, "the control socket accepts no more");
                 return;

@@ -14,6 +14,14 @@ use nix::{
 /// The name of an interface as the kernel takes it.
 pub(crate) type RawName = [c_char; IFNAMSIZ];
 
+/// The number of a request as the `libc` crate declares it, which for musl is not what its `ioctl` takes.
+type Request = libc::c_ulong;
+
+/// The number as `ioctl` takes it. Those that come here are below 0x9000.
+fn number(request: impl TryInto<libc::Ioctl>) -> Result<libc::Ioctl, Errno> {
+    request.try_into().map_err(|_| Errno::EINVAL)
+}
+
 /// What an interface is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InterfaceState {
@@ -93,13 +101,14 @@ pub(crate) fn state(socket: impl AsFd, index: c_int) -> InterfaceState {
     }
 }
 
-fn ask(socket: impl AsFd, request: libc::Ioctl, name: RawName) -> Result<ifreq, Errno> {
+fn ask(socket: impl AsFd, request: Request, name: RawName) -> Result<ifreq, Errno> {
     let mut question = empty_request();
     question.ifr_name = name;
     ioctl(&socket, request, question)
 }
 
-fn ioctl(socket: &impl AsFd, request: libc::Ioctl, mut question: ifreq) -> Result<ifreq, Errno> {
+fn ioctl(socket: &impl AsFd, request: Request, mut question: ifreq) -> Result<ifreq, Errno> {
+    let request = number(request)?;
     // SAFETY:
     // 1. The requests that come here (SIOCGIFINDEX, SIOCGIFMTU, SIOCGIFHWADDR, SIOCGIFNAME, SIOCGIFFLAGS) read and
     //    write one `ifreq`, borrowed for the call.

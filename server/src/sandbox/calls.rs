@@ -185,18 +185,18 @@ fn rules(needs: &Needs) -> Result<Rules, Error> {
         vec![rule(0, Is::Eq, u64::from(std::process::id()))?],
     );
     // A socket that does not block, what a wire asks of its interface, and the carrier of a tap.
-    let mut ioctls = vec![libc::FIONBIO];
+    let mut ioctls = vec![request(libc::FIONBIO)];
     if needs.interfaces {
         ioctls.extend([
-            libc::SIOCGIFINDEX,
-            libc::SIOCGIFNAME,
-            libc::SIOCGIFFLAGS,
-            libc::SIOCGIFHWADDR,
-            libc::SIOCGIFMTU,
+            request(libc::SIOCGIFINDEX),
+            request(libc::SIOCGIFNAME),
+            request(libc::SIOCGIFFLAGS),
+            request(libc::SIOCGIFHWADDR),
+            request(libc::SIOCGIFMTU),
         ]);
     }
     if needs.tap_carriers {
-        ioctls.push(libc::TUNSETCARRIER);
+        ioctls.push(request(libc::TUNSETCARRIER));
     }
     let ioctls = ioctls.into_iter().map(|number| rule(1, Is::Eq, number));
     rules.insert(libc::SYS_ioctl, ioctls.collect::<Result<_, _>>()?);
@@ -251,6 +251,14 @@ fn families(needs: &Needs) -> Vec<i32> {
 fn rule(argument: u8, is: Is, value: u64) -> Result<SeccompRule, Error> {
     let condition = Condition::new(argument, Width::Dword, is, value)?;
     Ok(SeccompRule::new(vec![condition])?)
+}
+
+/// The number of a request of `ioctl`; its type depends on the C library.
+fn request(number: impl TryInto<u64>) -> u64 {
+    number
+        .try_into()
+        .ok()
+        .expect("requests have positive numbers")
 }
 
 /// A flag or number of the C library, which has them signed.

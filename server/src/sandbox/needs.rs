@@ -40,7 +40,7 @@ impl Needs {
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let mut needs = Self {
-            sockets: BTreeSet::from([folder(&config.control)]),
+            sockets: BTreeSet::new(),
             kept: BTreeSet::new(),
             tcp_ports: BTreeSet::new(),
             unix_peers: false,
@@ -50,8 +50,14 @@ impl Needs {
             xdp_sockets: false,
             capabilities: CapabilitySet::empty(),
         };
+        let sockets = config.ports.iter().map(|port| &port.socket);
+        for path in sockets.chain([&config.control]) {
+            // A supervisor's are not ours to remove.
+            if !config.passed.contains(path) {
+                needs.sockets.insert(folder(path));
+            }
+        }
         for port in &config.ports {
-            needs.sockets.insert(folder(&port.socket));
             if let Some(nvm) = &port.nvm {
                 // A link stays one, so the file's own folder is meant.
                 let nvm = fs::canonicalize(nvm).unwrap_or_else(|_| nvm.clone());
@@ -136,6 +142,17 @@ mod tests {
         assert_eq!(needs.capabilities, CapabilitySet::empty());
         assert!(needs.kept.is_empty() && needs.tcp_ports.is_empty());
         assert!(!needs.unix_peers && !needs.interfaces && !needs.packet_sockets);
+    }
+
+    #[test]
+    fn sockets_of_a_supervisor_are_not_removed_and_need_no_folder() {
+        let arguments = Arguments::try_parse_from(["vfio-user-ixgbe"]).unwrap();
+        let passed = vec!["/run/a".into(), "/run/a.control".into()];
+
+        let needs = Needs::of(&Config::load_with(arguments, passed).unwrap());
+
+        assert!(needs.sockets.is_empty());
+        assert_eq!(needs.capabilities, CapabilitySet::empty());
     }
 
     #[test]

@@ -67,8 +67,18 @@ impl Server {
         Self::spawn(tempfile::tempdir().unwrap(), arguments)
     }
 
+    /// A server with a loopback plug on its cable and this environment variable, before its first line.
+    pub fn start_with_environment(name: &str, value: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::spawn_as(program().env(name, value), folder, &["--wire", "loopback"])
+    }
+
     fn spawn(folder: TempDir, arguments: &[&str]) -> Self {
-        let mut child = program()
+        Self::spawn_as(&mut program(), folder, arguments)
+    }
+
+    fn spawn_as(program: &mut Command, folder: TempDir, arguments: &[&str]) -> Self {
+        let mut child = program
             .arg("--socket")
             .arg(folder.path().join("nic.sock"))
             .args(arguments)

@@ -22,13 +22,13 @@ const BACKLOG: i32 = 16;
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
-/// A listening UNIX socket that does not block. The path is removed on drop.
+/// A listening UNIX socket that does not block. The path is removed on drop, unless the socket was passed by a supervisor.
 #[derive(Debug)]
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
-    /// Device and inode of the path, to remove our own file only.
-    file: (u64, u64),
+    /// Device and inode of the path, to remove our own file only; none if the path is a supervisor's.
+    file: Option<(u64, u64)>,
 }
 
 /// A socket path that is taken, but that nobody can connect to yet.
@@ -117,6 +117,24 @@ impl Listener {
         Self::reserve(path)?.listen()
     }
 
+    /// Takes over a socket that listens already, as a supervisor passes it. Its path and mode stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let it stop blocking.
+    pub fn adopt(socket: UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok(Self {
+            socket,
+            path: address
+                .as_pathname()
+                .map(Path::to_owned)
+                .unwrap_or_default(),
+            file: None,
+        })
+    }
+
     /// Does all of [`Listener::bind`] but to listen.
     ///
     /// # Errors
@@ -155,13 +173,14 @@ impl Listener {
         let mut listener = Self {
             socket: UnixListener::from(socket),
             path: path.clone(),
-            file: (0, 0),
+            file: None,
         };
-        listener.file = identity(&path).map_err(|source| ListenError::System {
+        let file = identity(&path).map_err(|source| ListenError::System {
             doing: "look at",
             path: path.clone(),
             source,
         })?;
+        listener.file = Some(file);
         // Nobody can connect before `listen`, so the mode is in force for everybody.
         rustix::fs::chmodat(
             CWD,
@@ -229,7 +248,7 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|file| file == self.file) {
+        if self.file.is_some() && identity(&self.path).ok() == self.file {
             // Nothing is to be done about a failure: a stale socket is replaced the next time.
             let _ = std::fs::remove_file(&self.path);
         }

@@ -14,6 +14,7 @@ mod privileges;
 mod rig;
 mod suite;
 mod threat_model;
+mod units;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
