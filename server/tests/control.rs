@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::{os::unix::net::UnixStream, thread};
+
 use control::{Group, Link, Module};
 use ixgbe_spec::register::Reg;
 use support::Server;
@@ -102,4 +104,24 @@ fn a_frame_that_is_injected_without_a_driver_is_taken_and_lost() {
     assert_eq!(accepted, 1);
     assert_eq!(counter(&mut controller, Group::Wire, "injected"), 1);
     assert_eq!(counter(&mut controller, Group::Hardware, "GPRC"), 0);
+}
+
+#[test]
+fn a_server_without_descriptors_takes_control_clients_again_when_it_has_some() {
+    let server = Server::start_with_descriptors(32, &["--wire", "null"]);
+    let mut first = controller(&server);
+    first.info().unwrap();
+    // Each takes two descriptors of the server; those beyond wait in the socket's queue or are turned away.
+    let crowd: Vec<_> = (0..20)
+        .map(|_| UnixStream::connect(server.control()).unwrap())
+        .collect();
+    while server.descriptors() < 31 {
+        thread::yield_now();
+    }
+
+    drop(crowd);
+    let info = std::iter::repeat_with(|| controller(&server).info()).find_map(Result::ok);
+
+    assert_eq!(info.unwrap().pid, server.id());
+    assert_eq!(first.info().unwrap().pid, server.id());
 }

@@ -106,6 +106,10 @@ impl CaptureSink for Recorder {
     fn frame(&mut self, frame: &Passing<'_>) -> Capture {
         lock(&self.0).frame(frame)
     }
+
+    fn has_ended(&self) -> bool {
+        lock(&self.0).frames.is_closed()
+    }
 }
 
 impl Notes {

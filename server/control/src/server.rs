@@ -38,6 +38,9 @@ pub(crate) const MAX_CLIENTS: usize = 32;
 /// How long a server that ends waits for clients to take the rest of their answers.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// How long to wait when the system refuses to accept a client, at most.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -200,6 +203,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.clients.accept_no_more();
         // The count is far from its end, so this succeeds.
         let _ = self.socket.stop.write(1);
         if let Some(thread) = self.thread.take() {
@@ -277,10 +281,12 @@ fn accept(listener: &UnixListener, stop: &EventFd, clients: &Clients, ports: &Ar
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // The client went before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            // The process has no descriptor left.
+            // The system has no descriptor or memory left: that comes back.
             Err(error) => {
-                tracing::debug!(%error, "the control socket accepts no more");
-                return;
+                if clients.rest() == Accepting::Over {
+                    return;
+                }
+                tracing::debug!(%error, "cannot take a control client now; trying again");
             }
         }
     }
@@ -293,6 +299,15 @@ fn is_owner(stream: &UnixStream) -> bool {
         .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
 }
 
+/// Whether clients are still accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Accepting {
+    #[default]
+    Yes,
+    /// The server ends.
+    Over,
+}
+
 /// The connections that are served, by number, so that they can be ended.
 ///
 /// Shared by the accepting thread, the clients' threads and the owner of the server.
@@ -302,8 +317,8 @@ struct Clients(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     connections: Mutex<Connections>,
-    /// A connection was closed.
-    closed: Condvar,
+    /// A connection was closed, or no more are accepted.
+    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -311,6 +326,7 @@ struct Connections {
     next: u64,
     open: HashMap<u64, UnixStream>,
     threads: Vec<JoinHandle<()>>,
+    accepting: Accepting,
 }
 
 impl fmt::Debug for Clients {
@@ -350,7 +366,7 @@ impl Clients {
                     tracing::debug!(%error, "a control client is gone");
                 }
                 clients.lock().open.remove(&number);
-                clients.0.closed.notify_all();
+                clients.0.changed.notify_all();
             }
         });
         if let Ok(thread) = started {
@@ -359,13 +375,32 @@ impl Clients {
         }
     }
 
+    /// Waits until another try to accept may succeed: a client has gone, with its descriptors, or some time has passed.
+    fn rest(&self) -> Accepting {
+        let connections = self.lock();
+        let open = connections.open.len();
+        let waited = self
+            .0
+            .changed
+            .wait_timeout_while(connections, ACCEPT_AGAIN, |connections| {
+                connections.accepting == Accepting::Yes && connections.open.len() >= open
+            });
+        let (connections, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        connections.accepting
+    }
+
+    fn accept_no_more(&self) {
+        self.lock().accepting = Accepting::Over;
+        self.0.changed.notify_all();
+    }
+
     /// Lets every client have the rest of its answer, if it takes that soon, and closes its connection.
     fn end(&self) {
         let connections = self.lock();
         shut_down(&connections, std::net::Shutdown::Read);
         let waited = self
             .0
-            .closed
+            .changed
             .wait_timeout_while(connections, GRACE, |connections| {
                 !connections.open.is_empty()
             });

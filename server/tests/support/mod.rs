@@ -67,6 +67,18 @@ impl Server {
         Self::spawn(tempfile::tempdir().unwrap(), arguments)
     }
 
+    /// A server that may have so many descriptors, and has these flags besides `--socket`, once it listens.
+    pub fn start_with_descriptors(limit: usize, arguments: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "ulimit -n \"$1\"; shift; exec \"$@\"", "sh"])
+            .arg(limit.to_string())
+            .arg(program().get_program());
+        let server = Self::spawn_as(&mut shell, tempfile::tempdir().unwrap(), arguments);
+        server.wait_for_log("waiting for a client");
+        server
+    }
+
     /// A server with a loopback plug on its cable and this environment variable, before its first line.
     pub fn start_with_environment(name: &str, value: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();

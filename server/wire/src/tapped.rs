@@ -37,6 +37,9 @@ pub enum Capture {
 pub trait CaptureSink: Send {
     /// Looks at a frame.
     fn frame(&mut self, frame: &Passing<'_>) -> Capture;
+
+    /// Whether nobody listens any more, so that the sink can be dropped. On a silent cable no frame tells.
+    fn has_ended(&self) -> bool;
 }
 
 /// Why a frame was not injected.
@@ -192,6 +195,8 @@ impl<B: Backend> Tapped<B> {
 
     /// Lets `sink` see every frame from now on, until it has ended. `false`: there are as many as may be (16).
     pub fn capture(&mut self, sink: Box<dyn CaptureSink>) -> bool {
+        // Those that have ended make room.
+        self.captures.retain(|capture| !capture.has_ended());
         let room = self.captures.len() < MAX_CAPTURES;
         if room {
             self.captures.push(sink);
@@ -363,6 +368,10 @@ mod tests {
             seen.push((frame.direction, [frame.head, frame.body].concat()));
             Capture::Continue
         }
+
+        fn has_ended(&self) -> bool {
+            self.0.lock().unwrap().len() >= self.1
+        }
     }
 
     fn plain(head: &[u8]) -> TxFrame<'_> {
@@ -507,6 +516,21 @@ mod tests {
             ]
         );
         assert!(wire.captures.is_empty());
+    }
+
+    #[test]
+    fn captures_that_have_ended_make_room_also_on_a_silent_cable() {
+        let mut wire = Tapped::new(Null::new());
+        let capture = |takes: usize| Box::new(Sink(Seen::default(), takes));
+        let running = (0..MAX_CAPTURES - 1).filter(|_| wire.capture(capture(9)));
+        assert_eq!(running.count(), MAX_CAPTURES - 1);
+        assert!(wire.capture(capture(0)));
+
+        let in_place_of_the_ended = wire.capture(capture(9));
+        let one_more = wire.capture(capture(9));
+
+        assert!(in_place_of_the_ended);
+        assert!(!one_more);
     }
 
     #[test]

@@ -265,6 +265,22 @@ fn a_capture_ends_when_the_server_ends() {
 }
 
 #[test]
+fn captures_that_have_ended_make_room_though_no_frame_passes() {
+    let running = Running::start();
+    let ended: Vec<_> = (0..16)
+        .map(|_| running.client().capture(None).unwrap())
+        .collect();
+    for mut capturing in ended {
+        capturing.finish().unwrap();
+        while capturing.next_reply().unwrap().is_some() {}
+    }
+
+    let further = running.client().capture(None);
+
+    assert!(further.is_ok(), "{further:?}");
+}
+
+#[test]
 fn captures_beyond_the_limit_are_refused() {
     let running = Running::start();
     let captures: Vec<_> = (0..16)
