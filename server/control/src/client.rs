@@ -20,6 +20,7 @@ use wire::Damage;
 use crate::{
     frame::{self, FrameError},
     look::{
+        activity::Activity,
         copies::{AccountAction, Copies, CopiesParameters},
         judge::{Fate, Fates},
         memory::{Mappings, MemoryRead, NvmContents, ReadMemoryParameters},
@@ -242,6 +243,15 @@ impl Client {
     pub fn copies(&mut self, action: Option<AccountAction>) -> Result<Copies, ClientError> {
         let port = self.port;
         self.call("Copies", &CopiesParameters { action, port })
+    }
+
+    /// What the port does, added up since somebody looks: from the first call on, until this client is dropped.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn activity(&mut self) -> Result<Activity, ClientError> {
+        let parameters = PlainParameters { port: self.port };
+        self.call("Activity", &parameters)
     }
 
     /// All elements of the registers with these names, as they stand: nothing is cleared by it.

@@ -32,9 +32,11 @@ pub use client::{Capturing, Client, ClientError, Stream, Tracing};
 pub use frame::{FrameError, MAX_MESSAGE};
 pub use look::{
     View,
+    activity::{Activity, DmaActivity, DropActivity, QueueActivity, VectorActivity},
     copies::{AccountAction, Copies, QueueCopies},
     event::{EventKind, TraceEvent},
     judge::{Fate, Fates, MAX_JUDGED, Outcome},
+    latency::{LATENCY_BOUNDS, LatencyBucket},
     memory::{MAX_READ, Mapping, Mappings, MemoryAccess, MemoryBacking, MemoryRead, NvmContents},
     registers::{RegisterValue, Registers},
     trace::{TraceFilter, Traced},

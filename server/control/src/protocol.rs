@@ -111,7 +111,7 @@ impl Counter {
     }
 }
 
-fn as_varlink_int<S: serde::Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_varlink_int<S: serde::Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_i64(i64::try_from(*value).unwrap_or(i64::MAX))
 }
 

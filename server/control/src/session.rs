@@ -6,6 +6,7 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::net::UnixStream,
     },
+    sync::Arc,
 };
 
 use nic_model::HardwareError;
@@ -22,6 +23,8 @@ use crate::{
     frame::{self, FrameError},
     look::{
         Question,
+        activity::Presence,
+        registers::{Chosen, RegistersParameters},
         trace::{self, TraceFilter},
     },
     protocol::{
@@ -35,7 +38,11 @@ use crate::{
 
 /// Serves a client until it goes.
 pub(crate) fn serve(stream: &UnixStream, ports: &[Handle]) -> Result<(), FrameError> {
-    let mut session = Session { stream, ports };
+    let mut session = Session {
+        stream,
+        ports,
+        presence: Presence::default(),
+    };
     let mut reader = BufReader::new(stream);
     let mut message = Vec::new();
     while frame::read(&mut reader, &mut message)? {
@@ -52,6 +59,8 @@ pub(crate) fn serve(stream: &UnixStream, ports: &[Handle]) -> Result<(), FrameEr
 struct Session<'a> {
     stream: &'a UnixStream,
     ports: &'a [Handle],
+    /// What this client looks on at is observed as long as this is there.
+    presence: Presence,
 }
 
 /// An error reply: its name and parameters.
@@ -245,6 +254,12 @@ impl Session<'_> {
             }
             (INTERFACE, "Capture") => return self.capture(call),
             (INTERFACE, "Trace") => return self.trace(call),
+            (INTERFACE, "Activity") => {
+                let PlainParameters { port } = parameters(call)?;
+                let question = Question::Activity(Arc::downgrade(&self.presence));
+                self.worker(port)?.ask(Request::Look(Box::new(question)))?
+            }
+            (INTERFACE, "Registers") => return self.registers(call),
             (INTERFACE, "SetLink") => {
                 let SetLinkParameters { state, port } = parameters(call)?;
                 self.worker(port)?.ask(Request::SetLink(state))?
@@ -286,8 +301,22 @@ impl Session<'_> {
             Reply::Injected(injected) => one(&injected),
             Reply::ErrorInjected(injected) => one(&injected),
             Reply::Seen(seen) => Ok(Outcome::One(seen)),
-            Reply::Done => one(&json!({})),
+            // Only `Session::registers` asks for them.
+            Reply::Registers(_) | Reply::Done => one(&json!({})),
         }
+    }
+
+    fn registers(&self, call: &Call<'_>) -> Result<Outcome, Failure> {
+        let asked: RegistersParameters = parameters(call)?;
+        let chosen = Chosen::find(&asked)?;
+        let reply = self
+            .worker(asked.port)?
+            .ask(Request::Registers(chosen.clone()))?;
+        let values = match reply {
+            Reply::Registers(values) => values,
+            _ => Vec::new(),
+        };
+        one(&chosen.tell(&values))
     }
 
     fn capture(&self, call: &Call<'_>) -> Result<Outcome, Failure> {

@@ -24,7 +24,7 @@ use wire::{Backend, Damage, InjectError, Plug, Tapped};
 
 use crate::{
     capture::{Notes, Recorder},
-    look::{Looks, Question, View, memory::Mapping},
+    look::{Looks, Question, View, memory::Mapping, registers::Chosen},
     protocol::{
         self, Checked, ControlError, Counter, ErrorInjected, Group, Info, Injected, Leds, Link,
         Stats,
@@ -34,8 +34,9 @@ use crate::{
 
 /// How long a client waits for the worker. A turn of its loop takes far less.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Requests that are served in one turn: as many as there can be, since each client waits for the answer to its one.
-const PER_TURN: usize = MAX_CLIENTS;
+/// Requests that are served in one turn: as many as there can be, since each client, and the thread of `/metrics`, waits for
+/// the answer to its one.
+const PER_TURN: usize = MAX_CLIENTS + 1;
 
 /// What a client wants of the worker.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub(crate) enum Request {
     SetModule(Module),
     /// Let the card have an error.
     InjectError(HardwareError),
+    /// Read registers.
+    Registers(Chosen),
     /// Look at its inside.
     Look(Box<Question>),
 }
@@ -82,6 +85,8 @@ pub(crate) enum Reply {
     Injected(Injected),
     /// To [`Request::InjectError`].
     ErrorInjected(ErrorInjected),
+    /// To [`Request::Registers`]: the values of their elements.
+    Registers(Vec<u32>),
     /// To [`Request::Look`]: the parameters of the reply.
     Seen(Box<RawValue>),
     /// To the others.
@@ -168,6 +173,28 @@ impl fmt::Debug for Handle {
 }
 
 impl Handle {
+    /// Which server answers, and the state of this port: number `port` of `ports`.
+    ///
+    /// # Errors
+    /// [`ControlError::NotAnswering`].
+    pub fn info(&self, port: u32, ports: u32) -> Result<Info, ControlError> {
+        match self.ask(Request::Info { port, ports })? {
+            Reply::Info(info) => Ok(info),
+            _ => Err(ControlError::NotAnswering),
+        }
+    }
+
+    /// All counters of the port.
+    ///
+    /// # Errors
+    /// [`ControlError::NotAnswering`].
+    pub fn stats(&self) -> Result<Stats, ControlError> {
+        match self.ask(Request::Stats)? {
+            Reply::Stats(stats) => Ok(stats),
+            _ => Err(ControlError::NotAnswering),
+        }
+    }
+
     /// Asks the worker and waits for its answer.
     pub(crate) fn ask(&self, request: Request) -> Answer {
         let (answer, answered) = mpsc::sync_channel(1);
@@ -292,6 +319,7 @@ fn respond<B: Backend>(
             card.set_module(module);
             Ok(Reply::Done)
         }
+        Request::Registers(chosen) => Ok(Reply::Registers(chosen.read(card.view().port))),
         Request::Look(question) => {
             let mappings = match *question {
                 Question::Memory => card.mappings(),

@@ -3,14 +3,16 @@
 //! Registers, client memory and the NVM are looked at between two turns of the worker. Accounts, traces and verdicts are
 //! made by observers of the port (`nic_model::observe`), which are there only as long as somebody wants them.
 
+pub(crate) mod activity;
 pub(crate) mod copies;
 pub(crate) mod event;
 pub(crate) mod judge;
+pub(crate) mod latency;
 pub(crate) mod memory;
 pub(crate) mod registers;
 pub(crate) mod trace;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nic_model::{Context, Port, Time, observe::ObserverId};
 use serde::de::DeserializeOwned;
@@ -23,9 +25,9 @@ use crate::{
 };
 
 use self::{
+    activity::Watching,
     copies::{Accounting, CopiesParameters},
     memory::{Mapping, ReadMemoryParameters},
-    registers::RegistersParameters,
     trace::Tracer,
 };
 
@@ -41,8 +43,9 @@ pub struct View<'a> {
 /// What somebody wants to see.
 #[derive(Debug)]
 pub(crate) enum Question {
+    /// For whom.
+    Activity(Weak<()>),
     Copies(CopiesParameters),
-    Registers(RegistersParameters),
     Memory,
     ReadMemory(ReadMemoryParameters),
     Nvm,
@@ -67,9 +70,6 @@ impl Question {
             "Copies" => read(parameters, |asked: CopiesParameters| {
                 (asked.port, Self::Copies(asked))
             }),
-            "Registers" => read(parameters, |asked: RegistersParameters| {
-                (asked.port, Self::Registers(asked))
-            }),
             "Memory" => read(parameters, |asked: Plain| (asked.port, Self::Memory)),
             "ReadMemory" => read(parameters, |asked: ReadMemoryParameters| {
                 (asked.port, Self::ReadMemory(asked))
@@ -87,6 +87,7 @@ impl Question {
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
     accounting: Option<Accounting>,
+    watching: Option<Watching>,
     traces: Vec<(ObserverId, Ending)>,
 }
 
@@ -103,12 +104,12 @@ impl Looks {
         wire: &mut Tapped<B>,
     ) -> Result<Box<RawValue>, ControlError> {
         match question {
+            Question::Activity(who) => Ok(raw(&activity::answer(&mut self.watching, who, view))),
             Question::Copies(asked) => Ok(raw(&copies::answer(
                 &mut self.accounting,
                 asked.action,
                 view,
             ))),
-            Question::Registers(asked) => Ok(raw(&registers::answer(&asked, view.port)?)),
             Question::Memory => Ok(raw(&memory::mappings(mappings))),
             Question::ReadMemory(asked) => Ok(raw(&memory::read(&asked, view.context.bus)?)),
             Question::Nvm => Ok(raw(&memory::nvm(view.port))),
@@ -127,13 +128,17 @@ impl Looks {
         }
     }
 
-    /// Whether a trace has ended, whose observer is still there.
+    /// Whether a trace has ended, or who looked on is gone, and the observer is still there.
     pub(crate) fn has_ended(&self) -> bool {
         self.traces.iter().any(|(_, ending)| ending.has_come())
+            || self.watching.as_ref().is_some_and(Watching::has_ended)
     }
 
-    /// Lets the observers of traces go that have ended.
+    /// Lets the observers go that nobody needs any more.
     pub(crate) fn sweep(&mut self, port: &mut Port) {
+        if let Some(ended) = self.watching.take_if(|watching| watching.has_ended()) {
+            port.stop_observing(ended.observer());
+        }
         self.traces.retain(|(id, ending)| {
             let ended = ending.has_come();
             if ended {

@@ -38,23 +38,51 @@ pub struct Registers {
 /// Elements that fit a message.
 const MAX_ELEMENTS: usize = 8192;
 
-pub(crate) fn answer(asked: &RegistersParameters, port: &Port) -> Result<Registers, ControlError> {
-    let mut registers = Vec::new();
-    for name in &asked.names {
-        let found = Reg::ALL.iter().find(|reg| reg.row().name == name);
-        let Some(reg) = found else {
-            return Err(ControlError::UnknownRegister { name: name.clone() });
-        };
-        if registers.len() + reg.count() > MAX_ELEMENTS {
-            return Err(ControlError::TooMuch);
+/// The registers that a client asks for. They are found, and told, in the client's thread; only their values are the
+/// worker's.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen(Vec<Reg>);
+
+impl Chosen {
+    /// Finds them by their names.
+    pub(crate) fn find(asked: &RegistersParameters) -> Result<Self, ControlError> {
+        let mut found = Vec::new();
+        let mut elements: usize = 0;
+        for name in &asked.names {
+            let reg = Reg::ALL.iter().find(|reg| reg.row().name == name);
+            let unknown = || ControlError::UnknownRegister { name: name.clone() };
+            let reg = *reg.ok_or_else(unknown)?;
+            elements = elements.saturating_add(reg.count());
+            if elements > MAX_ELEMENTS {
+                return Err(ControlError::TooMuch);
+            }
+            found.push(reg);
         }
-        let values = port.registers(*reg);
-        registers.extend((0..).zip(values).map(|(index, value)| RegisterValue {
-            name: name.clone(),
-            index,
-            offset: reg.offset(usize::try_from(index).unwrap_or(0)),
-            value: *value,
-        }));
+        Ok(Self(found))
     }
-    Ok(Registers { registers })
+
+    /// The values of their elements, in order.
+    pub(crate) fn read(&self, port: &Port) -> Vec<u32> {
+        let values = self.0.iter().map(|reg| port.registers(*reg));
+        values.flatten().copied().collect()
+    }
+
+    /// The reply, with these values.
+    pub(crate) fn tell(&self, values: &[u32]) -> Registers {
+        let elements = self
+            .0
+            .iter()
+            .flat_map(|reg| (0..reg.count()).map(move |index| (reg, index)));
+        let told = elements
+            .zip(values)
+            .map(|((reg, index), value)| RegisterValue {
+                name: reg.row().name.to_owned(),
+                index: u32::try_from(index).unwrap_or(u32::MAX),
+                offset: reg.offset(index),
+                value: *value,
+            });
+        Registers {
+            registers: told.collect(),
+        }
+    }
 }

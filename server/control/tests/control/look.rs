@@ -45,6 +45,64 @@ fn an_account_of_copies_says_that_a_received_frame_is_copied_once() {
 }
 
 #[test]
+fn activity_is_added_up_from_the_first_look_on() {
+    let running = Running::start();
+    let mut client = running.client();
+    client.judge(&[frame()], Damage::default()).unwrap();
+
+    let before = client.activity().unwrap();
+    let mut astray = frame();
+    astray[0] = 2;
+    client
+        .judge(&[frame(), frame(), astray], Damage::default())
+        .unwrap();
+    let after = client.activity().unwrap();
+
+    assert_eq!((before.queues.len(), before.dma_written.bytes), (0, 0));
+    let [queue] = after.queues.as_slice() else {
+        panic!("{after:?}");
+    };
+    assert_eq!((queue.direction, queue.queue), (Direction::Receive, 0));
+    assert_eq!(
+        (queue.frames, queue.frame_bytes, queue.dropped),
+        (2, 128, 0)
+    );
+    assert_eq!(after.drops[0].reason, "address-filter");
+    assert_eq!((after.drops.len(), after.drops[0].frames), (1, 1));
+    // Two frames and two descriptors.
+    assert_eq!(after.dma_written.bytes, 2 * 64 + 2 * 16);
+    assert_eq!(after.dma_written.accesses, 4);
+    // The first frame had made the pin active already.
+    assert_eq!(after.interrupts, []);
+    let timed: u64 = after.to_memory.iter().map(|bucket| bucket.count).sum();
+    assert_eq!(timed, 2);
+}
+
+#[test]
+fn activity_begins_anew_when_all_who_have_looked_are_gone() {
+    let running = Running::start();
+    let activity = json!({"method": "io.vfio-user-ixgbe.Control1.Activity"});
+    let mut first = Raw::connect(&running);
+    let mut second = Raw::connect(&running);
+    first.call(&activity);
+    second.call(&activity);
+    running
+        .client()
+        .judge(&[frame()], Damage::default())
+        .unwrap();
+
+    first.finish();
+    first.rest();
+    let one_is_left = second.call(&activity);
+    second.finish();
+    second.rest();
+    let anew = running.client().activity().unwrap();
+
+    assert_eq!(one_is_left["parameters"]["queues"][0]["frames"], 1);
+    assert_eq!(anew.queues, []);
+}
+
+#[test]
 fn a_delivered_frame_is_judged_with_queue_addresses_and_interrupt() {
     let running = Running::start();
     let mut client = running.client();
@@ -225,6 +283,12 @@ fn what_is_told_has_fields_that_the_description_names() {
         json!({"frames": ["UlQAEjRWWlpaWlpaiLVaWlpaWlpaWlpaWlpaWlpa"]}),
     );
     let copies = call("Copies", json!({}));
+    call("Activity", json!({}));
+    call(
+        "Judge",
+        json!({"frames": ["UlQAEjRWWlpaWlpaiLVaWlpaWlpaWlpaWlpaWlpa", "AlQAEjRWWlpaWlpaiLVaWlpaWlpaWlpaWlpaWlpa"]}),
+    );
+    let activity = call("Activity", json!({}));
     let registers = call("Registers", json!({"names": ["CTRL"]}));
     let memory = call("Memory", json!({}));
 
@@ -238,6 +302,19 @@ fn what_is_told_has_fields_that_the_description_names() {
         keys(&copies["queues"][0]),
         fields(&interface, "QueueCopies")
     );
+    let method = interface.methods();
+    let described = method
+        .filter(|method| method.name().as_str() == "Activity")
+        .flat_map(|method| method.outputs().map(|field| field.name().as_str()));
+    assert_eq!(keys(&activity), described.collect());
+    for (value, name) in [
+        (&activity["queues"][0], "QueueActivity"),
+        (&activity["drops"][0], "DropActivity"),
+        (&activity["dmaRead"], "DmaActivity"),
+        (&activity["toMemory"][0], "LatencyBucket"),
+    ] {
+        assert_eq!(keys(value), fields(&interface, name));
+    }
     assert_eq!(
         keys(&registers["registers"][0]),
         fields(&interface, "RegisterValue")
