@@ -41,6 +41,7 @@ pub mod offload;
 mod pci;
 mod pool_statistics;
 pub mod port;
+mod queue_counts;
 pub mod regs;
 pub mod rx;
 #[cfg(any(test, feature = "testing"))]

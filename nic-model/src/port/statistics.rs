@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use ixgbe_spec::register::{Access, Chapter, Reg};
 
 use super::Port;
-use crate::{faults::GuestFaults, regs::RegisterFile};
+use crate::{faults::GuestFaults, queue_counts::QueueCount, regs::RegisterFile};
 
 impl Port {
     /// All counters since the port was made, with their hardware names; what software reads, and so clears, stays in
     /// them. Those of an array as `NAME[n]`, the two halves of a 36-bit counter as one under their common name; after
-    /// them what only the model counts, under `model.`.
+    /// them what only the model counts, under `model.`: faults of the guest, and the packets and bytes of each queue that
+    /// has moved any (`model.rx_packets[n]`, `model.tx_bytes[n]`, ...).
     pub fn statistics(&self) -> impl Iterator<Item = (Cow<'static, str>, u64)> {
         let hardware = Reg::ALL
             .iter()
@@ -19,8 +20,22 @@ impl Port {
                 row.chapter == Chapter::Statistics && row.access == Access::ReadClear
             })
             .flat_map(|reg| counters(*reg, &self.regs));
-        hardware.chain(model(&self.faults))
+        let queues = [
+            ("rx", self.rx.queue_counts()),
+            ("tx", self.tx.queue_counts()),
+        ];
+        let queues = queues
+            .into_iter()
+            .flat_map(|(way, counts)| counts.used().flat_map(move |used| queue(way, used)));
+        hardware.chain(model(&self.faults)).chain(queues)
     }
+}
+
+/// What a queue has moved.
+fn queue(way: &str, (queue, count): (usize, QueueCount)) -> [(Cow<'static, str>, u64); 2] {
+    let QueueCount { packets, bytes } = count;
+    [("packets", packets), ("bytes", bytes)]
+        .map(|(what, value)| (format!("model.{way}_{what}[{queue}]").into(), value))
 }
 
 /// The elements of a counter. A high half gives nothing: it stands behind its low half, which is the counter.

@@ -63,7 +63,7 @@ impl Rings<'_> {
             && self.coalesce(&payload, segment, packet, progress, hw)? == Coalesced::Yes
         {
             self.tally
-                .delivered(statistics, len, packet.counters, hw.regs);
+                .delivered((index, statistics), len, packet.counters, hw.regs);
             let queue = packet.queue;
             hw.dma.tell(move || Event::Coalesced { queue });
             hw.dma.retire();
@@ -76,7 +76,7 @@ impl Rings<'_> {
         match result {
             Ok(supply) => {
                 self.tally
-                    .delivered(statistics, len, packet.counters, hw.regs);
+                    .delivered((index, statistics), len, packet.counters, hw.regs);
                 if supply == Supply::Low || packet.outcome.status.contains(Status::LLINT) {
                     hw.irq.rx_queue_low_latency(hw.regs, index);
                 } else {

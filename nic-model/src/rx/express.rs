@@ -152,7 +152,7 @@ impl Receive {
         match queue.put(frame, &outcome, hw) {
             Ok(supply) => {
                 self.tally
-                    .delivered(statistics, frame.len(), Counters::First, hw.regs);
+                    .delivered((index, statistics), frame.len(), Counters::First, hw.regs);
                 if supply == Supply::Low {
                     hw.irq.rx_queue_low_latency(hw.regs, index);
                 } else {

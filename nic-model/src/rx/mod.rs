@@ -54,6 +54,7 @@ use crate::{
     ipsec::IpSec,
     link::{flow_control::FlowControl, pause::Pauses},
     observe::{Event, Steering},
+    queue_counts::QueueCounts,
     regs::RegisterFile,
     time::Time,
     timesync::TimeSync,
@@ -500,6 +501,11 @@ impl Receive {
             fcoe: &mut self.fcoe,
             tally: &mut self.tally,
         }
+    }
+
+    /// What each queue has received.
+    pub(crate) const fn queue_counts(&self) -> &QueueCounts {
+        self.tally.queues()
     }
 
     /// Brings the statistics registers up to date: the last step of each call that may have received something.

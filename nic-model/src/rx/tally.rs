@@ -7,6 +7,7 @@ use super::{mac::FCS_LEN, replication::Counters};
 use crate::{
     amount::{self, Amount, Sizes},
     filter::Kind,
+    queue_counts::QueueCounts,
     regs::RegisterFile,
 };
 
@@ -35,6 +36,8 @@ pub(super) struct Tally {
     delivered: Amount,
     statistics: usize,
     counters: Counters,
+    /// Packets by the queue itself.
+    queues: QueueCounts,
 }
 
 impl Tally {
@@ -76,11 +79,11 @@ impl Tally {
         }
     }
 
-    /// A packet of `len` bytes is in its ring.
+    /// A packet of `len` bytes is in the ring of `queue`, which has these statistics registers.
     #[inline]
     pub(super) fn delivered(
         &mut self,
-        statistics: usize,
+        (queue, statistics): (usize, usize),
         len: usize,
         counters: Counters,
         regs: &mut RegisterFile,
@@ -91,6 +94,12 @@ impl Tally {
             self.counters = counters;
         }
         self.delivered.add(1, len as u64);
+        self.queues.add(queue, 1, len as u64);
+    }
+
+    /// What each queue has received.
+    pub(super) const fn queues(&self) -> &QueueCounts {
+        &self.queues
     }
 
     /// Brings the registers up to date.
@@ -114,6 +123,7 @@ impl Tally {
             delivered: _,
             statistics: _,
             counters: _,
+            queues: _,
         } = self;
         let plain = std::mem::take(plain);
         for amount in [&mut *arrived, &mut *intact, &mut *good] {

@@ -5,6 +5,7 @@ use ixgbe_spec::register::Reg;
 use super::Reach;
 use crate::{
     amount::{self, Amount, Sizes},
+    queue_counts::QueueCounts,
     regs::RegisterFile,
 };
 
@@ -94,6 +95,8 @@ pub(super) struct Tally {
     /// Of these, frames of queues that have these statistics registers (TQSM).
     of_queue: Amount,
     statistics: usize,
+    /// Frames by the queue itself.
+    queues: QueueCounts,
 }
 
 impl Tally {
@@ -114,6 +117,7 @@ impl Tally {
             Reach::Nowhere => return,
         }
         self.read.add(frames.count, total);
+        self.queues.add(queue, frames.count, total);
         let mapping = regs.get(Reg::TQSM, queue / 4).to_le_bytes();
         let statistics = usize::from(mapping[queue % 4] & 0xF);
         if statistics != self.statistics {
@@ -121,6 +125,11 @@ impl Tally {
             self.statistics = statistics;
         }
         self.of_queue.add(frames.count, total);
+    }
+
+    /// What each queue has sent.
+    pub(super) const fn queues(&self) -> &QueueCounts {
+        &self.queues
     }
 
     /// Brings the registers up to date.

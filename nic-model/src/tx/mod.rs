@@ -48,6 +48,7 @@ use self::{
 use crate::{
     bus::{DmaError, Spans},
     hw::Hw,
+    queue_counts::QueueCounts,
     regs::RegisterFile,
     time::Time,
     wire::{Capabilities, TxFrame, WireBusy},
@@ -199,6 +200,11 @@ impl Transmit {
             _ => return,
         }
         self.mark(index);
+    }
+
+    /// What each queue has sent.
+    pub(crate) const fn queue_counts(&self) -> &QueueCounts {
+        self.tally.queues()
     }
 
     /// Software has written a register of the chapter `Dcb`; `new` is its value now.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::queue_counts::QueueCount;
 
 /// A frame on the wire: length without FCS, address, FCS, and the queue that an ethertype filter gives it.
 #[derive(Clone, Debug)]
@@ -140,6 +141,16 @@ proptest! {
             let bytes = bytes - 4 * u64::from(packets);
             prop_assert_eq!(bench.both(Reg::QBRC_L, Reg::QBRC_H, n), bytes);
         }
+        let counted: Vec<_> = bench.rx.queue_counts().used().collect();
+        let by_queue = |queue: u8| {
+            let (packets, bytes) = sum(&frames, |frame: &Arriving| {
+                frame.is_good() && u32::from(frame.queue) == u32::from(queue)
+            });
+            let bytes = bytes - 4 * u64::from(packets);
+            (usize::from(queue), QueueCount { packets: packets.into(), bytes })
+        };
+        let expected: Vec<_> = (0..8).map(by_queue).filter(|(_, count)| count.packets != 0).collect();
+        prop_assert_eq!(counted, expected);
         prop_assert_eq!(bench.get(Reg::RXDGPC), good.0);
         let bytes = good.1 - 4 * u64::from(good.0);
         prop_assert_eq!(bench.both(Reg::RXDGBCL, Reg::RXDGBCH, 0), bytes);

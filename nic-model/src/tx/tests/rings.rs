@@ -7,7 +7,7 @@ use ixgbe_spec::{
 use proptest::prelude::*;
 
 use super::world::{RING_STRIDE, RINGS, World, frame, plain};
-use crate::faults::GuestFaults;
+use crate::{faults::GuestFaults, queue_counts::QueueCount};
 
 #[test]
 fn a_frame_goes_out_and_its_descriptor_is_done() {
@@ -391,6 +391,12 @@ fn statistics_count_frames_from_the_address_to_the_fcs() {
     assert_eq!(world.regs.get(Reg::QPTC, 5), 7);
     assert_eq!(world.regs.get(Reg::QBTC_L, 5), octets);
     assert_eq!(world.regs.get(Reg::QPTC, 0), 0);
+    let by_queue: Vec<_> = world.tx.queue_counts().used().collect();
+    let sent = QueueCount {
+        packets: 7,
+        bytes: octets.into(),
+    };
+    assert_eq!(by_queue, [(0, sent)]);
 }
 
 #[test]
