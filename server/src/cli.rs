@@ -6,8 +6,8 @@ use clap::Parser;
 use nic_model::Module;
 
 use crate::{
-    checking::Check, doorbells::Doorbells, mac_address::MacAddress, polling::Polling,
-    port_arguments::PortArguments, sandbox::Sandbox,
+    checking::Check, doorbells::Doorbells, mac_address::MacAddress, metrics::MetricsAddress,
+    polling::Polling, port_arguments::PortArguments, sandbox::Sandbox,
 };
 
 const AFTER_HELP: &str = "\
@@ -98,6 +98,7 @@ CONFIGURATION FILE
     poll-us = 200
     sandbox = \"on\"
     check = \"report\"
+    metrics = \"127.0.0.1:9382\"
 
     [[port]]
     socket = \"/run/nic/nic1.sock\"
@@ -185,6 +186,12 @@ pub struct Arguments {
     /// goes into the log, once) or strict (the first one ends the server, which fails). Default: off.
     #[arg(long, value_name = "off|report|strict")]
     pub check: Option<Check>,
+
+    /// Where the counters of all ports are for Prometheus, as OpenMetrics over HTTP at /metrics: an address and a TCP port
+    /// (127.0.0.1:9382), or unix:PATH for a socket of this user's. Whoever can connect may read them; there is nothing to
+    /// change. Default: nowhere.
+    #[arg(long, value_name = "ADDR:PORT|unix:PATH")]
+    pub metrics: Option<MetricsAddress>,
 }
 
 /// A [`clap::Error`] as one line: cause and next step.

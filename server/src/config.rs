@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::{
     checking::Check, cli::Arguments, doorbells::Doorbells, mac_address::MacAddress,
-    polling::Polling, port_arguments::PortArguments, sandbox::Sandbox,
+    metrics::MetricsAddress, polling::Polling, port_arguments::PortArguments, sandbox::Sandbox,
 };
 
 /// Most ports of a server.
@@ -36,6 +36,8 @@ pub struct Config {
     pub check: Check,
     /// Paths of sockets that a supervisor has opened: they listen already, and are not removed.
     pub passed: BTreeSet<PathBuf>,
+    /// Where the counters are for Prometheus, if anywhere.
+    pub metrics: Option<MetricsAddress>,
 }
 
 /// What one port is to be, checked.
@@ -103,6 +105,12 @@ pub enum ConfigError {
         /// The path.
         path: PathBuf,
     },
+    /// Metrics would have the socket of a port, or the control socket.
+    #[error("--metrics has the socket {} of another purpose; give it one of its own", path.display())]
+    SharedSocketOfMetrics {
+        /// The path.
+        path: PathBuf,
+    },
     /// More ports than `PORTS_LIMIT`.
     #[error("{given} ports are too many; a server has {PORTS_LIMIT} at most, so start another")]
     TooManyPorts {
@@ -154,6 +162,8 @@ struct File {
     sandbox: Option<Sandbox>,
     #[serde(default, deserialize_with = "parsed")]
     check: Option<Check>,
+    #[serde(default, deserialize_with = "parsed")]
+    metrics: Option<MetricsAddress>,
     #[serde(default)]
     port: Vec<PortArguments>,
 }
@@ -215,6 +225,12 @@ impl Config {
             .or(file.control)
             .unwrap_or_else(|| control::default_path(&first.socket));
         let ports = ports(given, &control)?;
+        let metrics = arguments.metrics.or(file.metrics);
+        if let Some(MetricsAddress::Unix(path)) = &metrics
+            && (*path == control || ports.iter().any(|port| port.socket == *path))
+        {
+            return Err(ConfigError::SharedSocketOfMetrics { path: path.clone() });
+        }
         let is_used =
             |path: &PathBuf| *path == control || ports.iter().any(|port| port.socket == *path);
         if let Some(path) = passed.iter().find(|path| !is_used(path)) {
@@ -223,6 +239,7 @@ impl Config {
         }
         Ok(Self {
             passed: passed.into_iter().collect(),
+            metrics,
             ports,
             log: arguments
                 .log
@@ -561,6 +578,28 @@ mod tests {
         assert_eq!(sandbox(&["--socket", "/tmp/a"]), Sandbox::On);
         assert_eq!(sandbox(&["--config", path]), Sandbox::Off);
         assert_eq!(sandbox(&["--config", path, "--sandbox", "on"]), Sandbox::On);
+    }
+
+    #[test]
+    fn metrics_are_served_where_flag_or_file_say_and_nowhere_without() {
+        let given = file("metrics = \"127.0.0.1:9382\"\n");
+        let path = given.path().to_str().unwrap();
+        let metrics = |rest: &[&str]| {
+            let given = [&["--socket", "/tmp/a"], rest].concat();
+            Config::load(arguments(&given)).map(|config| config.metrics)
+        };
+
+        let by_flag = metrics(&["--config", path, "--metrics", "unix:/tmp/m"]);
+        let shared = metrics(&["--metrics", "unix:/tmp/a"]).unwrap_err();
+
+        assert_eq!(metrics(&[]).unwrap(), None);
+        let by_file = metrics(&["--config", path]).unwrap();
+        assert_eq!(by_file, "127.0.0.1:9382".parse().ok());
+        assert_eq!(
+            by_flag.unwrap(),
+            Some(MetricsAddress::Unix("/tmp/m".into()))
+        );
+        assert!(shared.to_string().contains("--metrics"), "{shared}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod irq;
 pub mod mac_address;
 mod mappings;
 pub mod message_dma;
+pub mod metrics;
 pub mod nvm_file;
 pub mod polling;
 pub mod port_arguments;

@@ -28,6 +28,7 @@ use crate::{
     checking::{Broken, Check},
     config::{Config, PortConfig},
     doorbells::Doorbells,
+    metrics,
     nvm_file::{self, ChangeNotice, NvmKeeper},
     polling::Polling,
     readiness::Supervisor,
@@ -72,6 +73,7 @@ pub fn serve(
     let stop = event().context("cannot make an eventfd")?;
     let Opened {
         control,
+        metrics,
         handles,
         ports,
         nvms,
@@ -84,6 +86,9 @@ pub fn serve(
         .map(|Nvm { path, chip, notice }| NvmKeeper::start(path, chip, notice))
         .collect::<Result<Vec<_>, _>>()
         .context("cannot start a thread")?;
+    let metrics = metrics
+        .map(|metrics| metrics.serve(handles.clone()))
+        .transpose()?;
     let control = control.serve(handles)?;
     let (ended, end) = mpsc::channel();
     let several = ports.len() > 1;
@@ -145,6 +150,7 @@ pub fn serve(
         // What a port had to say it has said.
         let _ = thread.join();
     }
+    drop(metrics);
     drop(control);
     // Nobody writes any more: what was written last gets into the files.
     drop(keepers);
@@ -175,6 +181,7 @@ fn confine(config: &Config) -> anyhow::Result<()> {
 #[derive(Debug)]
 struct Opened {
     control: control::Bound,
+    metrics: Option<metrics::Bound>,
     handles: Vec<control::Handle>,
     ports: Vec<Prepared>,
     nvms: Vec<Nvm>,
@@ -212,6 +219,12 @@ fn open(config: &Config, mut passed: PassedSockets, stop: &Arc<EventFd>) -> anyh
         handles.push(handle);
         inboxes.push(inbox);
     }
+    // Before the first port's path is reserved: that keeps others from binding sockets in the same folder.
+    let metrics = config
+        .metrics
+        .as_ref()
+        .map(metrics::Bound::bind)
+        .transpose()?;
     let mut paths = config.ports.iter().map(|port| &port.socket);
     let first = paths.next().context("no port was asked for")?;
     let further = paths
@@ -254,6 +267,7 @@ fn open(config: &Config, mut passed: PassedSockets, stop: &Arc<EventFd>) -> anyh
         );
     Ok(Opened {
         control,
+        metrics,
         handles,
         ports: prepared.collect(),
         nvms,

@@ -10,7 +10,7 @@ use std::{
 use rustix::{process::geteuid, thread::CapabilitySet};
 use wire::Need;
 
-use crate::config::Config;
+use crate::{config::Config, metrics::MetricsAddress};
 
 /// What a server with a given configuration does after its start. Everything else it can give up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,9 @@ impl Needs {
             xdp_sockets: false,
             capabilities: CapabilitySet::empty(),
         };
+        if let Some(MetricsAddress::Unix(path)) = &config.metrics {
+            needs.sockets.insert(folder(path));
+        }
         let sockets = config.ports.iter().map(|port| &port.socket);
         for path in sockets.chain([&config.control]) {
             // A supervisor's are not ours to remove.
