@@ -278,7 +278,7 @@ impl Files {
 }
 
 /// Size of the pages that the kernel maps the file with: that of its huge pages, or the machine's.
-fn granule(fd: &OwnedFd) -> Result<usize, MapError> {
+pub(crate) fn granule(fd: impl AsFd) -> Result<usize, MapError> {
     let os = |call| move |source| MapError::Os { call, source };
     let file_system = fstatfs(fd).map_err(os("fstatfs"))?;
     let bytes = if file_system.filesystem_type() == HUGETLBFS_MAGIC {

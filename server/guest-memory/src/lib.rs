@@ -8,6 +8,7 @@
 //! - [`IovaTable`]: map, unmap, [`read`](IovaTable::read), [`write`](IovaTable::write), scatter lists
 //!   ([`slices`](IovaTable::slices)) and ordered publication ([`store_release_u64`](IovaTable::store_release_u64));
 //! - [`write_vectored`] and [`read_vectored`]: one system call straight out of, or into, client pages;
+//! - [`GuardedRegion`]: a guest's memory for whoever reaches it through `vm-memory`;
 //! - [`SharedMemory`]: the client's side, memory that a driver process lends to a device;
 //! - [`tap`]: Linux tap devices, whose set-up is a handful of `ioctl`s;
 //! - [`packet`]: packet sockets on a network interface, and the ring that one shares with the kernel;
@@ -44,6 +45,7 @@ mod mapping;
 pub mod packet;
 mod prefetch;
 mod range;
+mod region;
 mod registry;
 mod shared;
 mod sigbus;
@@ -55,6 +57,7 @@ pub mod xdp;
 
 pub use error::{AccessError, MapError};
 pub use prefetch::{prefetch_for_read, prefetch_for_write};
+pub use region::GuardedRegion;
 pub use shared::SharedMemory;
 pub use table::{Backing, IovaTable, Limits, MappedRange, PAGE_SIZE};
 pub use vectored::{read_vectored, write_vectored};

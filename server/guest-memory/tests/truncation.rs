@@ -14,7 +14,8 @@ use std::sync::Barrier;
 use std::thread;
 
 use guest_memory::{
-    AccessError, Backing, IovaTable, prefetch_for_read, prefetch_for_write, write_vectored,
+    AccessError, Backing, GuardedRegion, IovaTable, prefetch_for_read, prefetch_for_write,
+    write_vectored,
 };
 use nix::libc::{self, siginfo_t};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -23,6 +24,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::unistd::ftruncate;
 use vm_memory::Permissions::{Read, ReadWrite};
+use vm_memory::{Bytes, FileOffset, GuestAddress, MemoryRegionAddress};
 
 const PAGE: u64 = 0x1000;
 const PAGES: u64 = 16;
@@ -64,6 +66,26 @@ fn a_truncated_file_reads_as_gone_and_the_process_lives() {
     assert_eq!(read, [0; 6]);
     assert_eq!(later, Err(AccessError::Gone { iova: 0 }));
     assert!(!table.is_intact());
+}
+
+#[test]
+fn a_region_of_a_truncated_file_reads_as_zeros_and_is_torn() {
+    let fd = unsealed();
+    let file = FileOffset::new(fd.try_clone().unwrap().into(), PAGE);
+    let size = usize::try_from(4 * PAGE).unwrap();
+    let region = GuardedRegion::map(file, size, GuestAddress(0x8000), ()).unwrap();
+    let second = MemoryRegionAddress(PAGE);
+    region.write_slice(b"before", second).unwrap();
+    truncate(&fd, 2);
+
+    let intact = !region.is_torn();
+    let mut read = [0xaa; 6];
+    region.read_slice(&mut read, second).unwrap();
+    region.write_slice(b"after", second).unwrap();
+
+    assert!(intact);
+    assert_eq!(read, [0; 6]);
+    assert!(region.is_torn());
 }
 
 #[test]

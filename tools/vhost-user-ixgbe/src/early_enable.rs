@@ -34,17 +34,17 @@ struct Message {
     payload: [u8; 8],
 }
 
-/// If the next message enables a ring or disables it, takes and answers it, and tells which ring and whether. There has to
-/// be something to read.
+/// If the next message enables a ring or disables it, takes and answers it, and tells which ring and whether. All of it has
+/// to be there, or else it is for others.
 ///
 /// # Errors
 /// The connection failed, or has ended.
 pub fn answer(mut socket: &UnixStream) -> io::Result<Option<(u32, bool)>> {
-    let mut head = [0; 12];
-    let flags = RecvFlags::PEEK | RecvFlags::WAITALL;
+    let mut head = [0; size_of::<Message>()];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
     let (count, _) = recv(socket, &mut head, flags)?;
     let size = PAYLOAD.to_le_bytes();
-    if count < 12 || head[..4] != SET_VRING_ENABLE.to_le_bytes() || head[8..] != size {
+    if count < head.len() || head[..4] != SET_VRING_ENABLE.to_le_bytes() || head[8..12] != size {
         return Ok(None);
     }
     let mut message = Message {

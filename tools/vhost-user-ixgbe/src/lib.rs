@@ -8,8 +8,8 @@
 //! Which 82599 it drives is the affair of [`nic_driver::Device`]: a card that a server serves over vfio-user, the model in
 //! this process, or whatever else reads and writes registers and lends memory.
 //!
-//! - [`front_end`]: the messages of vhost-user, one of them in [`early_enable`]; [`memory`]: the guest's memory, here and at the card; [`dirty`]: the log of
-//!   written pages;
+//! - [`front_end`]: the messages of vhost-user, one of them in [`early_enable`], and when they are there ([`message`]);
+//!   [`memory`]: the guest's memory, here and at the card; [`dirty`]: the log of written pages;
 //! - [`vring`] and [`chain`]: the guest's rings; [`header`], [`negotiated`]: virtio-net;
 //! - [`receive`], [`place`], [`transmit`], [`offload`]: from the card's rings to the guest's and back;
 //! - [`stack`]: all of it together; [`worker`]: the loop.
@@ -20,8 +20,7 @@
 //!
 //! # Not implemented
 //!
-//! Packed rings, which `virtio-queue` does not have; large receives (`VIRTIO_NET_F_GUEST_TSO4` with the card's RSC); UDP segmentation; virtio's own RSS and hash report; post-copy migration; a guest behind a virtual IOMMU. A
-//! front-end that truncates the file of its memory ends this process.
+//! Packed rings, which `virtio-queue` does not have; large receives (`VIRTIO_NET_F_GUEST_TSO4` with the card's RSC); UDP segmentation; virtio's own RSS and hash report; post-copy migration; a guest behind a virtual IOMMU.
 #![forbid(unsafe_code)]
 
 pub mod chain;
@@ -32,6 +31,7 @@ pub mod early_enable;
 pub mod front_end;
 pub mod header;
 pub mod memory;
+pub mod message;
 pub mod negotiated;
 pub mod offload;
 pub mod place;

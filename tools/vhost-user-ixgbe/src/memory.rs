@@ -3,16 +3,16 @@
 
 use std::{fs::File, io, os::fd::AsFd, sync::Arc};
 
+use guest_memory::GuardedRegion;
 use nic_driver::{Device, device::DeviceError};
 use vm_memory::{
-    Address, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
-    GuestRegionMmap, mmap::MmapRegionBuilder,
+    Address, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionCollection,
 };
 
 use crate::dirty::{DirtyLog, DirtyPages};
 
-/// The guest's memory as this process sees it.
-pub type Mapped = GuestMemoryMmap<DirtyPages>;
+/// The guest's memory as this process sees it. A file that is truncated does no more harm than lost bytes.
+pub type Mapped = GuestRegionCollection<GuardedRegion<DirtyPages>>;
 
 /// First address of the stack's own memory at the card: above what a guest of up to 256 GiB has, and within reach of an
 /// IOMMU of 39 bits.
@@ -67,7 +67,7 @@ impl Region {
         }
     }
 
-    fn map(&self, log: Option<Arc<DirtyLog>>) -> Result<GuestRegionMmap<DirtyPages>, MemoryError> {
+    fn map(&self, log: Option<Arc<DirtyLog>>) -> Result<GuardedRegion<DirtyPages>, MemoryError> {
         let size = usize::try_from(self.size)
             .map_err(|_| MemoryError::Table("a region is larger than an address space"))?;
         let there = self.file.metadata().map_err(MemoryError::Map)?.len();
@@ -78,17 +78,9 @@ impl Region {
         {
             return Err(MemoryError::Table("a region ends beyond its file"));
         }
-        let flags = rustix::mm::MapFlags::SHARED | rustix::mm::MapFlags::NORESERVE;
-        let access = rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE;
-        let bits = |bits: u32| i32::try_from(bits).unwrap_or(0);
-        let mapping = MmapRegionBuilder::new_with_bitmap(size, DirtyPages::new(log, self.guest))
-            .with_file_offset(FileOffset::from_arc(Arc::clone(&self.file), self.offset))
-            .with_mmap_prot(bits(access.bits()))
-            .with_mmap_flags(bits(flags.bits()))
-            .build()
-            .map_err(|error| MemoryError::Map(io::Error::other(error)))?;
-        GuestRegionMmap::new(mapping, GuestAddress(self.guest))
-            .ok_or(MemoryError::Table("a region ends beyond 64 bits"))
+        let file = FileOffset::from_arc(Arc::clone(&self.file), self.offset);
+        let pages = DirtyPages::new(log, self.guest);
+        GuardedRegion::map(file, size, GuestAddress(self.guest), pages).map_err(MemoryError::Map)
     }
 
     fn lend(&self, device: &mut dyn Device) -> Result<(), DeviceError> {
@@ -209,6 +201,12 @@ impl GuestRam {
         self.mapped = Arc::new(map(&self.regions, log.as_ref())?);
         self.log = log;
         Ok(())
+    }
+
+    /// Whether the front-end has taken pages away from the file of a region, as far as somebody has touched them.
+    #[must_use]
+    pub fn is_torn(&self) -> bool {
+        self.mapped.iter().any(GuardedRegion::is_torn)
     }
 
     /// Whether there is a log.

@@ -448,14 +448,17 @@ impl Receive {
     /// Forgets what the card had, which has been made to forget it as well, and puts the guest's chains back into its
     /// ring: they will be taken again when the ring goes on.
     ///
-    /// Returns how many frames are lost by it: one that waited for chains.
-    pub fn forget(&mut self, vring: &mut Vring) -> u64 {
+    /// Returns how many frames are lost by it: one that waited for chains, and those behind it in buffers of ours.
+    pub fn forget(&mut self, vring: &mut Vring, ring: &mut PostRing) -> u64 {
+        let mut lost = u64::from(self.held.take().is_some());
+        while let Some(completed) = ring.completed() {
+            lost += u64::from(matches!(self.slots[completed.slot], Slot::Ours));
+        }
         self.slots.fill(Slot::Empty);
-        let lost = self.held.take().is_some();
         vring.unpop(self.posted);
         self.posted = 0;
         self.posted_ours = 0;
-        u64::from(lost)
+        lost
     }
 
     /// Whether a frame waits for chains of the guest.

@@ -182,7 +182,8 @@ impl<D: Device> Stack<D> {
         };
         for (index, pair) in nic.pairs.iter_mut().enumerate() {
             if pair.rx_runs {
-                self.counters.rx_no_room += pair.rx.forget(&mut self.vrings[index * 2]);
+                let ring = nic.driver.post(index).0;
+                self.counters.rx_no_room += pair.rx.forget(&mut self.vrings[index * 2], ring);
             }
             if pair.tx_runs {
                 pair.tx.forget(&mut self.vrings[index * 2 + 1]);
@@ -318,8 +319,9 @@ impl<D: Device> Stack<D> {
                     budget: usize::MAX,
                     frame_len: usize::from(self.settings.mtu) + AROUND_MTU,
                 };
-                pair.rx.complete(&mut turn, vring, nic.driver.post(index).0);
-                self.counters.rx_no_room += pair.rx.forget(vring);
+                let ring = nic.driver.post(index).0;
+                pair.rx.complete(&mut turn, vring, ring);
+                self.counters.rx_no_room += pair.rx.forget(vring, ring);
                 // Not before: what a card that is lost meanwhile had is put back by whoever notes that.
                 pair.rx_runs = false;
                 Ok(true)

@@ -13,15 +13,20 @@ use std::{
 use nic_driver::{Device, DriverError, device::DeviceError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vfio_user::Listener;
-use vhost::vhost_user::{BackendReqHandler, Error, VhostUserBackendReqHandlerMut};
+use vhost::vhost_user::{BackendReqHandler, VhostUserBackendReqHandlerMut};
 
 use crate::{
     early_enable,
+    message::{self, Arrival},
     stack::{Settings, Stack},
 };
 
 /// Turns with traffic between two looks at the front-end's socket.
 const TURNS: u32 = 64;
+/// How often it is looked whether the rest of a message has come.
+const REST: Duration = Duration::from_millis(10);
+/// How long a front-end may leave answers unread before it counts as gone.
+const UNREAD: Duration = Duration::from_secs(5);
 /// How often a card that is gone is looked for.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -60,6 +65,8 @@ pub struct Worker<'a, D: Device, C> {
     end: BorrowedFd<'a>,
     connect: C,
     front_end: Option<FrontEnd<D>>,
+    /// When the front-end is listened to again, of whose message a part is there.
+    rest: Option<Instant>,
     /// When the card is looked for again.
     retry: Option<Instant>,
 }
@@ -93,6 +100,7 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
             end,
             connect,
             front_end: None,
+            rest: None,
             retry: None,
         })
     }
@@ -188,6 +196,15 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
             Some(front_end) => front_end.socket.as_fd(),
             None => self.listener.as_fd(),
         };
+        // A part of a message would wake us up again and again.
+        let rest = self
+            .rest
+            .map(|at| at.saturating_duration_since(Instant::now()))
+            .filter(|left| !left.is_zero());
+        let (listening, patience) = match rest {
+            Some(left) => (self.end, patience.min(left)),
+            None => (listening, patience),
+        };
         let mut fds = vec![self.end, listening];
         let (front, end) = {
             let more = stack.wakeups();
@@ -213,6 +230,7 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
             stack.take_note()
         };
         let gone = !stack.has_card() && self.retry.is_none();
+        let torn = stack.ram.is_torn();
         drop(stack);
         if let Err(error) = served {
             self.lost(error)?;
@@ -220,7 +238,9 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
         if gone {
             self.retry = Some(Instant::now());
         }
-        if front {
+        if torn {
+            self.lose_front_end("its memory's file was truncated")?;
+        } else if front {
             self.hear()?;
         }
         self.find_card()?;
@@ -231,6 +251,7 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
     fn hear(&mut self) -> Result<(), WorkerError> {
         let Some(front_end) = &mut self.front_end else {
             if let Ok(Some(socket)) = self.listener.accept()
+                && let Ok(()) = socket.set_write_timeout(Some(UNREAD))
                 && let Ok(own) = socket.try_clone()
             {
                 tracing::info!("a front-end has connected");
@@ -242,6 +263,11 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
             }
             return Ok(());
         };
+        if message::arrival(&front_end.socket) == Arrival::Part {
+            self.rest = Some(Instant::now() + REST);
+            return Ok(());
+        }
+        self.rest = None;
         let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
         if !stack.has_features()
             && let Ok(Some((ring, enable))) = early_enable::answer(&front_end.socket)
@@ -251,14 +277,18 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
             return Ok(());
         }
         drop(stack);
-        let gone = match front_end.handler.handle_request() {
-            Ok(()) => return Ok(()),
-            Err(Error::SocketRetry(_)) => return Ok(()),
-            Err(error) => error,
-        };
-        // A front-end that asks for the impossible may wait for an answer that never comes: its end says it all.
-        tracing::info!(reason = %gone, "the front-end has gone");
+        match front_end.handler.handle_request() {
+            Ok(()) => Ok(()),
+            // A front-end that asks for the impossible may wait for an answer that never comes: its end says it all.
+            Err(error) => self.lose_front_end(&error.to_string()),
+        }
+    }
+
+    /// Parts with a front-end, which has gone or is no good.
+    fn lose_front_end(&mut self, reason: &str) -> Result<(), WorkerError> {
+        tracing::info!(reason, "the front-end has gone");
         self.front_end = None;
+        self.rest = None;
         let outcome = self.stack().lose_guest();
         match outcome {
             Ok(()) => Ok(()),

@@ -1,11 +1,13 @@
 //! The loop, under a front-end that we did not write: the one of the crate `vhost`, over a socket.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::{
+    io::{Read, Write},
     os::{
         fd::{AsFd, AsRawFd},
         unix::net::UnixStream,
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -15,6 +17,7 @@ use nic_model::{
     PortConfig, Wire,
     wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
 };
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use vfio_user::Listener;
 use vhost::{
     VhostBackend, VhostUserMemoryRegionInfo, VringConfigData,
@@ -78,15 +81,13 @@ impl Wire for Drip {
     }
 }
 
-#[test]
-fn a_front_end_gets_a_frame_and_an_interrupt_over_its_socket() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("stack");
-    let listener = Listener::bind(&path).unwrap();
-    let (end, ended) = UnixStream::pair().unwrap();
-    let frame = [&MAC[..], &[2, 0, 0, 0, 0, 9, 0x88, 0xB5], &[0x5A; 200]].concat();
-    let arriving = frame.clone();
-    let stack = thread::spawn(move || {
+fn arriving() -> Vec<u8> {
+    [&MAC[..], &[2, 0, 0, 0, 0, 9, 0x88, 0xB5], &[0x5A; 200]].concat()
+}
+
+/// A stack in a thread. It ends with the other end of `end`, and tells what was copied.
+fn serve(listener: Listener, end: UnixStream) -> JoinHandle<u64> {
+    thread::spawn(move || {
         let options = Options {
             settings: Settings {
                 rx: Mode::ZeroCopy,
@@ -102,77 +103,201 @@ fn a_front_end_gets_a_frame_and_an_interrupt_over_its_socket() {
         };
         let card = || {
             let drip = Drip {
-                frame: arriving.clone(),
+                frame: arriving(),
                 next: Next::Frame,
             };
             Ok(InProcess::new(PortConfig::new(MAC), drip))
         };
-        let mut worker = Worker::new(options, &listener, ended.as_fd(), card).unwrap();
+        let mut worker = Worker::new(options, &listener, end.as_fd(), card).unwrap();
         worker.run().unwrap();
         worker.stack().counters().rx_bytes_copied
-    });
-    let memory = SharedMemory::new(c"guest", SIZE).unwrap();
-    let put = |offset: usize, bytes: &[u8]| {
-        let slice = memory.slice(offset, bytes.len()).unwrap();
-        slice.copy_from(bytes);
-    };
-    // One descriptor, for the device to write, and it is available.
-    put(PARTS[0], &(BASE + PARTS[3] as u64).to_le_bytes());
-    put(PARTS[0] + 8, &[0x40, 6, 0, 0, 2, 0, 0, 0]);
-    put(PARTS[1] + 2, &[1, 0, 0, 0]);
-    let [kick, call] = [(); 2].map(|()| EventFd::new(0).unwrap());
+    })
+}
 
-    let mut front_end = Frontend::connect(&path, 2).unwrap();
-    front_end.set_owner().unwrap();
-    let features = front_end.get_features().unwrap();
-    assert_eq!(features & VERSION_1, VERSION_1);
-    front_end
-        .set_features(VERSION_1 | PROTOCOL_FEATURES)
-        .unwrap();
-    let offered = front_end.get_protocol_features().unwrap();
-    front_end.set_protocol_features(offered).unwrap();
-    assert_eq!(front_end.get_queue_num().unwrap(), 2);
-    let region = VhostUserMemoryRegionInfo {
-        guest_phys_addr: BASE,
-        memory_size: SIZE as u64,
-        userspace_addr: USER,
-        mmap_offset: 0,
-        mmap_handle: memory.as_fd().as_raw_fd(),
-    };
-    front_end.set_mem_table(&[region]).unwrap();
-    front_end.set_vring_num(0, 256).unwrap();
-    let place = |part: usize| USER + PARTS[part] as u64;
-    let config = VringConfigData {
-        queue_max_size: 256,
-        queue_size: 256,
-        flags: 0,
-        desc_table_addr: place(0),
-        avail_ring_addr: place(1),
-        used_ring_addr: place(2),
-        log_addr: None,
-    };
-    front_end.set_vring_addr(0, &config).unwrap();
-    front_end.set_vring_base(0, 0).unwrap();
-    front_end.set_vring_call(0, &call).unwrap();
-    front_end.set_vring_kick(0, &kick).unwrap();
-    front_end.set_vring_enable(0, true).unwrap();
-    let begun = Instant::now();
-    while memory.slice(PARTS[2] + 2, 1).is_some_and(|index| {
-        let mut byte = [0_u8];
-        index.copy_to(&mut byte);
-        byte[0] == 0
-    }) {
-        assert!(begun.elapsed() < PATIENCE, "no frame");
-        kick.write(1).unwrap();
-        thread::yield_now();
+/// A guest's memory with a receive ring of one buffer, and its eventfds.
+struct Guest {
+    memory: SharedMemory,
+    kick: EventFd,
+    call: EventFd,
+}
+
+impl Guest {
+    fn new(memory: SharedMemory) -> Self {
+        let [kick, call] = [(); 2].map(|()| EventFd::new(0).unwrap());
+        let guest = Self { memory, kick, call };
+        // Descriptors for the device to write, of which the first one is available.
+        let buffer = (BASE + PARTS[3] as u64).to_le_bytes();
+        for index in 0..2 {
+            guest.put(PARTS[0] + 16 * index, &buffer);
+            guest.put(PARTS[0] + 16 * index + 8, &[0x40, 6, 0, 0, 2, 0, 0, 0]);
+        }
+        guest.put(PARTS[1] + 2, &[1, 0, 0, 0, 1, 0]);
+        guest
     }
 
-    let mut received = vec![0; frame.len()];
-    let slice = memory.slice(PARTS[3] + 12, frame.len()).unwrap();
-    slice.copy_to(&mut received);
-    assert_eq!(received, frame);
+    fn put(&self, offset: usize, bytes: &[u8]) {
+        let slice = self.memory.slice(offset, bytes.len()).unwrap();
+        slice.copy_from(bytes);
+    }
+
+    fn get(&self, offset: usize, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        let slice = self.memory.slice(offset, len).unwrap();
+        slice.copy_to(&mut bytes);
+        bytes
+    }
+
+    /// Tells the stack of the memory and the ring, as QEMU does.
+    fn introduce(&self, front_end: &mut Frontend) {
+        front_end.set_owner().unwrap();
+        let features = front_end.get_features().unwrap();
+        assert_eq!(features & VERSION_1, VERSION_1);
+        front_end
+            .set_features(VERSION_1 | PROTOCOL_FEATURES)
+            .unwrap();
+        let offered = front_end.get_protocol_features().unwrap();
+        front_end.set_protocol_features(offered).unwrap();
+        assert_eq!(front_end.get_queue_num().unwrap(), 2);
+        let region = VhostUserMemoryRegionInfo {
+            guest_phys_addr: BASE,
+            memory_size: SIZE as u64,
+            userspace_addr: USER,
+            mmap_offset: 0,
+            mmap_handle: self.memory.as_fd().as_raw_fd(),
+        };
+        front_end.set_mem_table(&[region]).unwrap();
+        front_end.set_vring_num(0, 256).unwrap();
+        let place = |part: usize| USER + PARTS[part] as u64;
+        let config = VringConfigData {
+            queue_max_size: 256,
+            queue_size: 256,
+            flags: 0,
+            desc_table_addr: place(0),
+            avail_ring_addr: place(1),
+            used_ring_addr: place(2),
+            log_addr: None,
+        };
+        front_end.set_vring_addr(0, &config).unwrap();
+        front_end.set_vring_base(0, 0).unwrap();
+        front_end.set_vring_call(0, &self.call).unwrap();
+        front_end.set_vring_kick(0, &self.kick).unwrap();
+        front_end.set_vring_enable(0, true).unwrap();
+    }
+
+    /// Waits for the frame number `nth`.
+    fn wait_for_frame(&self, nth: u8) {
+        let begun = Instant::now();
+        while self.get(PARTS[2] + 2, 1)[0] < nth {
+            assert!(begun.elapsed() < PATIENCE, "no frame");
+            self.kick.write(1).unwrap();
+            thread::yield_now();
+        }
+    }
+}
+
+fn guest() -> Guest {
+    Guest::new(SharedMemory::new(c"guest", SIZE).unwrap())
+}
+
+/// Waits until the stack has ended, and returns what was copied.
+fn finish(stack: JoinHandle<u64>) -> u64 {
+    let begun = Instant::now();
+    while !stack.is_finished() {
+        assert!(begun.elapsed() < PATIENCE, "the loop stands still");
+        thread::yield_now();
+    }
+    stack.join().unwrap()
+}
+
+#[test]
+fn a_front_end_gets_a_frame_and_an_interrupt_over_its_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stack");
+    let (end, ended) = UnixStream::pair().unwrap();
+    let stack = serve(Listener::bind(&path).unwrap(), ended);
+    let guest = guest();
+
+    let mut front_end = Frontend::connect(&path, 2).unwrap();
+    guest.introduce(&mut front_end);
+    guest.wait_for_frame(1);
+
+    assert_eq!(guest.get(PARTS[3] + 12, arriving().len()), arriving());
     assert_eq!(front_end.get_vring_base(0).unwrap(), 1);
-    assert!(call.read().is_ok());
+    assert!(guest.call.read().is_ok());
     drop((front_end, end));
-    assert_eq!(stack.join().unwrap(), 0);
+    assert_eq!(finish(stack), 0);
+}
+
+#[test]
+fn half_a_message_does_not_stop_the_traffic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stack");
+    let (end, ended) = UnixStream::pair().unwrap();
+    let stack = serve(Listener::bind(&path).unwrap(), ended);
+    let mut socket = UnixStream::connect(&path).unwrap();
+    let mut front_end = Frontend::from_stream(socket.try_clone().unwrap(), 2);
+    let guest = guest();
+    guest.introduce(&mut front_end);
+    guest.wait_for_frame(1);
+    // VHOST_USER_GET_FEATURES, which has no body.
+    let message = [1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+
+    socket.write_all(&message[..7]).unwrap();
+    guest.put(PARTS[1] + 2, &[2]);
+    guest.wait_for_frame(2);
+    socket.write_all(&message[7..]).unwrap();
+
+    let mut answer = [0; 20];
+    socket.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[..12], [1, 0, 0, 0, 5, 0, 0, 0, 8, 0, 0, 0]);
+    drop(end);
+    finish(stack);
+}
+
+#[test]
+fn half_a_header_before_features_are_acknowledged_does_not_stop_the_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stack");
+    let (end, ended) = UnixStream::pair().unwrap();
+    let stack = serve(Listener::bind(&path).unwrap(), ended);
+    let mut socket = UnixStream::connect(&path).unwrap();
+    // VHOST_USER_GET_FEATURES; with its answer it is known that the loop listens.
+    let message = [1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+    socket.write_all(&message).unwrap();
+    socket.read_exact(&mut [0; 20]).unwrap();
+
+    socket.write_all(&message[..5]).unwrap();
+    drop(end);
+
+    finish(stack);
+}
+
+#[test]
+fn a_front_end_that_truncates_its_memory_ends_itself_and_not_the_stack() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stack");
+    let (end, ended) = UnixStream::pair().unwrap();
+    let stack = serve(Listener::bind(&path).unwrap(), ended);
+    let file = memfd_create("guest", MemfdFlags::CLOEXEC).unwrap();
+    ftruncate(&file, SIZE as u64).unwrap();
+    let torn = Guest::new(SharedMemory::attach(file.try_clone().unwrap(), SIZE).unwrap());
+    let mut front_end = Frontend::connect(&path, 2).unwrap();
+    torn.introduce(&mut front_end);
+    torn.wait_for_frame(1);
+
+    ftruncate(&file, 0).unwrap();
+    torn.kick.write(1).unwrap();
+
+    let begun = Instant::now();
+    while front_end.get_features().is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "torn memory goes unnoticed");
+        torn.kick.write(1).unwrap();
+    }
+    let guest = guest();
+    let mut front_end = Frontend::connect(&path, 2).unwrap();
+    guest.introduce(&mut front_end);
+    guest.wait_for_frame(1);
+    assert_eq!(guest.get(PARTS[3] + 12, arriving().len()), arriving());
+    drop(end);
+    finish(stack);
 }

@@ -1,6 +1,6 @@
 //! Rings that stop, guests that start anew, cards that go.
 
-use vhost_user_ixgbe::stack::Settings;
+use vhost_user_ixgbe::{receive::Mode, stack::Settings};
 
 use crate::guest::{BASE, BUFFERS, LOG_ALL, RING, WRITE, World, card, frame, settings};
 
@@ -20,6 +20,60 @@ fn a_ring_that_stops_gives_back_what_the_card_had_not_filled() {
 
     assert_eq!(base, 3);
     assert_eq!(world.used(RX).len(), 3);
+}
+
+#[test]
+fn a_ring_that_stops_in_copy_mode_takes_no_more_chains_than_there_are_frames() {
+    let mut world = World::new(
+        Settings {
+            rx: Mode::Copy,
+            ..settings()
+        },
+        0,
+    );
+    for nth in 0..10 {
+        world.add(RX, &[(BUFFERS + nth * 2048, 1600)], WRITE);
+    }
+    world.settle();
+    world.arrive([frame(60, 1), frame(61, 2)]);
+
+    let base = world.stop(RX);
+
+    assert_eq!(base, 2);
+    assert_eq!(world.used(RX), [(0, 72), (1, 73)]);
+    world.write(BUFFERS, &[0xEE; 20480]);
+    world.arrive((0..20).map(|nth| frame(300, nth)));
+    assert_eq!(world.read(BUFFERS, 20480), [0xEE; 20480]);
+    world.start(RX, base);
+    world.settle();
+    world.arrive([frame(62, 3)]);
+    assert_eq!(world.used(RX), [(2, 74)]);
+    assert_eq!(world.read(BUFFERS + 2 * 2048 + 12, 62), frame(62, 3));
+}
+
+#[test]
+fn frames_without_chains_are_lost_when_their_ring_stops_and_are_counted() {
+    let mut world = World::new(
+        Settings {
+            rx: Mode::Copy,
+            ..settings()
+        },
+        0,
+    );
+    world.add(RX, &[(BUFFERS, 1600)], WRITE);
+    world.settle();
+    world.arrive((0..5).map(|nth| frame(60, nth)));
+
+    let base = world.stop(RX);
+
+    assert_eq!(base, 1);
+    assert_eq!(world.used(RX), [(0, 72)]);
+    assert_eq!(world.stack.counters().rx_no_room, 4);
+    world.start(RX, base);
+    world.add(RX, &[(BUFFERS + 0x1000, 1600)], WRITE);
+    world.settle();
+    world.arrive([frame(70, 9)]);
+    assert_eq!(world.used(RX), [(1, 82)]);
 }
 
 #[test]
