@@ -14,6 +14,7 @@ use crate::{
 pub(super) const SCENARIOS: &[Scenario] = scenarios![
     Anywhere a_thousand_frames_come_and_go_in_order,
     OnCard frames_wait_in_the_packet_buffer_until_there_are_descriptors,
+    OnCard what_the_packet_buffer_has_no_room_for_is_missed_and_counted,
     OnCard with_drop_en_frames_without_a_descriptor_are_dropped_and_counted,
     OnCard every_queue_sends_and_completes,
     OnCard a_full_ring_takes_more_once_packets_are_done,
@@ -60,6 +61,50 @@ fn frames_wait_in_the_packet_buffer_until_there_are_descriptors(
     let statistics = driver.statistics()?;
     let lost = statistics.total(Reg::QPRDC, 0) + statistics.total(Reg::MPC, 0);
     ensure!(lost == 0, "{lost} frames are counted as lost");
+    Ok(())
+}
+
+fn what_the_packet_buffer_has_no_room_for_is_missed_and_counted(
+    world: &mut CardWorld,
+) -> Result<()> {
+    const FRAMES: u32 = 100;
+    /// Seven in a ring of 8, and 20 of 1000 bytes in 20 KB.
+    const ROOM: u32 = 27;
+    const PACKET_BUFFER_OF_20_KB: u32 = 20 << 10;
+    let config = Config {
+        ring_len: 8,
+        ..Config::default()
+    };
+    let mac = world.bring_up(&config)?.mac();
+    let driver = world.driver()?;
+    driver.set_register(Reg::RXPBSIZE, 0, PACKET_BUFFER_OF_20_KB)?;
+    driver.register(Reg::STATUS, 0)?;
+    let frames: Vec<_> = (0..100).map(|i| numbered(mac, i, 1000)).collect();
+    world.cable().put(&frames)?;
+    let mut arrived = 0;
+    for _ in 0..2000 {
+        arrived += world.driver()?.register(Reg::TPR, 0)?;
+        if arrived == FRAMES {
+            break;
+        }
+        world.pass(Duration::from_millis(1))?;
+    }
+    let missed = world.driver()?.register(Reg::MPC, 0)?;
+    ensure!(arrived == FRAMES, "{arrived} of {FRAMES} frames arrived");
+    ensure!(missed >= FRAMES - ROOM, "only {missed} are missed");
+    let mut left = frames.iter();
+    for _ in missed..FRAMES {
+        let received = world.receive()?;
+        let found = left.any(|frame| *frame == received.bytes);
+        ensure!(found, "another frame, or out of order: {received:02x?}");
+    }
+    let driver = world.driver()?;
+    let good = driver.register(Reg::GPRC, 0)?;
+    let delivered = driver.register(Reg::QPRC, 0)?;
+    ensure!(
+        good == FRAMES && delivered == FRAMES - missed,
+        "{good} good, {delivered} delivered, {missed} missed"
+    );
     Ok(())
 }
 

@@ -34,6 +34,7 @@ pub const TESTS: &[Test] = tests![
     what_is_looped_back_in_the_card_never_leaves_it,
     the_port_stops_and_starts_and_passes_frames_each_time,
     a_queue_that_is_told_to_drop_counts_what_it_drops,
+    what_waits_for_too_long_is_missed,
 ];
 
 /// RTE_ETH_TX_OFFLOAD_MULTI_SEGS.
@@ -453,6 +454,27 @@ fn a_queue_that_is_told_to_drop_counts_what_it_drops(machine: &mut Machine) -> R
         "{} frames taken, {dropped} dropped",
         back.len()
     );
+    Ok(())
+}
+
+/// Without flow control the packet buffer, of 512 KiB, runs over.
+fn what_waits_for_too_long_is_missed(machine: &mut Machine) -> Result<()> {
+    const FRAMES: u64 = 700;
+    let arguments = "--rxd=128 --no-flush-rx";
+    let (mut testpmd, mut cable) = machine.testpmd(KernelDriver::UioPciGeneric, "", arguments)?;
+    testpmd.command(
+        "set flow_ctrl rx off tx off 32768 16384 1664 1 mac_ctrl_frame_fwd off autoneg off 0",
+    )?;
+    // Nobody takes packets before `start`.
+    let frames: Vec<_> = (0..700).map(|number| numbered(MAC, number, 1500)).collect();
+    cable.put(&frames)?;
+    testpmd.wait_for("a missed frame", |stats| {
+        stats.missed >= FRAMES - 128 - 512 * 1024 / 1500
+    })?;
+    testpmd.commands(["set fwd rxonly", "start"])?;
+    testpmd.wait_for("what was not missed", |stats| {
+        stats.received + stats.missed == FRAMES
+    })?;
     Ok(())
 }
 

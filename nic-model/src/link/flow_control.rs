@@ -105,6 +105,12 @@ impl FlowControl {
         regs.get(Reg::FCCFG, 0) & (fccfg::TFCE_LINK | fccfg::TFCE_PRIORITY) != 0
     }
 
+    /// Whether the other end of the cable is asked to be silent as a whole before the packet buffer runs over.
+    pub(crate) fn holds_the_link(regs: &RegisterFile) -> bool {
+        regs.get(Reg::FCCFG, 0) & fccfg::TFCE_LINK != 0
+            && regs.get(Reg::FCRTH, 0) & fcrth::FCEN != 0
+    }
+
     /// Lets nothing be due right now.
     fn postpone(&mut self, hw: &Hw<'_>) {
         let later = hw.now.plus_nanos(quanta_nanos(LEAST_QUANTA, hw.regs));

@@ -358,6 +358,9 @@ impl Port {
             self.rx.deadline(),
             // What is there to write back waits while the function must not write.
             self.rx.coalescing_deadline().filter(|_| self.pci.masters()),
+            self.rx
+                .patience_deadline(&self.regs)
+                .filter(|_| self.pci.masters()),
             self.flow_control.deadline(),
             self.tx.deadline().filter(|_| self.pci.masters()),
         ]
@@ -367,8 +370,9 @@ impl Port {
     }
 
     /// Whether the port takes frames of the wire; if not, the wire should keep them: while frames wait for descriptors,
-    /// those that follow wait on the wire, and are copied once. With flow control, whose frames go by the level of the
-    /// packet buffer, that is filled first. With traffic classes the port always takes frames: a class that is full loses
+    /// those that follow wait on the wire, and are copied once. If no descriptor comes for 100 ms, the port takes them
+    /// all the same, and its packet buffer runs over (MPC). With flow control, whose frames go by the level of the packet
+    /// buffer, that is filled and no more. With traffic classes the port always takes frames: a class that is full loses
     /// its own (MPC) and does not hold up the others.
     #[must_use]
     pub fn has_room(&self) -> bool {

@@ -60,6 +60,10 @@ pub(crate) fn inspect(
         return Ok(Health::Good);
     };
     regs.count(counter, 0, 1);
+    if counter == Reg::RJC {
+        // It has 64 bytes or more, as those that CRCERRS counts: drivers add up their errors without RJC.
+        regs.count(Reg::CRCERRS, 0, 1);
+    }
     let stored = regs.get(Reg::FCTRL, 0) & fctrl::SBP != 0
         && (ETHERNET_LEN + FCS_LEN..=LONGEST_LEN).contains(&len);
     if stored {

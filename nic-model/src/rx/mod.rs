@@ -16,6 +16,7 @@ mod express;
 mod fc;
 pub(crate) mod header;
 mod mac;
+mod patience;
 pub(crate) mod payload;
 mod replication;
 mod ring;
@@ -40,6 +41,7 @@ use delivery::Rings;
 pub(crate) use express::Express;
 use header::{Headers, Settings, Tag, WINDOW};
 use mac::{Control, Health};
+use patience::Patience;
 use replication::{Counters, Origin};
 use ring::{Progress, Queue, Stop};
 pub(crate) use rsc::Aging;
@@ -141,6 +143,7 @@ pub struct Receive {
     coalescing: Coalescing,
     fcoe: Fcoe,
     buffers: [PacketBuffer; CLASSES],
+    patience: Patience,
     pauses: Pauses,
     tally: Tally,
 }
@@ -153,6 +156,7 @@ impl Default for Receive {
             coalescing: Coalescing::default(),
             fcoe: Fcoe::default(),
             buffers: Default::default(),
+            patience: Patience::default(),
             pauses: Pauses::default(),
             tally: Tally::default(),
         };
@@ -170,6 +174,7 @@ impl Receive {
             coalescing,
             fcoe,
             buffers,
+            patience,
             pauses,
             // What has been counted stays.
             tally: _,
@@ -181,6 +186,7 @@ impl Receive {
             *queue = Queue::new(index);
         }
         buffers.iter_mut().for_each(PacketBuffer::clear);
+        *patience = Patience::default();
         pauses.reset();
     }
 
@@ -338,6 +344,7 @@ impl Receive {
             return Verdict::Dropped(DropReason::PacketBuffer);
         };
         if buffer.push(parts, packet, progress, capacity) {
+            self.patience.begin(hw.now);
             let class = admitted.class;
             hw.dma.tell(move || Event::Buffered { class, len });
             return Verdict::Buffered;
@@ -451,12 +458,11 @@ impl Receive {
             tally: &mut self.tally,
         };
         let mut left = budget;
-        for (class, buffer) in self.buffers.iter_mut().enumerate() {
+        'classes: for (class, buffer) in self.buffers.iter_mut().enumerate() {
             while let Some((waiting, parts)) = buffer.front() {
                 if left == 0 {
-                    return true;
+                    break 'classes;
                 }
-                left -= 1;
                 let progress = &mut waiting.progress;
                 let result = rings.deliver(parts, &waiting.packet, progress, hw);
                 let verdict = match result {
@@ -466,15 +472,22 @@ impl Receive {
                         queue: waiting.packet.queue,
                     },
                 };
-                let left = waiting.packet.class;
+                let class_of_packet = waiting.packet.class;
                 hw.dma.tell(move || Event::Released {
-                    class: left,
+                    class: class_of_packet,
                     verdict,
                 });
                 buffer.pop(capacity(class, hw.regs));
+                left -= 1;
             }
         }
-        false
+        if left == budget {
+            self.patience.step(hw.now);
+            return false;
+        }
+        let others = !self.buffers.iter().all(PacketBuffer::is_empty);
+        self.patience.progress(others, hw.now);
+        left == 0 && others
     }
 
     /// Whether large receives are being made.
@@ -542,11 +555,24 @@ impl Receive {
         self.buffers.iter().all(PacketBuffer::has_room)
     }
 
-    /// Whether the wire should hand in more: no frame waits, or with flow control the packet buffer has room.
+    /// Whether the wire should hand in more: no frame waits, or has waited for too long; with flow control, whether the
+    /// packet buffer has room.
     #[inline]
     pub(crate) fn wants_more(&self, regs: &RegisterFile) -> bool {
-        self.buffers.iter().all(PacketBuffer::is_empty)
-            || FlowControl::is_on(regs) && self.has_room()
+        if self.buffers.iter().all(PacketBuffer::is_empty) {
+            true
+        } else if FlowControl::holds_the_link(regs) {
+            self.has_room()
+        } else {
+            self.patience.is_over()
+        }
+    }
+
+    /// When the wire has waited for descriptors long enough.
+    pub(crate) fn patience_deadline(&self, regs: &RegisterFile) -> Option<Time> {
+        self.patience
+            .deadline()
+            .filter(|_| !FlowControl::holds_the_link(regs))
     }
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod dcb;
 mod flow_control;
 mod loopback;
+mod packet_buffer;
 mod receive;
 mod reset;
 mod security;
