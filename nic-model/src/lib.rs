@@ -50,6 +50,7 @@ pub mod time;
 mod timer;
 mod timesync;
 pub mod tx;
+mod virtual_function;
 mod wakeup;
 pub mod wire;
 

@@ -1,7 +1,8 @@
 //! The SR-IOV capability (7.10, 9.4.4).
 //!
-//! It can be read and written as on the card, and what STATUS shows of it follows. Virtual functions are not
-//! implemented: those that are enabled answer nowhere.
+//! It can be read and written as on the card: VF Enable shows in STATUS, fixes NumVFs, and cleared it takes away what is
+//! left of the VFs. A vfio-user socket has one function, so the VFs themselves answer nowhere: a driver that enables them
+//! finds none on the bus. What their PF sees of them is in [`crate::virtual_function`] and [`crate::mailbox`].
 
 use ixgbe_spec::pci::{
     SRIOV, SRIOV_TOTAL_VFS, VF_BAR_SIZE, VF_DEVICE_ID,

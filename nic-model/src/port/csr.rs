@@ -9,7 +9,7 @@ use ixgbe_spec::{
 };
 
 use super::{Bar, Context, Port, Reset, access::Access};
-use crate::{mailbox, observe::Event, time::Time, timer::Timers};
+use crate::{mailbox, observe::Event, time::Time, timer::Timers, virtual_function};
 
 /// Places that software has touched and that are not fully modelled: registers that are only stored, each told of once
 /// in the log, and offsets without a register, the same.
@@ -166,7 +166,8 @@ impl Port {
             Chapter::Time => Timers::read(reg, index, now, regs),
             Chapter::TimeSync => self.timesync.read(reg, index, now, regs),
             Chapter::Mac => self.link.read(reg, index, regs),
-            Chapter::Virtualisation => mailbox::read(reg, index, regs),
+            Chapter::Virtualisation => virtual_function::read(reg, index, regs),
+            Chapter::Diagnostic => self.rx.diagnose(reg, index, regs),
             _ => regs.read(reg, index),
         }
     }
@@ -229,7 +230,7 @@ impl Port {
             Chapter::TimeSync => self.timesync.written(reg, new, now, &self.regs),
             Chapter::Security => self.ipsec.written(reg, new, &mut self.regs),
             Chapter::Virtualisation => {
-                mailbox::written(reg, index, new, &mut self.regs, &mut self.irq);
+                virtual_function::written(reg, index, new, &mut self.regs, &mut self.irq);
             }
             _ => {}
         }

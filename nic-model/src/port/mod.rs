@@ -38,6 +38,7 @@ use crate::{
     timer::Timers,
     timesync::TimeSync,
     tx::{Egress, Reach, Transmit},
+    virtual_function,
     wakeup::{self, Wake},
     wire::{Capabilities, RxFrame, TxFrame, Wire, WireBusy},
 };
@@ -236,8 +237,12 @@ impl Port {
     fn show_vfs(&mut self) {
         let vfs = u32::from(self.pci.enabled_vfs());
         let active = if vfs == 0 { 0 } else { status::IOV_ACTIVE };
-        let old = self.regs.get(Reg::STATUS, 0) & !(status::VFS_MASK | status::IOV_ACTIVE);
-        let new = old | vfs << status::VFS_SHIFT | active;
+        let shown = self.regs.get(Reg::STATUS, 0);
+        if shown & !active & status::IOV_ACTIVE != 0 {
+            virtual_function::are_gone(&mut self.regs);
+        }
+        let others = shown & !(status::VFS_MASK | status::IOV_ACTIVE);
+        let new = others | vfs << status::VFS_SHIFT | active;
         self.regs.set(Reg::STATUS, 0, new);
     }
 

@@ -38,9 +38,20 @@ pub(crate) struct PacketBuffer {
     bytes: VecDeque<u8>,
     used: usize,
     full: bool,
+    /// Where the frame at the head begins, and what all of them take, in lines.
+    first_line: usize,
+    used_lines: usize,
 }
 
 impl PacketBuffer {
+    /// Bytes of a line, in which diagnosis sees the memory.
+    pub(super) const LINE: usize = 16;
+
+    /// Lines that so many bytes take.
+    pub(super) const fn lines_of(bytes: usize) -> usize {
+        bytes.div_ceil(Self::LINE)
+    }
+
     /// Whether no frame waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
@@ -78,6 +89,7 @@ impl PacketBuffer {
         self.full = used + LONGEST_LEN > capacity;
         self.bytes.extend(head);
         self.bytes.extend(body);
+        self.used_lines += Self::lines_of(waiting.len);
         self.frames.push_back(waiting);
         true
     }
@@ -96,6 +108,9 @@ impl PacketBuffer {
         if let Some(waiting) = self.frames.pop_front() {
             self.used -= waiting.size();
             self.bytes.drain(..waiting.len.min(self.bytes.len()));
+            let lines = Self::lines_of(waiting.len);
+            self.used_lines -= lines;
+            self.first_line = (self.first_line + lines) % Self::lines_of(capacity).max(1);
         }
         self.full &= self.used > capacity / 2 && !self.frames.is_empty();
     }
@@ -107,10 +122,45 @@ impl PacketBuffer {
             bytes,
             used,
             full,
+            first_line,
+            used_lines,
         } = self;
         frames.clear();
         bytes.clear();
         *used = 0;
         *full = false;
+        *first_line = 0;
+        *used_lines = 0;
+    }
+
+    /// The line where the frame at the head begins.
+    pub(super) const fn first_line(&self) -> usize {
+        self.first_line
+    }
+
+    /// Lines of frames that wait.
+    pub(super) const fn used_lines(&self) -> usize {
+        self.used_lines
+    }
+
+    /// What a line holds, the first one being that of the frame at the head; zeros where no frame waits.
+    pub(super) fn line(&self, mut number: usize) -> [u8; Self::LINE] {
+        let mut line = [0; Self::LINE];
+        let mut begin = 0;
+        for frame in &self.frames {
+            let lines = Self::lines_of(frame.len);
+            if number < lines {
+                let end = begin + frame.len;
+                let at = (begin + number * Self::LINE).min(self.bytes.len());
+                let bytes = self.bytes.range(at..end.min(self.bytes.len()));
+                for (to, from) in line.iter_mut().zip(bytes) {
+                    *to = *from;
+                }
+                break;
+            }
+            number -= lines;
+            begin += frame.len;
+        }
+        line
     }
 }

@@ -12,6 +12,7 @@
 mod buffer;
 mod checksum;
 mod delivery;
+mod diagnosis;
 mod express;
 mod fc;
 pub(crate) mod header;

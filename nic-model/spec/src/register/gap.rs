@@ -57,7 +57,9 @@ impl Reg {
             | Self::RTTDTECC => {
                 Enough("memory here has no ECC errors but those that are asked for")
             }
-            Self::DROPEN => Enough("the predecessor's; queues drop by SRRCTL.DROP_EN and QDE"),
+            Self::DROPEN => Enough(
+                "the predecessor's bit for each queue, which became SRRCTL.DROP_EN and QDE; drivers only dump it",
+            ),
             Self::TXPBSIZE | Self::TXPBTHRESH => {
                 Enough("frames leave as they are fetched, so that none waits in a transmit buffer")
             }
@@ -136,9 +138,9 @@ impl Reg {
             Self::GSCL | Self::GSCN => {
                 Enough("counters of PCIe events, of which there are none; no driver looks")
             }
-            Self::CIAA | Self::CIAD => {
-                Enough("a window into configuration space, which drivers reach without it")
-            }
+            Self::CIAA | Self::CIAD => Enough(
+                "a window into the configuration space of VFs, of which no client reaches any",
+            ),
             Self::PCIEECCCTL | Self::ECC_STATUS | Self::ECC_CTRL => {
                 Enough("ECC of the PCIe core's memories, which have no errors")
             }
@@ -154,9 +156,9 @@ impl Reg {
             Self::RDSTAT | Self::RDSTATCTL | Self::RDHMPN | Self::RIC_DW | Self::RDPROBE => {
                 Enough("a window into descriptor memory, which Linux dumps and does not judge")
             }
-            Self::RXBUFCTRL | Self::RXBUFDATA | Self::TXBUFCTRL | Self::TXBUFDATA => {
-                Enough("a window into the packet buffers, which Linux dumps and does not judge")
-            }
+            Self::TXBUFCTRL | Self::TXBUFDATA => Enough(
+                "a window into the transmit packet buffers: frames leave as they are fetched, so that they are empty",
+            ),
             Self::MAVTV
             | Self::MFUTP
             | Self::BMCIP
@@ -180,36 +182,27 @@ impl Reg {
             Self::RXMEMWRAP | Self::RDMAM | Self::RDMAD => {
                 Enough("diagnosis of descriptor memory; no driver looks")
             }
-            Self::RXWRPTR | Self::RXRDPTR | Self::RXRDWRPTR | Self::RXUSED => {
-                Enough("pointers of the receive packet buffers; no driver looks")
-            }
-            Self::TXWRPTR | Self::TXRDPTR | Self::TXRDWRPTR | Self::TXUSED => {
-                Enough("pointers of the transmit packet buffers; no driver looks")
-            }
+            Self::RXRDWRPTR => Enough(
+                "more pointers of the receive packet buffers; RXRDPTR, RXWRPTR and RXUSED tell what waits",
+            ),
+            Self::TXWRPTR | Self::TXRDPTR | Self::TXRDWRPTR | Self::TXUSED => Enough(
+                "pointers of the transmit packet buffers, which are empty: frames leave as they are fetched",
+            ),
             Self::RXDATAWRPTR | Self::RXDESCWRPTR | Self::RXDATARDPTR | Self::RXDESCRDPTR => {
                 Enough("pointers of the receive engine; no driver looks")
             }
             Self::TXDATAWRPTR | Self::TXDESCWRPTR | Self::TXDATARDPTR | Self::TXDESCRDPTR => {
                 Enough("pointers of the transmit engine; no driver looks")
             }
-            Self::PFVFLRE | Self::PFVFLREC => {
-                Missing("resets of VFs; QEMU's client hides SR-IOV, so no guest has any")
+            Self::VTEIAC | Self::VTIVAR | Self::VTIVAR_MISC => {
+                Enough("which vectors of a VF its causes signal; no client reaches a VF's function")
             }
-            Self::VTCTRL
-            | Self::VTEICR
-            | Self::VTEICS
-            | Self::VTEIMS
-            | Self::VTEIMC
-            | Self::VTEIAC
-            | Self::VTEIAM
-            | Self::VTIVAR
-            | Self::VTIVAR_MISC => {
-                Missing("a VF's own registers; QEMU's client hides SR-IOV, so no guest has any")
-            }
-            Self::LBDRPEN => Missing("dropping in loopback between pools; no named driver sets it"),
-            Self::PFFLPL | Self::PFFLPH => {
-                Missing("source pruning by pool, which drivers set on the X550 alone")
-            }
+            Self::LBDRPEN => Enough(
+                "no manual and no driver uses it; the way between pools loses nothing, SRRCTL.DROP_EN apart",
+            ),
+            Self::PFFLPL | Self::PFFLPH => Enough(
+                "source pruning by pool, of a successor (X550); here VMTXSW says which pools hear themselves",
+            ),
             Self::MMNGC => {
                 Enough("no management controller vetoes a reset; Linux looks and reads 0")
             }
@@ -237,7 +230,7 @@ impl Reg {
                     Enough("tuning and status of a serial link that is made of nothing")
                 }
                 Chapter::Nvm => Enough("firmware's own ways to NVM and flash; none runs"),
-                Chapter::Virtualisation => Missing("virtual functions and their mailbox"),
+                Chapter::Virtualisation => Missing("its effect"),
                 Chapter::Wakeup => Missing("its effect"),
                 Chapter::TimeSync => Enough("the clock's pins lead nowhere"),
                 Chapter::Statistics => Missing("the function that it counts"),

@@ -763,9 +763,9 @@ registers! {
     /// Local Loopback Drop Enable.
     LBDRPEN Virtualisation ReadWrite Stored at [0x0CA00];
     /// VF Function Level Resets that happened.
-    PFVFLRE Virtualisation ReadOnly Stored at [0x00600, 0x001C0];
+    PFVFLRE Virtualisation ReadOnly Works at [0x00600, 0x001C0];
     /// VF Function Level Reset Clear.
-    PFVFLREC Virtualisation WriteOneToClear Stored at [0x00700 + 4 * 2];
+    PFVFLREC Virtualisation Effect Works at [0x00700 + 4 * 2];
     /// PF Mailbox Interrupt Causes: requests (15:0), acknowledgements (31:16).
     PFMBICR Virtualisation WriteOneToClear Works at [0x00710 + 4 * 4];
     /// PF Mailbox Interrupt Mask: the VFs that may interrupt, 32 each; elements 2 and 3 are storage.
@@ -776,20 +776,20 @@ registers! {
     VFMAILBOX Virtualisation Effect Works at [0x04C00 + 4 * 64] reset 0x0000_0040;
     /// PF Mailbox Memory: 16 dwords for each VF.
     PFMBMEM Virtualisation ReadWrite Works at [0x13000 + 4 * 1024];
-    /// VF Control, as the PF sees it.
-    VTCTRL Virtualisation ReadWrite Stored at [0x00300 + 4 * 64];
+    /// VF Control, as the PF sees it: reset (26).
+    VTCTRL Virtualisation Effect Works at [0x00300 + 4 * 64];
     /// VF Interrupt Cause, as the PF sees it.
-    VTEICR Virtualisation WriteOneToClear Stored at [0x00B00 + 4 * 64];
+    VTEICR Virtualisation Effect Works at [0x00B00 + 4 * 64] write 0x7;
     /// VF Interrupt Cause Set, as the PF sees it.
-    VTEICS Virtualisation WriteOneToSet Stored at [0x00C00 + 4 * 64];
+    VTEICS Virtualisation Effect Works at [0x00C00 + 4 * 64] write 0x7;
     /// VF Interrupt Mask Set, as the PF sees it.
-    VTEIMS Virtualisation WriteOneToSet Stored at [0x00D00 + 4 * 64];
+    VTEIMS Virtualisation Effect Works at [0x00D00 + 4 * 64] write 0x7;
     /// VF Interrupt Mask Clear, as the PF sees it.
-    VTEIMC Virtualisation WriteOneToClear Stored at [0x00E00 + 4 * 64];
+    VTEIMC Virtualisation Effect Works at [0x00E00 + 4 * 64] write 0x7;
     /// VF Interrupt Auto Clear, as the PF sees it.
     VTEIAC Virtualisation ReadWrite Stored at [0x00F00 + 4 * 64];
     /// VF Interrupt Auto Mask, as the PF sees it.
-    VTEIAM Virtualisation ReadWrite Stored at [0x04D00 + 4 * 64];
+    VTEIAM Virtualisation ReadWrite Works at [0x04D00 + 4 * 64];
     /// VF Interrupt Vector Allocation, as the PF sees it.
     VTIVAR Virtualisation ReadWrite Stored at [0x12500 + 4 * 64];
     /// VF Miscellaneous Interrupt Vector Allocation, as the PF sees it.
@@ -1058,22 +1058,22 @@ registers! {
     RDMAM Diagnostic ReadWrite Stored at [0x02F30];
     /// Receive DMA memory access data.
     RDMAD Diagnostic ReadWrite Stored at [0x02F34];
-    /// Receive packet buffer write pointers.
-    RXWRPTR Diagnostic ReadOnly Stored at [0x03100 + 4 * 8];
-    /// Receive packet buffer use.
-    RXUSED Diagnostic ReadOnly Stored at [0x03120 + 4 * 8];
-    /// Receive packet buffer read pointers.
-    RXRDPTR Diagnostic ReadOnly Stored at [0x03140 + 4 * 8];
+    /// Receive packet buffer write pointers, in lines of 16 bytes.
+    RXWRPTR Diagnostic ReadOnly Works at [0x03100 + 4 * 8];
+    /// Receive packet buffer use, in lines of 16 bytes.
+    RXUSED Diagnostic ReadOnly Works at [0x03120 + 4 * 8];
+    /// Receive packet buffer read pointers, in lines of 16 bytes.
+    RXRDPTR Diagnostic ReadOnly Works at [0x03140 + 4 * 8];
     /// Receive packet buffer read-write pointers.
     RXRDWRPTR Diagnostic ReadOnly Stored at [0x03160 + 4 * 8];
     /// Receive packet buffer memory wrap.
     RXMEMWRAP Diagnostic ReadOnly Stored at [0x03190];
     /// Receive packet buffer ECC.
     PBRXECC Diagnostic ReadWrite Stored at [0x03300];
-    /// Receive packet buffer access control.
-    RXBUFCTRL Diagnostic ReadWrite Stored at [0x03600];
-    /// Receive packet buffer access data.
-    RXBUFDATA Diagnostic ReadWrite Stored at [0x03610 + 4 * 4];
+    /// Receive packet buffer access control: line (14:0), packet buffer (18:16).
+    RXBUFCTRL Diagnostic ReadWrite Works at [0x03600];
+    /// Receive packet buffer access data: the line that RXBUFCTRL chooses.
+    RXBUFDATA Diagnostic ReadOnly Works at [0x03610 + 4 * 4];
     /// Receive data write pointers.
     RXDATAWRPTR Diagnostic ReadOnly Stored at [0x03700 + 4 * 4];
     /// Receive descriptor write pointers.

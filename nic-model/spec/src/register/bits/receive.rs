@@ -354,3 +354,13 @@ pub mod fdirm {
     /// L3 protocol.
     pub const L3P: u32 = 1 << 6;
 }
+
+/// Receive packet buffer access control (8.2.3.26); its format is that of this model.
+pub mod rxbufctrl {
+    /// Line of 16 bytes.
+    pub const LINE: u32 = 0x7FFF;
+    /// Place of the packet buffer's number.
+    pub const BUFFER_SHIFT: u32 = 16;
+    /// The packet buffer's number, once it is shifted down.
+    pub const BUFFER_MASK: u32 = 7;
+}

@@ -112,3 +112,9 @@ pub mod pfmbicr {
     /// Place of the VFs that have read a message; those that have one stand in the low half.
     pub const VFACK_SHIFT: u32 = 16;
 }
+
+/// VF Control (8.3), as the PF sees it.
+pub mod vtctrl {
+    /// The VF is reset; reads 0.
+    pub const RST: u32 = 1 << 26;
+}
