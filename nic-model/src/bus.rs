@@ -2,11 +2,14 @@
 
 use std::rc::Rc;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use vm_memory::VolatileSlice;
 
 /// An address on the device's side of the IOMMU, as a driver writes it into a ring or descriptor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
 pub struct Iova(pub u64);
 
 impl Iova {

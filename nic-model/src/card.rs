@@ -5,14 +5,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     firmware::Semaphores,
-    nvm::{Chip, NvmImage},
+    nvm::{self, Chip, NvmImage},
     port::{LanId, PortConfig},
+    state::StateError,
 };
 
 /// How many functions the card shows on its bus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum Functions {
     /// One: the other port is disabled.
     One,
@@ -21,7 +24,8 @@ pub(crate) enum Functions {
 }
 
 /// What is seen of the card at one of its functions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Place {
     /// Which port of the card this is.
     pub(crate) lan_id: LanId,
@@ -59,9 +63,36 @@ impl Card {
         self.lock().chip.mac(lan_id)
     }
 
+    /// The saved form of the shared parts.
+    pub(crate) fn save(&self) -> Saved {
+        let Shared { chip, semaphores } = &*self.lock();
+        Saved {
+            nvm: chip.save(),
+            semaphores: semaphores.clone(),
+        }
+    }
+
     /// The shared parts, for the time of one register access.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
         // Whatever a thread that panicked left behind is words and bits, each of which may have any value.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The saved form of what the ports of a card share.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Saved {
+    nvm: nvm::Saved,
+    semaphores: Semaphores,
+}
+
+impl Saved {
+    /// What it says.
+    pub(crate) fn restore(self) -> Result<Shared, StateError> {
+        Ok(Shared {
+            chip: Chip::restore(self.nvm).map_err(|error| error.within("nvm"))?,
+            semaphores: self.semaphores,
+        })
     }
 }

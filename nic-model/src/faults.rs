@@ -1,8 +1,11 @@
 //! Counters of what a guest did wrong.
 
+use serde::{Deserialize, Serialize};
+
 /// How often a guest's driver did what the datasheet forbids, by kind. The outcome is what the card does (a dropped
 /// frame, a stalled queue, an error bit); these counters are how one sees it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct GuestFaults {
     /// A descriptor ring lies (partly) in memory that the client did not map for it.
     pub ring_dma: u64,

@@ -4,11 +4,13 @@
 //! holds when it is reset by the bus, or its client goes, is free again.
 
 use ixgbe_spec::register::{Reg, bits::swsm};
+use serde::{Deserialize, Serialize};
 
 use crate::{card::Card, port::LanId, regs::RegisterFile};
 
 /// The semaphores of a card.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Semaphores {
     /// SWSM: SMBI, and what its holder set besides.
     swsm: u32,

@@ -11,6 +11,7 @@ use ixgbe_spec::register::{
     Reg,
     bits::{ledctl, links},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::regs::RegisterFile;
 
@@ -105,7 +106,8 @@ pub struct Led {
 }
 
 /// The LEDs of a port.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Leds {
     /// Which of them software has turned on.
     on: [bool; LEDS],

@@ -44,6 +44,7 @@ pub mod port;
 mod queue_counts;
 pub mod regs;
 pub mod rx;
+pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
@@ -62,5 +63,6 @@ pub use link::{Module, UnknownModule};
 pub use nvm::{NvmChip, NvmImage, NvmSizeError};
 pub use pci::{BusError, ErrorMessage};
 pub use port::{Arrivals, Bar, Context, LanId, Port, PortConfig};
+pub use state::{State, StateError};
 pub use time::Time;
 pub use wire::Wire;

@@ -1,6 +1,10 @@
 //! The register file: one value for each element of each row of the register table.
 
+mod saved;
+
 use ixgbe_spec::register::{Access, Reg, SLOTS};
+
+pub(crate) use saved::Saved;
 
 /// The values of all registers of a port.
 ///

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Nanoseconds since an arbitrary start, monotonic.
 ///
 /// The caller reads its clock once per turn and hands the value in; the model hands deadlines out. Tests therefore
 /// move time by hand and nothing sleeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
 pub struct Time(u64);
 
 impl Time {

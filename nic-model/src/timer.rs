@@ -4,16 +4,20 @@ use ixgbe_spec::register::{
     Reg,
     bits::{eicr, tcptimer},
 };
+use serde::{Deserialize, Serialize};
 
-use crate::{interrupt::Interrupts, regs::RegisterFile, time::Time};
+use crate::{interrupt::Interrupts, regs::RegisterFile, state::Shift, time::Time};
 
 /// Timers of a port.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Timers {
     tcp: TcpTimer,
+    /// What FRTIMER adds to the time, modulo 2^64 ns: a port that was saved does not see how long.
+    lead: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 enum TcpTimer {
     #[default]
     Idle,
@@ -26,7 +30,7 @@ enum TcpTimer {
 impl Timers {
     /// Puts everything back to the state after a reset of the function.
     pub(crate) fn reset(&mut self) {
-        let Self { tcp } = self;
+        let Self { tcp, lead: _ } = self;
         *tcp = TcpTimer::Idle;
     }
 
@@ -54,10 +58,23 @@ impl Timers {
         }
     }
 
+    /// On another clock.
+    pub(crate) fn restored(self, shift: Shift) -> Self {
+        let Self { tcp, lead } = self;
+        Self {
+            tcp: match tcp {
+                TcpTimer::Runs(expiry) => TcpTimer::Runs(shift.time(expiry)),
+                TcpTimer::Idle | TcpTimer::Paused(_) => tcp,
+            },
+            lead: lead.wrapping_add(shift.back()),
+        }
+    }
+
     /// Reads a register of the time chapter.
-    pub(crate) fn read(reg: Reg, index: usize, now: Time, regs: &mut RegisterFile) -> u32 {
+    pub(crate) fn read(&self, reg: Reg, index: usize, now: Time, regs: &mut RegisterFile) -> u32 {
         match reg {
             Reg::FRTIMER => {
+                let now = Time::from_nanos(now.as_nanos().wrapping_add(self.lead));
                 let [a, b, c, d, ..] = now.as_micros().to_le_bytes();
                 u32::from_le_bytes([a, b, c, d])
             }

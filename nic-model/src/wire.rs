@@ -1,5 +1,7 @@
 //! The seam to the cable: frames out, frames in.
 
+use serde::{Deserialize, Serialize};
+
 use crate::bus::Span;
 
 /// What a wire does itself, so that the model need not.
@@ -93,7 +95,7 @@ impl TxFrame<'_> {
 }
 
 /// State of the frame check sequence with which a frame arrives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Fcs {
     /// Correct.
     #[default]

@@ -7,8 +7,16 @@ use ixgbe_spec::register::{
     Reg,
     bits::{fcbuff, fcdmarw, fcflt, fcfltrw},
 };
+use serde::{Deserialize, Serialize};
 
-use crate::{bus::Iova, regs::RegisterFile};
+use crate::{
+    bus::Iova,
+    regs::RegisterFile,
+    state::{
+        StateError,
+        sparse::{self, Sparse},
+    },
+};
 
 /// Number of contexts; their index is the exchange id.
 const CONTEXTS: usize = 512;
@@ -17,7 +25,8 @@ const CONTEXTS: usize = 512;
 const SIZES: [usize; 4] = [4 << 10, 8 << 10, 16 << 10, 64 << 10];
 
 /// What frame an exchange expects.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct FilterContext {
     pub valid: bool,
     /// A frame has come, and the sequence fields mean something.
@@ -30,7 +39,8 @@ pub(super) struct FilterContext {
 }
 
 /// Where the payload of an exchange goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct DmaContext {
     pub valid: bool,
     /// The first frame of the exchange was placed.
@@ -50,10 +60,11 @@ pub(super) struct DmaContext {
 }
 
 /// Both halves.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Context {
-    pub filter: FilterContext,
-    pub dma: DmaContext,
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Context {
+    pub(super) filter: FilterContext,
+    pub(super) dma: DmaContext,
 }
 
 /// The contexts of a port. None is there until software writes one.
@@ -62,7 +73,38 @@ pub(super) struct Contexts {
     all: Vec<Context>,
 }
 
+/// The saved form of the contexts.
+pub(crate) type Saved = Sparse<Context>;
+
 impl Contexts {
+    /// The saved form.
+    pub fn save(&self) -> Saved {
+        let Self { all } = self;
+        sparse::changed(all)
+    }
+
+    /// Of the saved form.
+    ///
+    /// # Errors
+    /// A context that there is not, or that says what none can.
+    pub fn restore(saved: Saved) -> Result<Self, StateError> {
+        let mut all = Vec::new();
+        if !saved.is_empty() {
+            all.resize(CONTEXTS, Context::default());
+        }
+        sparse::restore(saved, &mut all, |context, place| {
+            let Context { filter: _, dma } = context;
+            let size = SIZES.get(usize::from(dma.size)).copied().unwrap_or(0);
+            StateError::unless(size > 0, "dma.size", "no size of a buffer")?;
+            let inside = dma.offset <= usize::from(u16::MAX);
+            StateError::unless(inside, "dma.offset", "no buffer is so long")?;
+            StateError::unless(dma.count <= 256, "dma.count", "a list has fewer buffers")?;
+            *place = context;
+            Ok(())
+        })?;
+        Ok(Self { all })
+    }
+
     pub fn clear(&mut self) {
         let Self { all } = self;
         all.clear();

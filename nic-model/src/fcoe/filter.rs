@@ -4,18 +4,21 @@ use ixgbe_spec::{
     descriptor::rx::Status,
     register::{Reg, bits::fcrxctrl},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
     Fcoe,
     context::{Context, FilterContext},
     frame::{self, CRC, FcHeader, First, f_ctl, kind},
 };
-use crate::{regs::RegisterFile, rx::header::Headers, wire::RxFrame};
+use crate::{regs::RegisterFile, rx::header::Headers, state::StateError, wire::RxFrame};
 
 /// An FC frame that the filter unit has looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Arrival {
     /// What its descriptor says of it so far.
+    #[serde(with = "crate::state::status")]
     pub(crate) status: Status,
     /// What the exchange expects next; 0 without a context.
     pub(crate) parameter: u32,
@@ -25,7 +28,7 @@ pub(crate) struct Arrival {
 }
 
 /// Where a frame goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) enum Way {
     /// To the ring; it has no context.
     Ring,
@@ -38,7 +41,8 @@ pub(super) enum Way {
 }
 
 /// Payload that is placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Data {
     pub exchange: u16,
     /// First byte of the payload in the frame.
@@ -51,6 +55,15 @@ pub(super) struct Data {
 }
 
 impl Arrival {
+    /// Whether it can be what is known of a frame of `len` bytes.
+    pub(crate) fn check(&self, len: usize) -> Result<(), StateError> {
+        let Way::Buffers(data) = self.way else {
+            return Ok(());
+        };
+        let end = usize::from(data.from) + usize::from(data.len);
+        StateError::unless(end <= len, "way", "the payload ends behind the frame")
+    }
+
     /// The exchange, if it has a context.
     pub(super) const fn exchange(&self) -> Option<u16> {
         match self.way {

@@ -35,12 +35,13 @@ pub(crate) mod tests;
 use ixgbe_spec::register::{Reg, bits::fcrectl};
 
 use context::Contexts;
+pub(crate) use context::Saved;
 pub(crate) use filter::Arrival;
 use frame::FcHeader;
 pub(crate) use placement::{Extent, Posting};
 pub(crate) use sequence::Sequence;
 
-use crate::{regs::RegisterFile, rx::header::Headers};
+use crate::{regs::RegisterFile, rx::header::Headers, state::StateError};
 
 /// The receive side of `FCoE` in a port.
 #[derive(Debug, Default)]
@@ -53,6 +54,21 @@ impl Fcoe {
     pub(crate) fn reset(&mut self) {
         let Self { contexts } = self;
         contexts.clear();
+    }
+
+    /// The saved form: the contexts that are not as before software wrote any.
+    pub(crate) fn save(&self) -> Saved {
+        let Self { contexts } = self;
+        contexts.save()
+    }
+
+    /// Of the saved form.
+    ///
+    /// # Errors
+    /// A context that there is not, or that says what none can.
+    pub(crate) fn restore(saved: Saved) -> Result<Self, StateError> {
+        let contexts = Contexts::restore(saved)?;
+        Ok(Self { contexts })
     }
 
     /// Software has written a register of the chapter.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use ixgbe_spec::{descriptor::rx::Status, register::Reg};
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::{
@@ -23,16 +24,18 @@ const MOST_BUFFERS: usize = 8;
 const ADDRESS: usize = 8;
 
 /// What the ring gets of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Posting {
     /// What its descriptor says along with the [`Arrival`].
+    #[serde(with = "crate::state::status")]
     pub(crate) status: Status,
     /// How much of it.
     pub(crate) extent: Extent,
 }
 
 /// How much of a frame the ring gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum Extent {
     /// All of it.
     Whole,

@@ -21,11 +21,14 @@ pub(crate) use ethertype::is_1588;
 
 use address::AddressFilter;
 use five_tuple::{FiveTupleFilters, Route};
+pub(crate) use flow_director::Saved;
 use flow_director::{Action, FlowDirector};
 use pool::PoolSet;
 use rss::{Choice, Rss};
 
-use crate::{fcoe, hw::Hw, observe::Chooser, regs::RegisterFile, rx::header::Headers};
+use crate::{
+    fcoe, hw::Hw, observe::Chooser, regs::RegisterFile, rx::header::Headers, state::StateError,
+};
 
 /// Where an admitted frame goes, and what its descriptor says about the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +95,25 @@ impl Filters {
         five_tuples.reset();
         flow_director.reset();
         rss.reset();
+    }
+
+    /// The saved form: the filters of the Flow Director. The others are registers.
+    pub(crate) fn save(&self) -> Saved {
+        let Self {
+            addresses: _,
+            five_tuples: _,
+            flow_director,
+            rss: _,
+        } = self;
+        flow_director.save()
+    }
+
+    /// Of the saved form. What is derived from registers is derived again when the next frame comes.
+    pub(crate) fn restore(saved: Saved, regs: &RegisterFile) -> Result<Self, StateError> {
+        let mut filters = Self::default();
+        filters.reset();
+        filters.flow_director = FlowDirector::restore(saved, regs)?;
+        Ok(filters)
     }
 
     /// Software has written a register.

@@ -4,12 +4,23 @@
 //! the end of its interval. All vectors get a credit every GPIE.LL_INTERVAL, and save up 31. An interval of 0 turns all of
 //! this off.
 
-use ixgbe_spec::register::bits::{
-    eitr::{LLI_CREDIT_MASK, LLI_CREDIT_SHIFT},
-    gpie::{LL_INTERVAL_NANOS, LL_INTERVAL_SHIFT},
+use ixgbe_spec::register::{
+    Reg,
+    bits::{
+        eitr::{LLI_CREDIT_MASK, LLI_CREDIT_SHIFT},
+        gpie::{LL_INTERVAL_NANOS, LL_INTERVAL_SHIFT},
+    },
 };
+use serde::{Deserialize, Serialize};
 
-use crate::time::Time;
+use crate::{
+    regs::RegisterFile,
+    state::{
+        Shift, StateError,
+        sparse::{self, Sparse},
+    },
+    time::Time,
+};
 
 /// The credits of each of EITR 0 to 63.
 #[derive(Debug)]
@@ -20,8 +31,9 @@ pub(super) struct Credits {
 }
 
 /// What a vector had at some time; what it has got since is counted when it is looked at.
-#[derive(Clone, Copy, Debug)]
-struct Account {
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Account {
     credits: u64,
     since: Time,
 }
@@ -40,6 +52,45 @@ impl Default for Credits {
 }
 
 impl Credits {
+    /// The saved form: who has, or is owed, any.
+    pub(super) fn save(&self) -> Sparse<Account> {
+        let usual = Account {
+            credits: 0,
+            since: Time::ZERO,
+        };
+        sparse::save(&self.vectors, |account| {
+            (*account != usual).then_some(*account)
+        })
+    }
+
+    /// Of the saved form; the interval is that of GPIE.
+    ///
+    /// # Errors
+    /// A vector that there is not, or more credits than one can have.
+    pub(super) fn restore(
+        saved: Sparse<Account>,
+        shift: Shift,
+        regs: &RegisterFile,
+    ) -> Result<Self, StateError> {
+        let mut credits = Self {
+            interval: interval_of(regs.get(Reg::GPIE, 0)),
+            ..Self::default()
+        };
+        for account in &mut credits.vectors {
+            account.since = shift.time(account.since);
+        }
+        sparse::restore(saved, &mut credits.vectors, |account, place| {
+            let few = account.credits <= Self::MOST;
+            StateError::unless(few, "credits", format!("there are {} at most", Self::MOST))?;
+            *place = Account {
+                since: shift.time(account.since),
+                ..account
+            };
+            Ok(())
+        })?;
+        Ok(credits)
+    }
+
     const COUNTERS: usize = 64;
     const MOST: u64 = LLI_CREDIT_MASK as u64;
 
@@ -87,7 +138,7 @@ impl Credits {
 
     /// Software has written GPIE.
     pub(super) fn interval_written(&mut self, value: u32, now: Time) {
-        let interval = u64::from(value >> LL_INTERVAL_SHIFT & 0xF) * LL_INTERVAL_NANOS;
+        let interval = interval_of(value);
         if interval == self.interval {
             return;
         }
@@ -134,4 +185,9 @@ impl Credits {
         let got = nanos.checked_div(self.interval).unwrap_or(0);
         got.min(Self::MOST)
     }
+}
+
+/// What GPIE says of the interval, in ns.
+fn interval_of(gpie: u32) -> u64 {
+    u64::from(gpie >> LL_INTERVAL_SHIFT & 0xF) * LL_INTERVAL_NANOS
 }

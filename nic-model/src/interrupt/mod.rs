@@ -9,6 +9,7 @@
 mod coalescing;
 mod credits;
 mod moderation;
+mod saved;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use ixgbe_spec::register::{
 use crate::{bus::Bus, pci, pci::Delivery, regs::RegisterFile, time::Time};
 use credits::Credits;
 use moderation::Moderation;
+pub(crate) use saved::Saved;
 
 /// Interrupt state of a port.
 #[derive(Debug, Default)]

@@ -7,8 +7,16 @@
 //! for twice the interval at most. A driver that takes less than a third of the interval sees the interval alone.
 
 use ixgbe_spec::register::{Reg, bits::eitr};
+use serde::{Deserialize, Serialize};
 
-use crate::{regs::RegisterFile, time::Time};
+use crate::{
+    regs::RegisterFile,
+    state::{
+        Shift, StateError,
+        sparse::{self, Sparse},
+    },
+    time::Time,
+};
 
 /// One vector's state for each of EITR 0 to 63, those of the PF; the further ones are of VFs.
 #[derive(Debug)]
@@ -16,8 +24,9 @@ pub(super) struct Moderation {
     vectors: [Vector; Self::COUNTERS],
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Vector {
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Vector {
     /// When the counter reaches zero.
     expiry: Time,
     /// When the interrupt went out that the driver has not served yet.
@@ -50,6 +59,35 @@ impl Moderation {
 
     pub(super) fn reset(&mut self) {
         *self = Self::default();
+    }
+
+    /// The saved form: the vectors that have signalled, or whose counter was written.
+    pub(super) fn save(&self) -> Sparse<Vector> {
+        sparse::save(&self.vectors, |vector| {
+            (*vector != Vector::IDLE).then_some(*vector)
+        })
+    }
+
+    /// Of the saved form.
+    ///
+    /// # Errors
+    /// A vector that there is not.
+    pub(super) fn restore(saved: Sparse<Vector>, shift: Shift) -> Result<Self, StateError> {
+        let mut moderation = Self::default();
+        sparse::restore(saved, &mut moderation.vectors, |vector, place| {
+            let Vector {
+                expiry,
+                fired,
+                rest,
+            } = vector;
+            *place = Vector {
+                expiry: shift.time(expiry),
+                fired: shift.maybe(fired),
+                rest: shift.time(rest),
+            };
+            Ok(())
+        })?;
+        Ok(moderation)
     }
 
     /// Until when a signal of `vector` has to wait, if at all.

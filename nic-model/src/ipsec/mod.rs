@@ -22,6 +22,7 @@
 mod cipher;
 mod packet;
 mod receive;
+mod saved;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use ixgbe_spec::register::{
 
 pub(crate) use self::{
     packet::Protocol,
+    saved::Saved,
     transmit::{Protection, Security},
 };
 use self::{

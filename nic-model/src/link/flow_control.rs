@@ -9,10 +9,12 @@ use ixgbe_spec::register::{
     Reg,
     bits::{fccfg, fcrth, fcrtl, links},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     hw::Hw,
     regs::RegisterFile,
+    state::Shift,
     time::Time,
     tx::count_control_frame,
     wire::{Offload, TxFrame, Wire, WireBusy},
@@ -32,7 +34,8 @@ const LEAST_QUANTA: u16 = 1000;
 const THRESHOLD: u32 = 0x0007_FFE0;
 
 /// What the other end was told last about each traffic class.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct FlowControl {
     /// When XOFF has to be said again; `None` if it may send.
     off: [Option<Time>; CLASSES],
@@ -58,6 +61,13 @@ impl FlowControl {
     pub(crate) fn reset(&mut self) {
         let Self { off } = self;
         *off = [None; CLASSES];
+    }
+
+    /// On another clock.
+    pub(crate) fn restored(self, shift: Shift) -> Self {
+        Self {
+            off: self.off.map(|again| shift.maybe(again)),
+        }
     }
 
     /// When [`FlowControl::step`] has something to do.

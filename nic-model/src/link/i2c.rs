@@ -1,10 +1,12 @@
 //! The module's side of the two-wire bus, bit by bit (3.7.6, SFF-8472 chapter 4).
 
 use ixgbe_spec::register::bits::i2cctl;
+use serde::{Deserialize, Serialize};
 
 use super::sfp::Sfp;
+use crate::state::StateError;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 enum State {
     /// Nobody has addressed the module since the last start.
     #[default]
@@ -20,7 +22,7 @@ enum State {
 }
 
 /// Which byte of a transfer comes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 enum Byte {
     DeviceAddress,
     MemoryAddress,
@@ -28,7 +30,8 @@ enum Byte {
 }
 
 /// The module's two-wire interface.
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Slave {
     state: State,
     clock: bool,
@@ -58,6 +61,11 @@ impl Default for Slave {
 }
 
 impl Slave {
+    /// Whether it can be in this state.
+    pub(super) fn check(&self) -> Result<(), StateError> {
+        StateError::unless(self.bits <= 8, "bits", "a byte has eight")
+    }
+
     /// The master drives the lines as the outputs of the register value `value` say. Returns what the register reads.
     pub(super) fn lines(&mut self, value: u32, sfp: &Sfp) -> u32 {
         let clock = value & i2cctl::CLK_OUT != 0;

@@ -16,6 +16,7 @@ mod i2c;
 mod module;
 mod negotiation;
 pub(crate) mod pause;
+mod saved;
 mod sfp;
 mod speed;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use sfp::Sfp;
 use speed::Speed;
 
 pub use module::{Module, UnknownModule};
+pub(crate) use saved::Saved;
 
 /// How long a link that was lost is away at least: time enough for a driver's interrupt handler, and less than the half
 /// second for which Linux waits for a speed that it tries.
@@ -98,6 +100,11 @@ impl Link {
     /// Whether the module sends, so that the other end of the cable has a link.
     pub(crate) fn is_lit(&self) -> bool {
         self.lit
+    }
+
+    /// Whether a cable brings a signal.
+    pub(crate) fn has_carrier(&self) -> bool {
+        self.carrier
     }
 
     /// What is in the cage.

@@ -9,15 +9,17 @@ use ixgbe_spec::register::{
     Reg,
     bits::{mflcn, tfcs},
 };
+use serde::{Deserialize, Serialize};
 
 use super::flow_control::quanta_nanos;
-use crate::{regs::RegisterFile, time::Time};
+use crate::{regs::RegisterFile, state::Shift, time::Time};
 
 /// Number of priorities, and of traffic classes.
 const PRIORITIES: usize = 8;
 
 /// Until when transmit has to be silent.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Pauses {
     link: Option<Time>,
     priorities: [Option<Time>; PRIORITIES],
@@ -29,6 +31,15 @@ impl Pauses {
         let Self { link, priorities } = self;
         *link = None;
         *priorities = [None; PRIORITIES];
+    }
+
+    /// On another clock.
+    pub(crate) fn restored(self, shift: Shift) -> Self {
+        let Self { link, priorities } = self;
+        Self {
+            link: shift.maybe(link),
+            priorities: priorities.map(|until| shift.maybe(until)),
+        }
     }
 
     /// A PAUSE frame of so many quanta has come; 0 ends a pause.

@@ -1,11 +1,12 @@
 //! The speed of the link: what the link mode of AUTOC allows and what the module can (3.7.4, 8.2.3.22.19).
 
 use ixgbe_spec::register::bits::{autoc, links};
+use serde::{Deserialize, Serialize};
 
 use super::Module;
 
 /// A speed that the link can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) enum Speed {
     /// 1 Gbit/s.
     Gigabit,

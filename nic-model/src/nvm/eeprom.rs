@@ -1,9 +1,12 @@
 //! The EEPROM behind the pins of EEC: the usual 25-series commands with 16 address bits.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     NvmImage,
     serial::{Event, Pins, Serial},
 };
+use crate::state::StateError;
 
 const READ: u8 = 0x03;
 const WRITE: u8 = 0x02;
@@ -14,7 +17,7 @@ const WRITE_ENABLE: u8 = 0x06;
 /// Bytes of a page; a write wraps within it.
 const PAGE: u16 = 64;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 enum State {
     #[default]
     Command,
@@ -35,7 +38,8 @@ enum State {
 }
 
 /// The chip's serial interface.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Eeprom {
     serial: Serial,
     state: State,
@@ -45,6 +49,11 @@ pub(super) struct Eeprom {
 }
 
 impl Eeprom {
+    /// Whether it can be in this state.
+    pub(super) fn check(&self) -> Result<(), StateError> {
+        self.serial.check().map_err(|error| error.within("serial"))
+    }
+
     /// Whether something was written since this was asked for.
     pub(super) fn take_written(&mut self) -> bool {
         std::mem::take(&mut self.written)

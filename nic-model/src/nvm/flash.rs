@@ -6,8 +6,14 @@
 //! server.
 
 use ixgbe_spec::nvm::FLASH_SIZE;
+use serde::{Deserialize, Serialize};
 
 use super::serial::{Event, Pins, Serial};
+use crate::state::{
+    StateError,
+    hex::Hex,
+    sparse::{self, Sparse},
+};
 
 const READ: u8 = 0x03;
 const FAST_READ: u8 = 0x0B;
@@ -31,7 +37,7 @@ const ADDRESS: u32 = FLASH_SIZE - 1;
 
 const _: () = assert!(FLASH_SIZE.is_power_of_two());
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 enum State {
     #[default]
     Command,
@@ -70,7 +76,64 @@ pub(super) struct Flash {
     bytes: Option<Box<[u8]>>,
 }
 
+/// The saved form: of the bytes, the pages that are not all ones.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Saved {
+    serial: Serial,
+    state: State,
+    write_enabled: bool,
+    pages: Sparse<Hex>,
+}
+
 impl Flash {
+    /// The saved form.
+    pub(super) fn save(&self) -> Saved {
+        let Self {
+            serial,
+            state,
+            write_enabled,
+            bytes,
+        } = self;
+        let pages = bytes.iter().flat_map(|bytes| bytes.chunks(PAGE as usize));
+        Saved {
+            serial: serial.clone(),
+            state: *state,
+            write_enabled: *write_enabled,
+            pages: sparse::save(pages, |page| {
+                let erased = page.iter().all(|byte| *byte == 0xFF);
+                (!erased).then(|| Hex(page.to_vec()))
+            }),
+        }
+    }
+
+    /// Of the saved form.
+    pub(super) fn restore(saved: Saved) -> Result<Self, StateError> {
+        let Saved {
+            serial,
+            state,
+            write_enabled,
+            pages,
+        } = saved;
+        serial.check().map_err(|error| error.within("serial"))?;
+        if let State::Address { bytes, .. } = state {
+            StateError::unless(bytes <= 4, "state", "an address has fewer bytes")?;
+        }
+        let mut flash = Self {
+            serial,
+            state,
+            write_enabled,
+            bytes: None,
+        };
+        for (page, Hex(bytes)) in pages {
+            let first = u32::from(page) * PAGE;
+            let fits = first < FLASH_SIZE && bytes.len() == PAGE as usize;
+            StateError::unless(fits, format!("pages.{page}"), "no page of the flash")?;
+            flash.write(first, &bytes);
+        }
+        Ok(flash)
+    }
+
     /// The pins have new levels. Returns the level of the chip's data output.
     pub(super) fn pins(&mut self, pins: Pins) -> bool {
         match self.serial.pins(pins) {

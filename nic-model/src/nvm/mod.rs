@@ -14,6 +14,7 @@ mod eeprom;
 mod factory;
 mod flash;
 mod image;
+mod saved;
 mod serial;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use ixgbe_spec::{
         bits::{eec, eerd, fla},
     },
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{card::Card, port::LanId, regs::RegisterFile};
 use eeprom::Eeprom;
@@ -33,6 +35,7 @@ use flash::Flash;
 use serial::Pins;
 
 pub use image::{NvmImage, NvmSizeError};
+pub(crate) use saved::Saved;
 
 /// The NVM and the flash of a card, which its ports share: what one writes the other reads, and one at a time has the
 /// pins of each.
@@ -48,7 +51,7 @@ pub(crate) struct Chip {
 }
 
 /// The port that has the pins of a chip.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 struct Grant(Option<LanId>);
 
 impl Grant {
@@ -182,6 +185,21 @@ impl Nvm {
     /// A handle to the chip.
     pub(crate) fn chip(&self) -> NvmChip {
         NvmChip(self.card.clone())
+    }
+
+    /// The card.
+    pub(crate) const fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// Whether the port has written the chip, as [`Nvm::take_written`], which still is to be asked.
+    pub(crate) const fn is_written(&self) -> bool {
+        self.written
+    }
+
+    /// Sets what [`Nvm::take_written`] will answer.
+    pub(crate) const fn set_written(&mut self, written: bool) {
+        self.written = written;
     }
 
     /// Whether this port has written the chip since this was asked for.

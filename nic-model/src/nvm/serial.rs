@@ -1,5 +1,9 @@
 //! The serial side of a chip: bits at its pins, bytes inside (SPI, mode 0).
 
+use serde::{Deserialize, Serialize};
+
+use crate::state::StateError;
+
 /// Levels that software gives the pins of a chip.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pins {
@@ -23,7 +27,8 @@ pub(super) enum Event {
 }
 
 /// The shift registers of a chip.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Serial {
     selected: bool,
     clock: bool,
@@ -34,6 +39,11 @@ pub(super) struct Serial {
 }
 
 impl Serial {
+    /// Whether it can be in this state.
+    pub(super) fn check(&self) -> Result<(), StateError> {
+        StateError::unless(self.bits < 8, "bits", "eight of them are a byte")
+    }
+
     /// The pins have new levels. Data is taken in as the clock rises, and put out as it falls.
     pub(super) fn pins(&mut self, pins: Pins) -> Event {
         let rises = pins.clock && !self.clock;

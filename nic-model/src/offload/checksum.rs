@@ -2,13 +2,16 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::bus::Span;
 
 /// A running ones' complement sum over bytes that come in pieces of any length.
 ///
 /// The pieces count as if they lay one after the other: after an odd number of bytes the next byte is the low half of
 /// its word.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sum {
     /// Sum of the folded sums of the pieces.
     total: u64,

@@ -7,6 +7,7 @@
 mod error;
 mod layout;
 mod msix;
+mod saved;
 mod space;
 mod sriov;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::{
 };
 pub use error::{BusError, ErrorMessage};
 use msix::MsixTable;
+pub(crate) use saved::Saved;
 use space::ConfigSpace;
 
 /// How the function signals interrupts.
@@ -259,6 +261,11 @@ impl Function {
                 .set(header::STATUS, &(register | bit).to_le_bytes());
         }
         self.drive_pin(bus);
+    }
+
+    /// Takes the pin for inactive, so that it is asserted again if it should be active.
+    pub(crate) fn release_pin(&mut self) {
+        self.pin = false;
     }
 
     fn drive_pin(&mut self, bus: &dyn Bus) {

@@ -1,10 +1,12 @@
 //! The MSI-X table and its pending bits, behind BAR4 (9.3.8).
 
 use ixgbe_spec::pci::{MSIX_PBA, MSIX_VECTORS};
+use serde::{Deserialize, Serialize};
 
 /// An entry of the table.
-#[derive(Clone, Copy, Debug, Default)]
-struct Entry {
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
     /// Address low, address high, data, vector control.
     words: [u32; 4],
     /// Whether software has written the entry here. A client that keeps the table to itself (QEMU does) masks vectors
@@ -15,7 +17,7 @@ struct Entry {
 impl Entry {
     const MASKED: u32 = 1;
 
-    const fn reset() -> Self {
+    pub(super) const fn reset() -> Self {
         Self {
             words: [0, 0, 0, Self::MASKED],
             known: false,
@@ -30,8 +32,8 @@ impl Entry {
 /// Table and pending bits.
 #[derive(Debug)]
 pub(super) struct MsixTable {
-    entries: [Entry; MSIX_VECTORS as usize],
-    pending: u64,
+    pub(super) entries: [Entry; MSIX_VECTORS as usize],
+    pub(super) pending: u64,
 }
 
 impl MsixTable {

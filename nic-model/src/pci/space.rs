@@ -21,6 +21,16 @@ impl ConfigSpace {
         }
     }
 
+    /// The bits that software can write.
+    pub(super) fn writable(&self) -> &[u8] {
+        &self.writable
+    }
+
+    /// The bits that a written 1 clears.
+    pub(super) fn clear_by_one(&self) -> &[u8] {
+        &self.clear_by_one
+    }
+
     /// Reads; bytes past the end are 0.
     pub(super) fn read(&self, offset: usize, to: &mut [u8]) {
         to.fill(0);

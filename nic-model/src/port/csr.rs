@@ -9,7 +9,7 @@ use ixgbe_spec::{
 };
 
 use super::{Bar, Context, Port, Reset, access::Access};
-use crate::{mailbox, observe::Event, time::Time, timer::Timers, virtual_function};
+use crate::{mailbox, observe::Event, time::Time, virtual_function};
 
 /// Places that software has touched and that are not fully modelled: registers that are only stored, each told of once
 /// in the log, and offsets without a register, the same.
@@ -163,7 +163,7 @@ impl Port {
             Chapter::Interrupt => self.irq.read(reg, index, now, regs),
             Chapter::Nvm => self.nvm.read(reg, index, regs),
             Chapter::Firmware => self.firmware.read(reg, index, regs),
-            Chapter::Time => Timers::read(reg, index, now, regs),
+            Chapter::Time => self.timers.read(reg, index, now, regs),
             Chapter::TimeSync => self.timesync.read(reg, index, now, regs),
             Chapter::Mac => self.link.read(reg, index, regs),
             Chapter::Virtualisation => virtual_function::read(reg, index, regs),

@@ -6,6 +6,7 @@ mod bus_master;
 mod csr;
 mod dma_errors;
 mod reset;
+mod saved;
 mod statistics;
 mod switch;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use ixgbe_spec::register::{
     Reg,
     bits::{hlreg0, rxctrl, status},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::observe::ResetKind as Reset;
 use crate::{
@@ -72,7 +74,7 @@ pub enum Bar {
 }
 
 /// Which port of the card (STATUS.LAN ID).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum LanId {
     /// The first port, LAN 0; its interrupt pin is INTA.
     #[default]
@@ -324,6 +326,19 @@ impl Port {
     /// to registers.
     pub fn take_nvm_written(&mut self) -> bool {
         self.nvm.take_written()
+    }
+
+    /// Whether the cable has a carrier, as [`Port::set_carrier`] or a restored state has said last.
+    #[must_use]
+    pub fn has_carrier(&self) -> bool {
+        self.link.has_carrier()
+    }
+
+    /// Tells a client again what it may not have been told: an INTx pin that is active is asserted anew. For a port
+    /// that was restored for another client than that of the one that was saved.
+    pub fn renew_signals(&mut self, context: &Context<'_>) {
+        self.pci.release_pin();
+        self.deliver(context);
     }
 
     /// What is in the cage.

@@ -5,13 +5,30 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Packet, mac::LONGEST_LEN, ring::Progress};
+use crate::state::{StateError, hex::Hex};
 
 /// Least memory that a frame takes.
 const GRANULE: usize = 64;
 
+/// What RXPBSIZE can give a class at most (8.2.3.8.9).
+const MEMORY: usize = 1024 << 10;
+
+/// The saved form of a packet buffer.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Saved {
+    frames: Vec<Waiting>,
+    bytes: Hex,
+    full: bool,
+    first_line: usize,
+}
+
 /// A frame that waits, and how much of it is in the ring already.
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Waiting {
     /// Bytes of the frame, without FCS.
     len: usize,
@@ -50,6 +67,70 @@ impl PacketBuffer {
     /// Lines that so many bytes take.
     pub(super) const fn lines_of(bytes: usize) -> usize {
         bytes.div_ceil(Self::LINE)
+    }
+
+    /// The saved form.
+    pub(super) fn save(&self) -> Saved {
+        let Self {
+            frames,
+            bytes,
+            used: _,
+            full,
+            first_line,
+            used_lines: _,
+        } = self;
+        Saved {
+            frames: frames.iter().cloned().collect(),
+            bytes: Hex(bytes.iter().copied().collect()),
+            full: *full,
+            first_line: *first_line,
+        }
+    }
+
+    /// Of the saved form.
+    ///
+    /// # Errors
+    /// Frames that no buffer can hold, or that are not those of its bytes.
+    pub(super) fn restore(saved: Saved) -> Result<Self, StateError> {
+        let Saved {
+            frames,
+            bytes: Hex(bytes),
+            full,
+            first_line,
+        } = saved;
+        let (mut used, mut sum, mut used_lines) = (0_usize, 0_usize, 0_usize);
+        for (nth, waiting) in frames.iter().enumerate() {
+            let fits = waiting.len <= LONGEST_LEN;
+            let field = |field| format!("frames.{nth}.{field}");
+            StateError::unless(fits, field("len"), "longer than any frame")?;
+            waiting
+                .packet
+                .check(waiting.len)
+                .map_err(|error| error.within(field("packet")))?;
+            let progress = &waiting.progress;
+            progress
+                .check(waiting.packet.ring_len(waiting.len, progress))
+                .map_err(|error| error.within(field("progress")))?;
+            used = used.saturating_add(waiting.size());
+            sum = sum.saturating_add(waiting.len);
+            used_lines = used_lines.saturating_add(Self::lines_of(waiting.len));
+        }
+        let inside = first_line < Self::lines_of(MEMORY);
+        StateError::unless(inside, "first_line", "it lies behind the memory")?;
+        StateError::unless(used <= MEMORY, "frames", "more than the memory holds")?;
+        StateError::unless(
+            sum == bytes.len(),
+            "bytes",
+            "not as many as the frames have",
+        )?;
+        Ok(Self {
+            frames: frames.into(),
+            bytes: bytes.into(),
+            used,
+            full,
+            first_line,
+            used_lines,
+        })
     }
 
     /// Whether no frame waits.

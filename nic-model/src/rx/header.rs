@@ -6,6 +6,7 @@
 use std::num::NonZeroU32;
 
 use ixgbe_spec::{descriptor::rx::PacketType, register::bits::rfctl};
+use serde::{Deserialize, Serialize};
 
 /// Bytes of a frame that the parser looks at.
 pub(crate) const WINDOW: usize = 192;
@@ -54,7 +55,7 @@ pub(crate) struct Settings {
 }
 
 /// A VLAN tag, in one word so that it moves as one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Tag(NonZeroU32);
 
 impl Tag {

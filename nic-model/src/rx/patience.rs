@@ -5,14 +5,16 @@
 //! [`PATIENCE`] gets what the card gives it without flow control: frames come on, the packet buffer fills, and what it
 //! has no room for is lost and counted (MPC).
 
-use crate::time::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::{state::Shift, time::Time};
 
 /// How long it waits while nothing gets into a ring, in nanoseconds: 100 ms, some hundred times what a driver's
 /// interrupt takes, and less than anybody waits for a counter.
 const PATIENCE: u64 = 100_000_000;
 
 /// What the wire waits for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) enum Patience {
     /// Nothing: no frame waits for descriptors.
     #[default]
@@ -24,6 +26,14 @@ pub(super) enum Patience {
 }
 
 impl Patience {
+    /// On another clock.
+    pub(super) fn restored(self, shift: Shift) -> Self {
+        match self {
+            Self::Waits(until) => Self::Waits(shift.time(until)),
+            Self::Idle | Self::Over => self,
+        }
+    }
+
     /// A frame waits for descriptors.
     pub(super) fn begin(&mut self, now: Time) {
         if *self == Self::Idle {

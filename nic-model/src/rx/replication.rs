@@ -4,6 +4,7 @@ use ixgbe_spec::{
     descriptor::rx::{PacketType, Status},
     register::{Reg, bits::rxctrl::RXEN},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
     Admitted, DropReason, Receive, Verdict,
@@ -29,7 +30,7 @@ pub(super) enum Origin {
 }
 
 /// The DMA counters of a delivered packet (8.2.3.23).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) enum Counters {
     /// Those of a frame from the network, or of the first of its copies.
     #[default]

@@ -1,6 +1,7 @@
 //! A receive queue: its ring, the descriptors fetched from it, and the way of a packet into it (7.1.4 to 7.1.7).
 
 mod fetch;
+mod saved;
 mod told;
 
 use std::ops::Range;
@@ -13,6 +14,8 @@ use ixgbe_spec::{
         bits::{rscctl, rxdctl, srrctl},
     },
 };
+pub(super) use saved::Saved;
+use serde::{Deserialize, Serialize};
 
 use super::{
     DropReason,
@@ -32,7 +35,8 @@ use crate::{
 };
 
 /// How far a packet has come.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Progress {
     /// Bytes that are in the ring.
     done: usize,
@@ -73,9 +77,11 @@ pub(crate) enum Stop {
 }
 
 /// A descriptor that was taken from the ring.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Taken {
     /// As the driver wrote it.
+    #[serde(with = "saved::descriptor")]
     pub(super) read: Read,
     /// Its index in the ring.
     pub(super) index: u16,
@@ -210,8 +216,21 @@ impl Queue {
 
     /// Decodes the registers; counts what cannot be worked with, once.
     fn refresh(&mut self, hw: &mut Hw<'_>) {
+        let was_valid = self.valid;
+        self.decode(hw.regs);
+        if self.enabled && was_valid && !self.valid {
+            if self.count == 0 {
+                hw.faults.ring_length += 1;
+            } else {
+                hw.faults.descriptor += 1;
+            }
+        }
+    }
+
+    /// Decodes the registers.
+    fn decode(&mut self, regs: &RegisterFile) {
         let q = usize::from(self.index);
-        let get = |reg| hw.regs.get(reg, q);
+        let get = |reg| regs.get(reg, q);
         self.base = u64::from(get(Reg::RDBAH)) << 32 | u64::from(get(Reg::RDBAL));
         self.count = u16::try_from(get(Reg::RDLEN) as usize / SIZE).unwrap_or(u16::MAX);
         let control = get(Reg::RXDCTL);
@@ -233,7 +252,6 @@ impl Queue {
             2 => 8,
             _ => 16,
         });
-        let was_valid = self.valid;
         self.valid = self.count > 0 && self.buffer_len > 0 && format.is_some();
         let whole =
             self.is_running() && self.format == Format::OneBuffer && self.max_descriptors.is_none();
@@ -242,13 +260,6 @@ impl Queue {
         } else {
             0
         };
-        if self.enabled && was_valid && !self.valid {
-            if self.count == 0 {
-                hw.faults.ring_length += 1;
-            } else {
-                hw.faults.descriptor += 1;
-            }
-        }
     }
 
     /// Drops the fetched descriptors.

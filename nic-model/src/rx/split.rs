@@ -7,6 +7,7 @@ use ixgbe_spec::{
     descriptor::rx::{Info, Status},
     register::bits::psrtype,
 };
+use serde::{Deserialize, Serialize};
 
 use super::header::{Headers, L3, L4};
 
@@ -47,15 +48,18 @@ pub(crate) fn boundary(headers: &Headers, types: u32) -> u16 {
 }
 
 /// What happens to the beginning of a packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Head {
     /// Bytes that go into the header buffer.
     pub(crate) len: usize,
     /// Of these, the bytes that are in the header buffer alone.
     pub(crate) split: usize,
     /// The descriptor's word with SPH and the header length.
+    #[serde(with = "crate::state::info")]
     pub(crate) info: Info,
     /// HBO, if the headers are longer than their buffer.
+    #[serde(with = "crate::state::status")]
     pub(crate) status: Status,
 }
 

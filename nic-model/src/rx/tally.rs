@@ -41,6 +41,14 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// A tally that has counted so much, and put it into the registers.
+    pub(super) fn settled(queues: QueueCounts) -> Self {
+        Self {
+            queues,
+            ..Self::default()
+        }
+    }
+
     /// A frame of `len` bytes with FCS has arrived.
     #[inline]
     pub(super) fn arrived(&mut self, len: usize) {

@@ -1,6 +1,7 @@
 //! What a completed descriptor says (7.1.5, 7.1.6.2).
 
 use ixgbe_spec::descriptor::rx::{Fragment, Info, Legacy, LegacyErrors, Read, Status, WriteBack};
+use serde::{Deserialize, Serialize};
 
 use super::split::{Head, Split};
 
@@ -30,15 +31,19 @@ impl Format {
 }
 
 /// What is known of a packet when it goes into a ring.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Outcome {
     /// Packet type and RSS type.
+    #[serde(with = "crate::state::info")]
     pub(crate) info: Info,
     /// RSS hash, filter id or [`Fragment`].
     pub(crate) hash: u32,
     /// What a legacy descriptor has for `hash`.
+    #[serde(with = "crate::state::fragment")]
     pub(crate) fragment: Fragment,
     /// Status of the last descriptor, without DD, EOP and VP.
+    #[serde(with = "crate::state::status")]
     pub(crate) status: Status,
     /// Tag control information, if the frame has a tag.
     pub(crate) vlan: Option<u16>,

@@ -1,12 +1,16 @@
 //! The counter SYSTIM, its tick and its adjustment (7.9.3).
 
 use ixgbe_spec::register::bits::{timadjh, timinca};
+use serde::{Deserialize, Serialize};
 
-use crate::time::Time;
+use crate::{
+    state::{Shift, StateError},
+    time::Time,
+};
 
 /// The clock that drives the counter: one tick in tenths of a nanosecond. It depends on the speed of the link; without
 /// a link it is that of 10 Gbit/s.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) enum Tick {
     /// 6.4 ns, at 10 Gbit/s.
     #[default]
@@ -28,7 +32,8 @@ impl Tick {
 }
 
 /// The counter: what it was at `since`, and how it goes on.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Clock {
     value: u64,
     since: Time,
@@ -95,6 +100,21 @@ impl Clock {
         } else {
             self.value.wrapping_sub(magnitude)
         };
+    }
+
+    /// On another clock.
+    ///
+    /// # Errors
+    /// It has no such tick.
+    pub(super) fn restored(self, shift: Shift) -> Result<Self, StateError> {
+        let phase = self.phase == 0 || self.phase < self.step();
+        StateError::unless(phase, "phase", "it is longer than a step")?;
+        let period = self.period <= u8::MAX.into();
+        StateError::unless(period, "period", "it is longer than TIMINCA can say")?;
+        Ok(Self {
+            since: shift.time(self.since),
+            ..self
+        })
     }
 
     fn advance(&mut self, now: Time) {

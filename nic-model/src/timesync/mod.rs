@@ -29,13 +29,21 @@ use ixgbe_spec::register::{
     Reg,
     bits::{links, tsyncrxctl, tsynctxctl},
 };
+use serde::{Deserialize, Serialize};
 
-use crate::{interrupt::Interrupts, regs::RegisterFile, rx::header::Headers, time::Time};
+use crate::{
+    interrupt::Interrupts,
+    regs::RegisterFile,
+    rx::header::Headers,
+    state::{Shift, StateError},
+    time::Time,
+};
 use clock::{Clock, Tick};
 use message::Message;
 
 /// The system time of a port.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct TimeSync {
     clock: Clock,
     /// SYSTIMH as it was when SYSTIML was read.
@@ -79,6 +87,27 @@ impl TimeSync {
         if self.clock.set_tick(tick, now) {
             self.deadline = target::next(&self.clock, regs);
         }
+    }
+
+    /// On another clock.
+    ///
+    /// # Errors
+    /// The system time ticks as it cannot.
+    pub(crate) fn restored(self, shift: Shift) -> Result<Self, StateError> {
+        let Self {
+            clock,
+            high,
+            deadline,
+            pins,
+        } = self;
+        Ok(Self {
+            clock: clock
+                .restored(shift)
+                .map_err(|error| error.within("clock"))?,
+            high,
+            deadline: shift.maybe(deadline),
+            pins,
+        })
     }
 
     /// When [`TimeSync::step`] has something to do.

@@ -7,6 +7,7 @@
 //! without a refill value gets the least there is, so that a driver that forgets one does not lose a queue.
 
 use ixgbe_spec::register::{Reg, bits::rttpt2c as field};
+use serde::{Deserialize, Serialize};
 
 use super::classes::CLASSES;
 use crate::regs::RegisterFile;
@@ -17,7 +18,8 @@ const CREDIT: usize = 64;
 const MOST_REFILLS: usize = 64;
 
 /// The credits of the traffic classes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Arbiter {
     credits: [i32; CLASSES],
 }

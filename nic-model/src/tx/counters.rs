@@ -100,6 +100,14 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// A tally that has counted so much, and put it into the registers.
+    pub(super) fn settled(queues: QueueCounts) -> Self {
+        Self {
+            queues,
+            ..Self::default()
+        }
+    }
+
     /// Counts `frames` of `queue` that have come as far as `reach`: the counters of DMA have those for other pools as
     /// well, the counters of the MAC only those for the network.
     #[inline]

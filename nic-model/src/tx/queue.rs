@@ -1,5 +1,7 @@
 //! A transmit queue: its ring, the descriptors fetched from it, and the contexts that persist in it (7.2.3.3).
 
+mod saved;
+
 use ixgbe_spec::{
     descriptor::{
         self,
@@ -20,6 +22,7 @@ use crate::{
 };
 
 use super::write_back::{Accumulated, Done};
+pub(super) use saved::Saved;
 
 /// Descriptors of one fetch.
 const BATCH: u32 = 64;

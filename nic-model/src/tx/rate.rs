@@ -13,12 +13,24 @@ use ixgbe_spec::register::{
     Reg,
     bits::{links, rttbcnrc, rttqcnrm},
 };
+use serde::{Deserialize, Serialize};
 
 use super::QUEUES;
-use crate::{hw::Hw, regs::RegisterFile, time::Time};
+use crate::{
+    hw::Hw,
+    regs::RegisterFile,
+    state::{
+        Shift, StateError,
+        sparse::{self, Sparse},
+    },
+    time::Time,
+};
 
 /// How late the model may be called so that a queue's rate is still exact, in ns.
 const LATEST: u128 = 1_000_000;
+
+/// Parts of a nanosecond that are counted.
+const TICK: u64 = 10 << rttbcnrc::RF_INT_SHIFT;
 
 /// The limits of all queues.
 #[derive(Debug)]
@@ -29,8 +41,9 @@ pub(super) struct Limits {
 }
 
 /// The limit of a queue.
-#[derive(Clone, Copy, Debug, Default)]
-struct Limit {
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limit {
     /// RTTBCNRC.
     control: u32,
     /// When the next frame may leave.
@@ -56,6 +69,34 @@ impl Limits {
         let Self { limits, limited } = self;
         limits.fill(Limit::default());
         *limited = 0;
+    }
+
+    /// The saved form.
+    pub(super) fn save(&self) -> Sparse<Limit> {
+        let Self { limits, limited: _ } = self;
+        sparse::changed(limits)
+    }
+
+    /// Of the saved form.
+    ///
+    /// # Errors
+    /// A queue that there is not.
+    pub(super) fn restore(saved: Sparse<Limit>, shift: Shift) -> Result<Self, StateError> {
+        let mut restored = Self::default();
+        sparse::restore(saved, &mut restored.limits, |limit, place| {
+            let whole = limit.rest < TICK;
+            StateError::unless(whole, "rest", "a nanosecond or more")?;
+            *place = Limit {
+                next: shift.time(limit.next),
+                ..limit
+            };
+            Ok(())
+        })?;
+        let limits = restored.limits.iter().zip(0_u32..);
+        restored.limited = limits
+            .filter(|(limit, _)| limit.control & rttbcnrc::RS_ENA != 0)
+            .fold(0, |limited, (_, queue)| limited | 1 << queue);
+        Ok(restored)
     }
 
     /// Whether any queue has a limit.
@@ -128,9 +169,8 @@ impl Limits {
         let ticks = bytes
             .saturating_mul(byte_nanos_in_tenths(regs) * u64::from(factor))
             .saturating_add(limit.rest);
-        let tick = 10 << rttbcnrc::RF_INT_SHIFT;
-        limit.next = limit.next.plus_nanos(ticks / tick);
-        limit.rest = ticks % tick;
+        limit.next = limit.next.plus_nanos(ticks / TICK);
+        limit.rest = ticks % TICK;
     }
 }
 

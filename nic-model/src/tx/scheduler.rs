@@ -12,6 +12,7 @@ use ixgbe_spec::register::{
     Reg,
     bits::{mtqc, rttdcs, rttpcs, tfcs},
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
     QUEUES, TURN,
@@ -19,10 +20,15 @@ use super::{
     classes::CLASSES,
     classes::Classes,
     pool,
-    rate::Limits,
-    weights::Weights,
+    rate::{Limit, Limits},
+    weights::{Weight, Weights},
 };
-use crate::{hw::Hw, regs::RegisterFile, time::Time};
+use crate::{
+    hw::Hw,
+    regs::RegisterFile,
+    state::{Shift, StateError, sparse::Sparse},
+    time::Time,
+};
 
 /// What a frame is taken to be long when a class's credits become frames of a turn.
 const USUAL_FRAME: usize = 2048;
@@ -78,6 +84,17 @@ impl Plane {
     }
 }
 
+/// The saved form of the choice of queues: what does not follow from registers.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Saved {
+    arbiter: Arbiter,
+    weights: Sparse<Weight>,
+    limits: Sparse<Limit>,
+    turns: [u32; CLASSES],
+    due: Option<Time>,
+}
+
 /// A queue whose turn it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choice {
@@ -114,6 +131,57 @@ impl Scheduler {
         *due = None;
     }
 
+    /// The saved form.
+    pub(super) fn save(&self) -> Saved {
+        let Self {
+            is_needed: _,
+            rests: _,
+            plane: _,
+            weighs: _,
+            classes: _,
+            arbiter,
+            weights,
+            limits,
+            turns,
+            due,
+        } = self;
+        Saved {
+            arbiter: *arbiter,
+            weights: weights.save(),
+            limits: limits.save(),
+            turns: *turns,
+            due: *due,
+        }
+    }
+
+    /// Of the saved form, and the registers as they stand.
+    pub(super) fn restore(
+        saved: Saved,
+        shift: Shift,
+        regs: &RegisterFile,
+    ) -> Result<Self, StateError> {
+        let Saved {
+            arbiter,
+            weights,
+            limits,
+            turns,
+            due,
+        } = saved;
+        let queues = turns.iter().all(|turn| *turn < QUEUES);
+        StateError::unless(queues, "turns", "there are 128 queues")?;
+        let mut scheduler = Self {
+            classes: Classes::of(regs.get(Reg::MTQC, 0)),
+            arbiter,
+            weights: Weights::restore(weights).map_err(|error| error.within("weights"))?,
+            limits: Limits::restore(limits, shift).map_err(|error| error.within("limits"))?,
+            turns,
+            due: shift.maybe(due),
+            ..Self::default()
+        };
+        scheduler.follow(regs);
+        Ok(scheduler)
+    }
+
     /// Software has written MTQC or a register of the chapter `Dcb`.
     pub(super) fn written(&mut self, reg: Reg, new: u32, regs: &mut RegisterFile) {
         let selected = (regs.get(Reg::RTTDQSEL, 0) & (QUEUES - 1)) as usize;
@@ -132,6 +200,11 @@ impl Scheduler {
             _ => return,
         }
         self.publish_weight(regs);
+        self.follow(regs);
+    }
+
+    /// Takes over what the registers ask for.
+    fn follow(&mut self, regs: &RegisterFile) {
         let [descriptor, packet] = [Reg::RTTDCS, Reg::RTTPCS].map(|reg| regs.get(reg, 0));
         self.rests = descriptor & rttdcs::ARBDIS != 0 || packet & rttpcs::ARBDIS != 0;
         self.weighs = descriptor & rttdcs::VMPAC != 0;

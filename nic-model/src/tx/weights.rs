@@ -1,6 +1,12 @@
 //! Weighted round robin among the queues, or the VM pools, of a traffic class (RTTDT1C, 7.7.2.3).
 
+use serde::{Deserialize, Serialize};
+
 use super::QUEUES;
+use crate::state::{
+    StateError,
+    sparse::{self, Sparse},
+};
 
 /// Bytes of a credit.
 const CREDIT: i64 = 64;
@@ -11,8 +17,9 @@ pub(super) struct Weights {
     each: Vec<Weight>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Weight {
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Weight {
     /// RTTDT1C: credits of a round.
     control: u32,
     /// Bytes that it may still send in this round; below 0 it has sent too much.
@@ -38,6 +45,28 @@ impl Weights {
     pub(super) fn reset(&mut self) {
         let Self { each } = self;
         each.fill(Weight::default());
+    }
+
+    /// The saved form.
+    pub(super) fn save(&self) -> Sparse<Weight> {
+        let Self { each } = self;
+        sparse::changed(each)
+    }
+
+    /// Of the saved form.
+    ///
+    /// # Errors
+    /// A queue that there is not, or more bytes than one can have sent.
+    pub(super) fn restore(saved: Sparse<Weight>) -> Result<Self, StateError> {
+        const MOST: u64 = 1 << 40;
+        let mut weights = Self::default();
+        sparse::restore(saved, &mut weights.each, |weight, place| {
+            let few = weight.left.unsigned_abs() <= MOST;
+            StateError::unless(few, "left", "more bytes than a turn has")?;
+            *place = weight;
+            Ok(())
+        })?;
+        Ok(weights)
     }
 
     /// RTTDT1C of a queue or pool.

@@ -9,7 +9,9 @@
 //!
 //! PTHRESH and HTHRESH tell when descriptors are fetched, which software cannot see: those up to the tail are the card's.
 
-use crate::time::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::{state::StateError, time::Time};
 
 /// Place of WTHRESH in TXDCTL (8.2.3.9.10).
 const THRESHOLD_SHIFT: u32 = 16;
@@ -20,7 +22,8 @@ const THRESHOLD_MASK: u32 = 0x7F;
 const ON_CHIP: u32 = 40;
 
 /// A descriptor as it is going to be written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Done {
     /// Its place in the ring.
     pub position: u32,
@@ -48,6 +51,39 @@ impl Accumulated {
         *threshold = 0;
         done.clear();
         *until = None;
+    }
+
+    /// The saved form: what waits, and until when.
+    pub fn save(&self) -> (Vec<Done>, Option<Time>) {
+        let Self {
+            threshold: _,
+            done,
+            until,
+        } = self;
+        (done.clone(), *until)
+    }
+
+    /// Of the saved form, for a ring of `len` descriptors; the threshold is that of TXDCTL.
+    ///
+    /// # Errors
+    /// More than can wait, or what is not of the ring.
+    pub fn restore(
+        done: Vec<Done>,
+        until: Option<Time>,
+        txdctl: u32,
+        len: u32,
+    ) -> Result<Self, StateError> {
+        let few = done.len() <= usize::try_from(ON_CHIP).unwrap_or(0);
+        StateError::unless(few, "done", format!("{ON_CHIP} can wait at most"))?;
+        let inside = done.iter().all(|done| done.position < len);
+        StateError::unless(inside, "done", "the ring has no such descriptor")?;
+        let mut accumulated = Self {
+            threshold: 0,
+            done,
+            until,
+        };
+        accumulated.set_threshold(txdctl);
+        Ok(accumulated)
     }
 
     /// What waits is not going to be written.

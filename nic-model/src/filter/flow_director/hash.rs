@@ -1,7 +1,10 @@
 //! The hash of the Flow Director (7.1.2.7): what a frame's fields say about its bucket and its signature.
 
+use serde::{Deserialize, Serialize};
+
 /// The fields that are hashed and compared, after masking. Masked and absent fields are 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Tuple {
     /// Source address; IPv4 in the first four bytes.
     pub(crate) source: [u8; 16],

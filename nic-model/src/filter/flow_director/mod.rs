@@ -4,6 +4,7 @@
 //! of the card in size and in its counters; a chain longer than FDIRCTRL.MAX_LENGTH is reported, not refused.
 
 mod hash;
+mod saved;
 mod table;
 
 use ixgbe_spec::{
@@ -15,6 +16,7 @@ use ixgbe_spec::{
 };
 
 use hash::{Hasher, Hashes, Tuple};
+pub(crate) use saved::Saved;
 use table::{Addition, Filter, Table};
 
 use crate::{
@@ -107,9 +109,7 @@ impl FlowDirector {
             regs.set(Reg::FDIRCTRL, 0, value & !control::INIT_DONE);
             return;
         }
-        // 64, 128 or 256 KB: 8K, 16K or 32K signatures, or a quarter as many perfect filters, one entry reserved.
-        let buckets = 0x1000 << allocation >> if perfect { 2 } else { 0 };
-        let capacity = u16::try_from(buckets - 1).unwrap_or(u16::MAX);
+        let (buckets, capacity) = size(allocation, perfect);
         self.enabled = Some(Enabled {
             table: Table::new(buckets, capacity),
             hasher: hasher(regs),
@@ -160,6 +160,13 @@ impl FlowDirector {
         }
         enabled.lookup(&tuple, regs)
     }
+}
+
+/// Buckets and filters of the memory that FDIRCTRL allots: 64, 128 or 256 KB are 8K, 16K or 32K signatures, or a quarter as
+/// many perfect filters, one entry reserved.
+fn size(allocation: u32, perfect: bool) -> (usize, u16) {
+    let buckets = 0x1000 << allocation >> if perfect { 2 } else { 0 };
+    (buckets, u16::try_from(buckets - 1).unwrap_or(u16::MAX))
 }
 
 fn hasher(regs: &RegisterFile) -> Hasher {

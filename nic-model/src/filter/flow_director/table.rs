@@ -163,6 +163,18 @@ impl Table {
         true
     }
 
+    /// The numbers of all buckets.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = u16> {
+        let buckets = self.heads.len();
+        (0..u16::MAX).take(buckets)
+    }
+
+    /// Counts the filters with a collision anew, after such were added.
+    pub(crate) fn count_collisions(&mut self) {
+        let colliding = self.entries.iter().filter(|entry| entry.filter.collision);
+        self.collisions = u16::try_from(colliding.count()).unwrap_or(u16::MAX);
+    }
+
     /// Number of filters with a collision.
     pub(crate) fn collisions(&self) -> u16 {
         self.collisions

@@ -15,6 +15,7 @@ pub const MAC: [u8; 6] = [0x00, 0x1B, 0x21, 0xAA, 0xBB, 0xCC];
 #[derive(Debug, Default)]
 pub struct Sink {
     pub frames: Vec<Vec<u8>>,
+    pub busy: bool,
 }
 
 impl Wire for Sink {
@@ -23,6 +24,9 @@ impl Wire for Sink {
     }
 
     fn transmit(&mut self, frame: &TxFrame<'_>) -> Result<(), WireBusy> {
+        if self.busy {
+            return Err(WireBusy);
+        }
         self.frames.push(frame.to_vec());
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, ops::Range};
 
 use ixgbe_spec::register::{Reg, bits::rdrxctl};
+use serde::{Deserialize, Serialize};
 
 use super::segment::{IPV4_LEN, Segment, TCP_LEN, TCP_TIMESTAMP_LEN};
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
         split::Head,
         write_back::{Outcome, Piece},
     },
+    state::{Shift, StateError},
     time::Time,
 };
 
@@ -27,7 +29,8 @@ const MOST_PACKETS: u8 = 14;
 const HEADERS_LEN: usize = IPV4_LEN + TCP_TIMESTAMP_LEN;
 
 /// When a large receive ends at the latest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Aging {
     /// The interrupt cause or vector of its queue.
     pub(crate) vector: u8,
@@ -45,7 +48,8 @@ pub(super) enum Next {
 }
 
 /// A descriptor that is being filled.
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct Filling {
     taken: Taken,
     /// What is in its header buffer.
@@ -56,9 +60,10 @@ struct Filling {
     packets: u8,
 }
 
-/// A large receive that is being made.
-#[derive(Debug)]
-pub(super) struct Context {
+/// A large receive that is being made; also its saved form.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::rx) struct Context {
     pub(super) queue: u8,
     pub(super) aging: Aging,
     /// The newest segment.
@@ -66,6 +71,7 @@ pub(super) struct Context {
     /// The newest packet's words for the descriptor.
     outcome: Outcome,
     /// IP and TCP header of the first segment.
+    #[serde(with = "crate::state::hex::array")]
     headers: [u8; HEADERS_LEN],
     /// Where they lie in client memory.
     headers_at: Iova,
@@ -103,7 +109,41 @@ impl Arrival<'_> {
     }
 }
 
+/// The saved form of a large receive.
+pub(in crate::rx) type Saved = Context;
+
 impl Context {
+    /// The saved form.
+    pub(super) fn save(&self) -> Saved {
+        self.clone()
+    }
+
+    /// Of the saved form.
+    ///
+    /// # Errors
+    /// It says what no large receive can.
+    pub(super) fn restore(saved: Saved, shift: Shift) -> Result<Self, StateError> {
+        let unless = StateError::unless;
+        unless(saved.queue < 128, "queue", "there are 128")?;
+        unless(saved.aging.vector < 64, "aging.vector", "there are 64")?;
+        let packets = saved.filling.packets <= MOST_PACKETS;
+        unless(packets, "filling.packets", "its field holds no more")?;
+        let short = saved.payload_len <= u16::MAX.into();
+        unless(short, "payload_len", "longer than an IP packet")?;
+        let used = saved.filling.used <= usize::from(u16::MAX);
+        unless(used, "filling.used", "longer than any buffer")?;
+        // Its frame is gone; that it had no more than these bytes is what matters.
+        let segment = saved.segment.check(usize::from(u16::MAX));
+        segment.map_err(|error| error.within("segment"))?;
+        Ok(Self {
+            aging: Aging {
+                until: shift.time(saved.aging.until),
+                ..saved.aging
+            },
+            ..saved
+        })
+    }
+
     /// Begins a large receive with a packet. `None` if it cannot be the first of one (7.11.3).
     ///
     /// # Errors

@@ -24,13 +24,18 @@
 mod context;
 mod segment;
 
+pub(super) use context::Saved;
 pub(crate) use context::{Aging, Arrival};
 pub(crate) use segment::Segment;
 
 use context::{Context, Next};
 
 use super::ring::{Queue, Stop, Supply};
-use crate::{hw::Hw, time::Time};
+use crate::{
+    hw::Hw,
+    state::{Shift, StateError},
+    time::Time,
+};
 
 /// Flows that are coalesced at a time (7.11).
 const CONTEXTS: usize = 32;
@@ -55,6 +60,28 @@ impl Coalescing {
     pub(crate) fn clear(&mut self) {
         let Self { contexts } = self;
         contexts.clear();
+    }
+
+    /// The saved form.
+    pub(super) fn save(&self) -> Vec<Saved> {
+        let Self { contexts } = self;
+        contexts.iter().map(Context::save).collect()
+    }
+
+    /// Of the saved form.
+    ///
+    /// # Errors
+    /// More large receives than there can be, or one that cannot be.
+    pub(super) fn restore(saved: Vec<Saved>, shift: Shift) -> Result<Self, StateError> {
+        let few = saved.len() <= CONTEXTS;
+        StateError::unless(few, "len", format!("there are {CONTEXTS} at most"))?;
+        let contexts = saved
+            .into_iter()
+            .enumerate()
+            .map(|(nth, saved)| Context::restore(saved, shift).map_err(|error| error.within(nth)));
+        Ok(Self {
+            contexts: contexts.collect::<Result<_, _>>()?,
+        })
     }
 
     /// Whether there is none.

@@ -9,6 +9,7 @@ use ixgbe_spec::{
         bits::{hlreg0, rscdbu},
     },
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     offload::Sum,
@@ -17,6 +18,7 @@ use crate::{
         header::{Headers, L3, L4, protocol},
         write_back::Outcome,
     },
+    state::StateError,
 };
 
 /// An IPv4 header without options.
@@ -34,14 +36,16 @@ const ACK: u8 = 1 << 4;
 const CONGESTION: u8 = 3;
 
 /// The four numbers that tell a TCP connection from the others (7.11.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Flow {
     addresses: [u8; 8],
     ports: [u8; 4],
 }
 
 /// A TCP segment over IPv4 for a queue that coalesces.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Segment {
     /// Whose it is.
     pub(super) flow: Flow,
@@ -70,6 +74,20 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// Whether it can be one in a frame of `len` bytes.
+    pub(crate) fn check(&self, len: usize) -> Result<(), StateError> {
+        let headers = IPV4_LEN + TCP_LEN..=usize::from(u16::MAX);
+        let end = usize::from(self.l3_offset)
+            + usize::from(self.headers_len)
+            + usize::from(self.payload_len);
+        StateError::unless(
+            headers.contains(&self.headers_len.into()) || !self.viable,
+            "headers_len",
+            "IP and TCP header are longer",
+        )?;
+        StateError::unless(end <= len, "payload_len", "it ends behind its frame")
+    }
+
     /// The segment in a frame of `len` bytes, `window` being the first of them; `None` if it is not TCP over IPv4.
     pub(crate) fn parse(
         window: &[u8],
