@@ -25,6 +25,7 @@ const RDRXCTL_RSCACKC: u32 = 1 << 25;
 const RSCCTL_RSCEN: u32 = 1 | 3 << 2;
 const SRRCTL_ADVANCED: u32 = 1 << 25;
 const SRRCTL_SPLIT_ALWAYS: u32 = 5 << 25;
+const SRRCTL_BSIZEPACKET: u32 = 0x1F;
 const SRRCTL_DROP_EN: u32 = 1 << 28;
 const SRRCTL_BSIZEHEADER_SHIFT: u32 = 8;
 const DMATXCTL_TE: u32 = 1;
@@ -223,6 +224,24 @@ impl<D: Device> Driver<D> {
     /// If there is no such ring.
     pub fn post(&mut self, queue: usize) -> (&mut PostRing, &mut D) {
         (&mut self.posts[queue], &mut self.device)
+    }
+
+    /// Sets how long the buffers of receive queue `queue` are, a multiple of 1024 up to 16 KiB, and whether it coalesces
+    /// the segments of TCP connections; the queue has to be stopped.
+    ///
+    /// # Errors
+    /// The card could not be reached.
+    pub fn shape_rx(
+        &mut self,
+        queue: usize,
+        buffer: usize,
+        large_receive: bool,
+    ) -> Result<(), DriverError> {
+        let size = u32::try_from(buffer / 1024).unwrap_or(2) & SRRCTL_BSIZEPACKET;
+        let kept = self.register(Reg::SRRCTL, queue)? & !SRRCTL_BSIZEPACKET;
+        self.set_register(Reg::SRRCTL, queue, kept | size)?;
+        let coalesce = if large_receive { RSCCTL_RSCEN } else { 0 };
+        self.set_register(Reg::RSCCTL, queue, coalesce)
     }
 
     /// Starts the ring of receive queue `queue`, which is stopped, with no buffer in it (4.6.7).

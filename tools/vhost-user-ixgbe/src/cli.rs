@@ -33,6 +33,10 @@ pub struct Arguments {
     /// Offer checksums and TCP segmentation by the card
     #[arg(long, value_enum, default_value = "on")]
     pub offloads: OnOff,
+    /// Offer large receives: the card coalesces the segments of TCP connections (RSC). Needs offloads, and mergeable
+    /// buffers where the card writes to the guest's pages
+    #[arg(long, value_enum, default_value = "off")]
+    pub rsc: OnOff,
     /// Queue pairs
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=MAX_PAIRS as i64))]
     pub queues: u8,
@@ -87,6 +91,7 @@ impl Arguments {
             offer: Offer {
                 mergeable: self.mergeable.into(),
                 offloads: self.offloads.into(),
+                large_receive: self.rsc.into(),
             },
             pairs: self.queues.into(),
             mtu: self.mtu,

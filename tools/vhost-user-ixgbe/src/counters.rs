@@ -13,6 +13,10 @@ pub struct Counters {
     pub rx_bytes_copied: u64,
     /// Those of them that were headers of [`Counters::rx_split`].
     pub rx_header_bytes_copied: u64,
+    /// Those of them that went from the end of a chain to the beginning of the next one.
+    pub rx_seam_bytes_copied: u64,
+    /// Large receives: packets that the card has made of several, and that were counted once above.
+    pub rx_large: u64,
     /// Received packets that the guest had no buffers for that they fit into.
     pub rx_no_room: u64,
     /// Guest buffers that were given back unused: not memory, chains with no end, or of the wrong direction.

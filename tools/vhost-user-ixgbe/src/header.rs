@@ -6,6 +6,8 @@ use virtio_bindings::virtio_net::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, little_endian::U16};
 
+use crate::large::Large;
+
 /// The header as virtio 1 has it, and drivers of before that with mergeable buffers.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -61,6 +63,20 @@ impl Header {
             },
             num_buffers: U16::new(buffers),
             ..Self::default()
+        }
+    }
+
+    /// The same for a large receive: as one packet that could be cut into segments.
+    #[must_use]
+    pub fn large(buffers: u16, large: &Large) -> Self {
+        Self {
+            flags: low(VIRTIO_NET_HDR_F_NEEDS_CSUM),
+            gso_type: low(VIRTIO_NET_HDR_GSO_TCPV4),
+            hdr_len: U16::new(large.headers),
+            gso_size: U16::new(large.segment),
+            csum_start: U16::new(large.tcp),
+            csum_offset: U16::new(16),
+            num_buffers: U16::new(buffers),
         }
     }
 

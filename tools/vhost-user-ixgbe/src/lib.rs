@@ -11,7 +11,8 @@
 //! - [`front_end`]: the messages of vhost-user, one of them in [`early_enable`], and when they are there ([`message`]);
 //!   [`memory`]: the guest's memory, here and at the card; [`dirty`]: the log of written pages;
 //! - [`vring`] and [`chain`]: the guest's rings; [`header`], [`negotiated`]: virtio-net;
-//! - [`receive`], [`place`], [`transmit`], [`offload`]: from the card's rings to the guest's and back;
+//! - [`receive`], with [`place`], [`own`], [`packet`], [`delivery`] and [`large`]: from the card's rings to the guest's;
+//! - [`transmit`], [`offload`]: and back;
 //! - [`stack`]: all of it together; [`worker`]: the loop.
 //!
 //! One thread does everything: what a message of the front-end takes away is gone from the card when its answer is sent,
@@ -20,20 +21,25 @@
 //!
 //! # Not implemented
 //!
-//! Packed rings, which `virtio-queue` does not have; large receives (`VIRTIO_NET_F_GUEST_TSO4` with the card's RSC); UDP segmentation; virtio's own RSS and hash report; post-copy migration; a guest behind a virtual IOMMU.
+//! Packed rings, which `virtio-queue` does not have; UDP segmentation; virtio's own RSS and hash report; post-copy
+//! migration; a guest behind a virtual IOMMU.
 #![forbid(unsafe_code)]
 
 pub mod chain;
 pub mod cli;
 pub mod counters;
+pub mod delivery;
 pub mod dirty;
 pub mod early_enable;
 pub mod front_end;
 pub mod header;
+pub mod large;
 pub mod memory;
 pub mod message;
 pub mod negotiated;
 pub mod offload;
+pub mod own;
+pub mod packet;
 pub mod place;
 pub mod receive;
 pub mod stack;

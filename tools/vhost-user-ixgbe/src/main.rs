@@ -67,6 +67,8 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         rx_copied = counters.rx_copied,
         rx_bytes_copied = counters.rx_bytes_copied,
         rx_header_bytes_copied = counters.rx_header_bytes_copied,
+        rx_seam_bytes_copied = counters.rx_seam_bytes_copied,
+        rx_large = counters.rx_large,
         rx_no_room = counters.rx_no_room,
         rx_bad_chains = counters.rx_bad_chains,
         tx_zero_copy = counters.tx_zero_copy,

@@ -5,8 +5,8 @@ use virtio_bindings::{
     virtio_config::{VIRTIO_F_ANY_LAYOUT, VIRTIO_F_NOTIFY_ON_EMPTY, VIRTIO_F_VERSION_1},
     virtio_net::{
         VIRTIO_NET_F_CSUM, VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_NET_F_GUEST_CSUM,
-        VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_MQ,
-        VIRTIO_NET_F_MRG_RXBUF,
+        VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_HOST_TSO4,
+        VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_MQ, VIRTIO_NET_F_MRG_RXBUF,
     },
     virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC},
 };
@@ -29,6 +29,8 @@ pub struct Offer {
     pub mergeable: Switch,
     /// Checksums and segmentation by the card.
     pub offloads: Switch,
+    /// Large receives by the card, where there are offloads.
+    pub large_receive: Switch,
 }
 
 impl Offer {
@@ -56,6 +58,9 @@ impl Offer {
             | bits(&always);
         if self.offloads == Switch::On {
             features |= bits(&offloads);
+        }
+        if self.offloads == Switch::On && self.large_receive == Switch::On {
+            features |= bits(&[VIRTIO_NET_F_GUEST_TSO4]);
         }
         if self.mergeable == Switch::On {
             features |= bits(&[VIRTIO_NET_F_MRG_RXBUF]);
@@ -103,6 +108,12 @@ impl Negotiated {
     #[must_use]
     pub fn guest_checksum(self) -> bool {
         self.has(VIRTIO_NET_F_GUEST_CSUM)
+    }
+
+    /// The guest takes TCP packets that are longer than the MTU allows.
+    #[must_use]
+    pub fn large_receive(self) -> bool {
+        self.guest_checksum() && self.has(VIRTIO_NET_F_GUEST_TSO4)
     }
 
     /// The guest may leave checksums, and segmentation, to the card.

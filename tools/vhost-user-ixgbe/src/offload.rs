@@ -65,7 +65,7 @@ pub fn plan<'a>(header: &Header, look: &'a mut [u8]) -> Result<Packet<'a>, Impos
         ip.get_mut(4..6).ok_or(Impossible)?.fill(0);
         ip.get(8..40)
     };
-    let sum = pseudo_header(addresses.ok_or(Impossible)?);
+    let sum = pseudo_header(addresses.ok_or(Impossible)?, 0);
     tcp.get_mut(16..18)
         .filter(|_| l4_len >= 20)
         .ok_or(Impossible)?
@@ -86,10 +86,11 @@ fn layer_2(frame: &[u8]) -> Option<(usize, u16)> {
     }
 }
 
-/// The pseudo header's folded sum, without a length.
-fn pseudo_header(addresses: &[u8]) -> u16 {
+/// The folded sum of TCP's pseudo header with this length of header and payload.
+pub(crate) fn pseudo_header(addresses: &[u8], len: u16) -> u16 {
     let words = addresses.as_chunks::<2>().0.iter();
-    let sum = words.fold(u32::from(TCP), |sum, word| {
+    let begin = u32::from(TCP) + u32::from(len);
+    let sum = words.fold(begin, |sum, word| {
         sum + u32::from(u16::from_be_bytes(*word))
     });
     let once = (sum & 0xFFFF) + (sum >> 16);

@@ -93,6 +93,16 @@ impl Place {
         }
     }
 
+    /// Bytes of the chain before the first one that the card writes, if all of it is one piece of memory.
+    #[must_use]
+    pub fn gap(&self, header_len: usize) -> Option<usize> {
+        let Payload::Behind(lead) = self.payload else {
+            return None;
+        };
+        let together = self.header.checked_add(header_len as u64) == Some(self.frame);
+        together.then_some(header_len + lead)
+    }
+
     /// How many chains it takes.
     #[must_use]
     pub fn chains(&self) -> usize {

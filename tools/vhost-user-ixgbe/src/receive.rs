@@ -16,26 +16,29 @@
 //! frames, and what the guest gets back is always a beginning of what it gave. That is why nothing has to be remembered
 //! across a crash of this process: the guest's used index tells all.
 
+use std::collections::BTreeMap;
+
 use ixgbe_spec::descriptor::rx::{Status, WriteBack};
-use nic_driver::{Device, DmaMemory, DriverError, HEADER_BUFFER, PostRing};
-use vm_memory::{Address, Bytes};
-use zerocopy::IntoBytes;
+use nic_driver::{Completed, Device, DriverError, HEADER_BUFFER, PostRing};
+use vm_memory::Address;
 
 use crate::{
     chain::{Chain, Way},
     counters::Counters,
-    header::Header,
+    delivery::{Delivery, Outcome},
     memory::{GuestRam, Mapped},
     negotiated::{Negotiated, Switch},
-    place::{Payload, Place, SHORTEST_SPLIT},
+    own::Own,
+    packet::{Packet, Piece, Slot},
+    place::{Place, SHORTEST_SPLIT},
     vring::{MAX_SIZE, Vring},
 };
 
-/// Bytes of a MAC header.
-const MAC_HEADER: usize = 14;
 /// Buffers of ours that the card has at most where it could have the guest's: so many frames are copied before it has
 /// them again.
 const OURS: usize = 256;
+/// Bytes that the card writes to a chain at most where a packet may take several: what all buffers of Linux have room for.
+pub const PIECE: usize = 1024;
 
 /// How received frames come into the guest's pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,27 +50,14 @@ pub enum Mode {
     Copy,
 }
 
-/// What the card has at a descriptor.
-#[derive(Clone, Copy, Debug, Default)]
-enum Slot {
-    /// Nothing.
+/// How the card writes to the guest's chains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Each packet into one, or its payload.
     #[default]
-    Empty,
-    /// Chains of the guest.
-    Guest(Place),
-    /// The buffer of ours that belongs to the descriptor.
-    Ours,
-}
-
-/// A frame in a buffer of ours.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    slot: usize,
-    /// Bytes of it in the header buffer.
-    headers: usize,
-    /// Bytes of it behind them.
-    len: usize,
-    verified: bool,
+    Whole,
+    /// [`PIECE`] bytes into each, as many as the packet takes.
+    Pieces,
 }
 
 /// What the two halves of a queue pair work with in one turn.
@@ -91,64 +81,43 @@ pub struct Turn<'a> {
 #[derive(Debug)]
 pub struct Receive {
     mode: Mode,
-    split: Switch,
+    layout: Layout,
     slots: Vec<Slot>,
-    /// Buffers of ours for each descriptor: one for headers, if they are split off, and one for the packet.
-    ours: DmaMemory,
-    buffer_len: usize,
     /// How many bytes of headers the next packet is expected to have.
     guess: usize,
-    /// A frame that waits until the guest has buffers for it. No buffer is posted meanwhile: its own could be.
-    held: Option<Held>,
+    /// Packets that have begun, by the descriptor with which they go on.
+    begun: BTreeMap<usize, Packet>,
+    /// A packet that waits until the guest has chains for it. No buffer is posted meanwhile: its own could be.
+    held: Option<Packet>,
     /// Chains of the guest that the card has.
     posted: usize,
     /// Buffers of ours that the card has in the place of chains.
     posted_ours: usize,
     chain: Chain,
-    /// Chains of one packet: each one's first descriptor, and the bytes written to it.
-    merged: Vec<(u16, usize)>,
-    copy: Vec<u8>,
-}
-
-/// How much memory of ours a receive half has for each descriptor, with packet buffers of `buffer_len` bytes.
-#[must_use]
-pub fn own_bytes(split: Switch, buffer_len: usize) -> usize {
-    match split {
-        Switch::On => HEADER_BUFFER + buffer_len,
-        Switch::Off => buffer_len,
-    }
+    delivery: Delivery,
 }
 
 impl Receive {
-    /// The half for a ring of `descriptors`. `ours` has [`own_bytes`] for each of them.
+    /// The half for a ring of `descriptors`, for each of which `own` has buffers.
     #[must_use]
-    pub fn new(
-        (mode, split): (Mode, Switch),
-        descriptors: usize,
-        ours: DmaMemory,
-        buffer_len: usize,
-    ) -> Self {
+    pub fn new(mode: Mode, descriptors: usize, own: Own) -> Self {
         Self {
             mode,
-            split,
+            layout: Layout::Whole,
             slots: vec![Slot::Empty; descriptors],
-            ours,
-            buffer_len,
             guess: SHORTEST_SPLIT,
+            begun: BTreeMap::new(),
             held: None,
             posted: 0,
             posted_ours: 0,
             chain: Chain::default(),
-            merged: Vec::new(),
-            copy: vec![0; HEADER_BUFFER + buffer_len],
+            delivery: Delivery::new(own),
         }
     }
 
-    /// Where our header buffer of a descriptor is, and our packet buffer.
-    fn own_buffers(&self, slot: usize) -> (usize, usize) {
-        let start = slot * own_bytes(self.split, self.buffer_len);
-        let packet = own_bytes(self.split, 0);
-        (start, start + packet)
+    /// Begins with an empty ring.
+    pub fn begin(&mut self, layout: Layout) {
+        self.layout = layout;
     }
 
     /// Posts what the guest has put into its ring, and returns how many buffers that were.
@@ -170,7 +139,7 @@ impl Receive {
             };
             let Some(slot) = slot else { break };
             let index = ring.tail();
-            let (headers, packet) = self.own_buffers(index);
+            let own = self.delivery.own();
             let address = match slot {
                 Slot::Guest(place) => {
                     self.posted += place.chains();
@@ -178,16 +147,14 @@ impl Receive {
                 }
                 Slot::Ours | Slot::Empty => {
                     self.posted_ours += 1;
-                    self.ours.iova(packet)
+                    own.packet_iova(index)
                 }
             };
-            match self.split {
-                Switch::On => ring.post_split(address, self.ours.iova(headers))?,
-                Switch::Off => ring.post(address)?,
-            };
+            ring.post_split(address, own.headers_iova(index))?;
             self.slots[index] = slot;
             count += 1;
         }
+        self.give_back(turn, vring);
         vring.publish(turn.memory);
         ring.ring_doorbell(device)?;
         Ok(count)
@@ -206,43 +173,53 @@ impl Receive {
                     return None;
                 }
                 turn.counters.rx_bad_chains += 1;
-                vring.put(memory, bad.head, 0);
+                self.delivery.refuse(bad.head);
                 continue;
             }
-            let pairs = self.split == Switch::On && turn.negotiated.mergeable();
-            let place = if pairs {
-                self.pair(turn, vring)?
+            let (place, chains) = if self.pairs(turn) {
+                (self.pair(turn, vring)?, 2)
             } else {
-                self.place(turn)
+                (self.place(turn), 1)
             };
-            let chains = if pairs { 2 } else { 1 };
+            // A packet goes on in buffers of ours, where it has begun to.
+            let goes_on = self.begun.values().any(|packet| packet.len_in_ours() > 0);
             return match place {
-                Some(place) if self.posted_ours == 0 => Some(Slot::Guest(place)),
-                None if self.posted_ours < OURS => {
+                Some(place) if self.posted_ours == 0 && !goes_on => Some(Slot::Guest(place)),
+                place => {
                     vring.unpop(chains);
-                    Some(Slot::Ours)
-                }
-                _ => {
-                    vring.unpop(chains);
-                    None
+                    let ours = goes_on || place.is_none();
+                    (ours && self.posted_ours < OURS).then_some(Slot::Ours)
                 }
             };
         }
         None
     }
 
+    fn split(&self) -> Switch {
+        self.delivery.own().split()
+    }
+
+    /// Whether a payload has a chain of its own.
+    fn pairs(&self, turn: &Turn<'_>) -> bool {
+        self.split() == Switch::On && self.layout == Layout::Whole && turn.negotiated.mergeable()
+    }
+
     /// Where a packet goes in the chain that was read, if the card can write it there.
     fn place(&self, turn: &Turn<'_>) -> Option<Place> {
-        let lead = match self.split {
-            Switch::On => self.guess,
-            Switch::Off => 0,
+        let (lead, least, most) = match self.split() {
+            Switch::On => (self.guess, SHORTEST_SPLIT, HEADER_BUFFER),
+            Switch::Off => (0, 0, 0),
         };
-        let payload = match self.split {
-            Switch::On => turn.frame_len.saturating_sub(SHORTEST_SPLIT),
-            Switch::Off => turn.frame_len,
-        };
-        let room = turn.frame_len.max(lead + payload);
-        Place::whole(&self.chain, turn.negotiated.header_len(), lead, room)
+        let header_len = turn.negotiated.header_len();
+        match self.layout {
+            Layout::Whole => {
+                let payload = turn.frame_len.saturating_sub(least);
+                let room = turn.frame_len.max(lead + payload);
+                Place::whole(&self.chain, header_len, lead, room)
+            }
+            Layout::Pieces => Place::whole(&self.chain, header_len, lead, most + PIECE)
+                .filter(|place| place.gap(header_len).is_some()),
+        }
     }
 
     /// Where the headers of a packet go in the chain that was read, and its payload in the next one, which is taken. The
@@ -265,199 +242,111 @@ impl Receive {
         vring: &mut Vring,
         ring: &mut PostRing,
     ) -> usize {
-        let memory = turn.memory;
         let mut done = 0;
         while done < turn.budget {
-            if let Some(held) = self.held {
-                if !self.copy_to_guest(turn, vring, held) {
-                    break;
-                }
-                self.held = None;
-                done += 1;
-                continue;
-            }
-            let Some(completed) = ring.completed() else {
+            let next = self.held.take().or_else(|| self.next_packet(ring));
+            let Some(packet) = next else { break };
+            if self.delivery.hand_over(turn, vring, &packet) == Outcome::Waits {
+                self.held = Some(packet);
                 break;
-            };
-            let write_back = completed.write_back;
-            let slot = std::mem::take(&mut self.slots[completed.slot]);
-            let headers = match self.split {
-                Switch::On => split_off(&write_back),
-                Switch::Off => 0,
-            };
-            let len = usize::from(write_back.length.get()).min(self.buffer_len);
-            if write_back.info().sph() && headers < HEADER_BUFFER && len > 0 {
-                self.guess = headers;
             }
-            let filled = Held {
-                slot: completed.slot,
-                headers,
-                len,
-                verified: turn.negotiated.guest_checksum() && is_verified(&write_back),
-            };
-            match slot {
-                Slot::Guest(place) => {
-                    self.posted = self.posted.saturating_sub(place.chains());
-                    self.hand_over(turn, vring, &place, filled);
-                    done += 1;
-                }
-                Slot::Ours => {
-                    self.posted_ours = self.posted_ours.saturating_sub(1);
-                    self.held = Some(filled);
-                }
-                Slot::Empty => {}
-            }
+            done += 1;
+            self.give_back(turn, vring);
         }
-        vring.publish(memory);
+        vring.publish(turn.memory);
         done
     }
 
-    /// Hands over a packet whose payload, or all of it, the card has written to the guest's chains.
-    fn hand_over(&mut self, turn: &mut Turn<'_>, vring: &mut Vring, place: &Place, filled: Held) {
-        let memory = turn.memory;
-        let header_len = turn.negotiated.header_len();
-        let Held { headers, len, .. } = filled;
-        let payload_at = place.written_from();
-        turn.ram.card_has_written(payload_at, len);
-        let begin = self.own_buffers(filled.slot).0;
-        let (beginning, payload) = self.copy.split_at_mut(headers);
-        self.ours.copy(begin, beginning);
-        let mut written = true;
-        let mut moved = 0;
-        if let Payload::Behind(lead) = place.payload
-            && lead != headers
-            && len > 0
-        {
-            // Other headers than expected: what is behind them has to be where they end.
-            let payload = &mut payload[..len];
-            written &= memory.read_slice(payload, payload_at).is_ok();
-            let behind = place.frame.unchecked_add(headers as u64);
-            written &= memory.write_slice(payload, behind).is_ok();
-            moved = len;
-        }
-        // Both chains of a pair are used in any case, so that they go back in the order in which they came: without a
-        // payload, the one for it gets what follows the MAC header.
-        let (front, rest) = match place.payload {
-            Payload::Chain { .. } if len == 0 => beginning.split_at(headers.min(MAC_HEADER)),
-            _ => (&*beginning, &[][..]),
-        };
-        if headers > 0 {
-            written &= memory.write_slice(front, place.frame).is_ok();
-            written &= rest.is_empty() || memory.write_slice(rest, payload_at).is_ok();
-        }
-        let buffers = if place.chains() == 2 { 2 } else { 1 };
-        let header = Header::received(buffers, filled.verified);
-        let header = &header.as_bytes()[..header_len];
-        written &= memory.write_slice(header, place.header).is_ok();
-        // The memory may be gone since; then the guest has nothing of it.
-        let told = |len: usize| u32::try_from(len).ok().filter(|_| written).unwrap_or(0);
-        let first = header_len + front.len();
-        match place.payload {
-            Payload::Behind(_) => vring.put(memory, place.head, told(first + len)),
-            Payload::Chain { head, .. } => {
-                vring.put(memory, place.head, told(first));
-                vring.put(memory, head, told(rest.len() + len));
-            }
-        }
-        let counters = &mut *turn.counters;
-        counters.rx_bytes_copied += (headers + moved) as u64;
-        if moved > 0 {
-            counters.rx_copied += 1;
-        } else if headers > 0 {
-            counters.rx_split += 1;
-            counters.rx_header_bytes_copied += headers as u64;
-        } else {
-            counters.rx_zero_copy += 1;
+    /// Gives the guest its chains back. Large receives are not done with in the order of their chains: what the guest has
+    /// back is the beginning of what it gave when no packet that has begun is left.
+    fn give_back(&mut self, turn: &Turn<'_>, vring: &mut Vring) {
+        if self.begun.is_empty() {
+            self.delivery.give_back(turn, vring);
         }
     }
 
-    /// Copies a frame out of a buffer of ours; `false` if the guest has no buffers for it now.
-    fn copy_to_guest(&mut self, turn: &mut Turn<'_>, vring: &mut Vring, held: Held) -> bool {
-        let memory = turn.memory;
-        let header_len = turn.negotiated.header_len();
-        let len = held.headers + held.len;
-        let (headers, packet) = self.own_buffers(held.slot);
-        let frame = &mut self.copy[..len];
-        self.merged.clear();
-        let mut done = 0;
-        let mut first = None;
-        // No more chains than a ring has, whatever the guest adds meanwhile.
-        for _ in 0..MAX_SIZE {
-            let Some(chain) = vring.pop(memory) else {
-                vring.unpop(self.merged.len());
-                return false;
+    /// The next packet of which the card has reported all.
+    fn next_packet(&mut self, ring: &mut PostRing) -> Option<Packet> {
+        loop {
+            let completed = ring.completed()?;
+            let slot = std::mem::take(&mut self.slots[completed.slot]);
+            let place = match slot {
+                Slot::Guest(place) => {
+                    self.posted = self.posted.saturating_sub(place.chains());
+                    Some(place)
+                }
+                Slot::Ours => {
+                    self.posted_ours = self.posted_ours.saturating_sub(1);
+                    None
+                }
+                Slot::Empty => continue,
             };
-            if let Err(bad) = self.chain.read(memory, chain, Way::ToGuest) {
-                turn.counters.rx_bad_chains += 1;
-                // In the middle of a packet it is given back with it, as a part without bytes.
-                self.merged.push((bad.head, 0));
-                if first.is_none() {
-                    self.merged.clear();
-                    vring.put(memory, bad.head, 0);
-                }
-                continue;
+            let begun = if self.begun.is_empty() {
+                None
+            } else {
+                self.begun.remove(&completed.slot)
+            };
+            let packet = self.with_piece(begun, &completed, place);
+            if completed.write_back.status().contains(Status::EOP) {
+                return Some(packet);
             }
-            let skip = if first.is_none() { header_len } else { 0 };
-            if first.is_none() {
-                if self.chain.len() < header_len {
-                    turn.counters.rx_bad_chains += 1;
-                    vring.put(memory, self.chain.head(), 0);
-                    continue;
-                }
-                let (front, rest) = frame.split_at_mut(held.headers);
-                self.ours.copy(headers, front);
-                self.ours.copy(packet, rest);
-                first = Some(self.chain.parts().to_vec());
+            let next = next_descriptor(&completed, ring.len());
+            self.begun.insert(next, packet);
+        }
+    }
+
+    /// A packet with one more piece, or a new one.
+    fn with_piece(
+        &mut self,
+        begun: Option<Packet>,
+        completed: &Completed,
+        place: Option<Place>,
+    ) -> Packet {
+        let write_back = &completed.write_back;
+        let len = usize::from(write_back.length.get()).min(self.delivery.own().buffer_len());
+        let mut packet = begun.unwrap_or_default();
+        if packet.pieces.is_empty() && self.split() == Switch::On {
+            packet.headers = split_off(write_back);
+            if write_back.info().sph() && packet.headers < HEADER_BUFFER && len > 0 {
+                self.guess = packet.headers;
             }
-            let rest = frame.get(done..).unwrap_or_default();
-            let copied = self.chain.copy_in(memory, skip, rest);
-            done += copied;
-            self.merged.push((self.chain.head(), skip + copied));
-            if done == len || !turn.negotiated.mergeable() {
-                break;
-            }
         }
-        if first.is_none() {
-            return false;
-        }
-        if done < len {
-            // The guest's buffers are too small for what its MTU allows.
-            turn.counters.rx_no_room += 1;
-            for (head, _) in self.merged.drain(..) {
-                vring.put(memory, head, 0);
-            }
-            return true;
-        }
-        let buffers = u16::try_from(self.merged.len()).unwrap_or(u16::MAX);
-        let bytes = Header::received(buffers, held.verified);
-        let mut bytes = &bytes.as_bytes()[..header_len];
-        for (address, len) in first.into_iter().flatten() {
-            let (part, rest) = bytes.split_at(len.min(bytes.len()));
-            // Checked to be memory just now.
-            let _ = memory.write_slice(part, address);
-            bytes = rest;
-        }
-        for (head, len) in self.merged.drain(..) {
-            vring.put(memory, head, u32::try_from(len).unwrap_or(0));
-        }
-        turn.counters.rx_copied += 1;
-        turn.counters.rx_bytes_copied += done as u64;
-        true
+        packet.pieces.push(Piece {
+            slot: completed.slot,
+            place,
+            len,
+        });
+        let segments = usize::from(write_back.info().rsc_count());
+        packet.segments += segments.saturating_sub(1);
+        packet.verified = is_verified(write_back);
+        packet
     }
 
     /// Forgets what the card had, which has been made to forget it as well, and puts the guest's chains back into its
     /// ring: they will be taken again when the ring goes on.
     ///
     /// Returns how many frames are lost by it: one that waited for chains, and those behind it in buffers of ours.
-    pub fn forget(&mut self, vring: &mut Vring, ring: &mut PostRing) -> u64 {
-        let mut lost = u64::from(self.held.take().is_some());
+    pub fn forget(&mut self, turn: &Turn<'_>, vring: &mut Vring, ring: &mut PostRing) -> u64 {
+        let mut lost = u64::from(self.held.is_some());
+        // Of packets that are not all there, chains are between those that were given back.
+        let begun = std::mem::take(&mut self.begun).into_values();
+        for packet in begun.chain(self.held.take()) {
+            let pieces = packet
+                .pieces
+                .iter()
+                .filter_map(|piece| piece.place.as_ref());
+            pieces.for_each(|place| self.delivery.give_up(place));
+        }
+        self.delivery.give_back(turn, vring);
         while let Some(completed) = ring.completed() {
-            lost += u64::from(matches!(self.slots[completed.slot], Slot::Ours));
+            let ends = completed.write_back.status().contains(Status::EOP);
+            lost += u64::from(ends && matches!(self.slots[completed.slot], Slot::Ours));
         }
         self.slots.fill(Slot::Empty);
         vring.unpop(self.posted);
         self.posted = 0;
         self.posted_ours = 0;
+        vring.publish(turn.memory);
         lost
     }
 
@@ -465,6 +354,16 @@ impl Receive {
     #[must_use]
     pub const fn holds(&self) -> bool {
         self.held.is_some()
+    }
+}
+
+/// The descriptor with which a packet goes on: NEXTP where it is a large receive, else the next one of the ring.
+fn next_descriptor(completed: &Completed, len: usize) -> usize {
+    let write_back = &completed.write_back;
+    if write_back.info().rsc_count() > 0 {
+        (write_back.status().bits() >> 4 & 0xFFFF) as usize
+    } else {
+        (completed.slot + 1) % len
     }
 }
 

@@ -6,13 +6,14 @@ use std::{
 };
 
 use ixgbe_spec::register::{Reg, bits::psrtype};
-use nic_driver::{Buffers, Config, Device, DmaMemory, Driver, DriverError, Rss};
+use nic_driver::{Buffers, Config, Device, Driver, DriverError, Rss};
 
 use crate::{
     counters::Counters,
     memory::{GuestRam, OWN_IOVA},
     negotiated::{Negotiated, Offer, Switch},
-    receive::{Mode, Receive, Turn, own_bytes},
+    own::Own,
+    receive::{Layout, Mode, PIECE, Receive, Turn},
     transmit::Transmit,
     vring::Vring,
 };
@@ -24,6 +25,8 @@ pub const MAX_PAIRS: usize = 8;
 const BUDGET: usize = 64;
 /// Descriptors of each of the card's rings.
 const DESCRIPTORS: usize = 1024;
+/// The longest IP packet that Linux' buffers have room for in one piece, whatever the interface's MTU.
+const LINUX_MTU: u16 = 1500;
 /// Bytes of a transmit buffer of ours: headers of a packet that the card segments.
 const HEADERS: usize = 256;
 /// What the longest frame has beside the MTU: MAC header and one VLAN tag.
@@ -78,6 +81,8 @@ struct Pair {
 #[derive(Debug)]
 struct Nic<D> {
     driver: Driver<D>,
+    /// Bytes of a receive buffer that takes a whole frame.
+    buffer: usize,
     pairs: Vec<Pair>,
 }
 
@@ -107,21 +112,28 @@ impl<D: Device> Nic<D> {
             ..Config::default()
         };
         let mut driver = Driver::new(device, &config)?;
-        let how = (settings.rx, settings.packet_split);
-        let own = own_bytes(settings.packet_split, buffer);
         let mut iova = BUFFERS_IOVA;
         let mut pairs = Vec::new();
         for _ in 0..settings.pairs {
-            let ours = DmaMemory::new(driver.device(), iova, DESCRIPTORS * own)?;
+            let own = Own::new(
+                driver.device(),
+                iova,
+                settings.packet_split,
+                (DESCRIPTORS, buffer),
+            )?;
             iova += BUFFERS_STEP;
             pairs.push(Pair {
-                rx: Receive::new(how, DESCRIPTORS, ours, buffer),
+                rx: Receive::new(settings.rx, DESCRIPTORS, own),
                 tx: Transmit::default(),
                 rx_runs: false,
                 tx_runs: false,
             });
         }
-        let mut nic = Self { driver, pairs };
+        let mut nic = Self {
+            driver,
+            buffer,
+            pairs,
+        };
         nic.interrupts(Reg::EIMC_EX)?;
         Ok(nic)
     }
@@ -180,10 +192,20 @@ impl<D: Device> Stack<D> {
         let Some(mut nic) = self.nic.take() else {
             return;
         };
+        let memory = self.ram.mapped();
         for (index, pair) in nic.pairs.iter_mut().enumerate() {
             if pair.rx_runs {
                 let ring = nic.driver.post(index).0;
-                self.counters.rx_no_room += pair.rx.forget(&mut self.vrings[index * 2], ring);
+                let turn = Turn {
+                    ram: &self.ram,
+                    memory: &memory,
+                    negotiated: self.negotiated,
+                    counters: &mut self.counters,
+                    budget: 0,
+                    frame_len: 0,
+                };
+                let lost = pair.rx.forget(&turn, &mut self.vrings[index * 2], ring);
+                self.counters.rx_no_room += lost;
             }
             if pair.tx_runs {
                 pair.tx.forget(&mut self.vrings[index * 2 + 1]);
@@ -303,6 +325,14 @@ impl<D: Device> Stack<D> {
                     let types = if mergeable { SPLIT_L3 } else { SPLIT_L4 };
                     nic.driver.set_register(Reg::PSRTYPE, 0, types)?;
                 }
+                let layout = layout(&self.settings, self.negotiated);
+                let (buffer, large) = match layout {
+                    Layout::Whole => (nic.buffer, self.settings.rx == Mode::Copy),
+                    Layout::Pieces => (PIECE, true),
+                };
+                let large = large && self.negotiated.large_receive();
+                nic.driver.shape_rx(index, buffer, large)?;
+                pair.rx.begin(layout);
                 nic.driver.start_rx(index)?;
                 pair.rx_runs = true;
                 Ok(true)
@@ -321,7 +351,8 @@ impl<D: Device> Stack<D> {
                 };
                 let ring = nic.driver.post(index).0;
                 pair.rx.complete(&mut turn, vring, ring);
-                self.counters.rx_no_room += pair.rx.forget(vring, ring);
+                let lost = pair.rx.forget(&turn, vring, ring);
+                self.counters.rx_no_room += lost;
                 // Not before: what a card that is lost meanwhile had is put back by whoever notes that.
                 pair.rx_runs = false;
                 Ok(true)
@@ -451,5 +482,16 @@ impl<D: Device> Stack<D> {
             .as_mut()
             .map(|nic| nic.driver.device() as &mut dyn Device);
         (&mut self.ram, device)
+    }
+}
+
+/// How the card writes to the guest's chains: into several of them for each packet, if the guest allows it and a packet
+/// can be longer than Linux' buffers are.
+fn layout(settings: &Settings, negotiated: Negotiated) -> Layout {
+    let long = settings.mtu > LINUX_MTU || negotiated.large_receive();
+    if long && negotiated.mergeable() && settings.rx == Mode::ZeroCopy {
+        Layout::Pieces
+    } else {
+        Layout::Whole
     }
 }

@@ -95,6 +95,7 @@ fn serve(listener: Listener, end: UnixStream) -> JoinHandle<u64> {
                 offer: Offer {
                     mergeable: Switch::On,
                     offloads: Switch::On,
+                    large_receive: Switch::Off,
                 },
                 pairs: 1,
                 mtu: 1500,

@@ -46,6 +46,7 @@ pub const VERSION_1: u64 = 1 << 32;
 pub const MERGEABLE: u64 = 1 << 15;
 pub const CSUM: u64 = 1;
 pub const GUEST_CSUM: u64 = 1 << 1;
+pub const GUEST_TSO4: u64 = 1 << 7;
 pub const TSO4: u64 = 1 << 11;
 pub const LOG_ALL: u64 = 1 << 26;
 
@@ -58,6 +59,7 @@ pub fn settings() -> Settings {
         offer: Offer {
             mergeable: Switch::On,
             offloads: Switch::On,
+            large_receive: Switch::Off,
         },
         pairs: 1,
         mtu: 1500,
@@ -279,6 +281,13 @@ impl World {
         self.settle();
     }
 
+    /// Time passes for the card.
+    pub fn pass(&mut self, time: Duration) {
+        let card = self.stack.card().unwrap();
+        nic_driver::Device::pass(card.device(), time).unwrap();
+        self.settle();
+    }
+
     /// What the card writes of received packets from now on.
     pub fn writes(&mut self) -> Receiver<(u64, usize, Purpose)> {
         let (sender, writes) = channel();
@@ -329,4 +338,26 @@ pub fn tcp(payload: usize) -> Vec<u8> {
 pub fn header(mss: u16) -> [u8; 12] {
     let [low, high] = mss.to_le_bytes();
     [1, u8::from(mss > 0), 54, 0, low, high, 34, 0, 16, 0, 0, 0]
+}
+
+/// The one's complement sum of everything that a TCP checksum covers; 0xFFFF if it is right.
+pub fn tcp_sum(frame: &[u8]) -> u16 {
+    let tcp = &frame[34..];
+    let padded: Vec<u8> = tcp
+        .iter()
+        .copied()
+        .chain((tcp.len() % 2 == 1).then_some(0))
+        .collect();
+    let words = padded
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .chain(frame[26..34].as_chunks::<2>().0);
+    let mut sum = words.fold(6 + u32::try_from(tcp.len()).unwrap(), |sum, word| {
+        sum + u32::from(u16::from_be_bytes(*word))
+    });
+    while sum > 0xFFFF {
+        sum = (sum & 0xFFFF) + (sum >> 16);
+    }
+    u16::try_from(sum).unwrap()
 }

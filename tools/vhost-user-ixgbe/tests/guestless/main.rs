@@ -9,5 +9,6 @@ mod guest;
 mod hostile;
 mod life;
 mod packet_split;
+mod pieces;
 mod receive;
 mod transmit;

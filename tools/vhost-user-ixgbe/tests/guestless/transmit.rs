@@ -1,7 +1,7 @@
 //! Out of the guest's pages onto the wire.
 
 use crate::guest::{
-    BUFFERS, CSUM, GUEST_CSUM, INDIRECT, TSO4, WRITE, World, frame, header, settings, tcp,
+    BUFFERS, CSUM, GUEST_CSUM, INDIRECT, TSO4, WRITE, World, frame, header, settings, tcp, tcp_sum,
 };
 
 const TX: usize = 1;
@@ -74,28 +74,6 @@ fn more_frames_than_the_cards_ring_has_room_for_all_leave_in_order() {
         assert_eq!(world.sent(), frames);
         assert_eq!(world.used(TX).len(), 200);
     }
-}
-
-/// The one's complement sum of everything that a TCP checksum covers; 0xFFFF if it is right.
-fn tcp_sum(frame: &[u8]) -> u16 {
-    let tcp = &frame[34..];
-    let padded: Vec<u8> = tcp
-        .iter()
-        .copied()
-        .chain((tcp.len() % 2 == 1).then_some(0))
-        .collect();
-    let words = padded
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .chain(frame[26..34].as_chunks::<2>().0);
-    let mut sum = words.fold(6 + u32::try_from(tcp.len()).unwrap(), |sum, word| {
-        sum + u32::from(u16::from_be_bytes(*word))
-    });
-    while sum > 0xFFFF {
-        sum = (sum & 0xFFFF) + (sum >> 16);
-    }
-    u16::try_from(sum).unwrap()
 }
 
 #[test]

@@ -1,0 +1,367 @@
+//! A packet that the card has received is handed to the guest.
+//!
+//! What the card has written to the guest's chains stays there. Virtio wants a frame behind virtio's header and without a
+//! gap, over all of its chains; the card has left one before each place that it wrote to:
+//!
+//! - in the first chain for virtio's header, and for the headers that were split off, which are copied there;
+//! - in each further one for the same, as nobody knows where a packet will begin: the last bytes of the chain before are
+//!   moved there. These are the seams, 12 bytes each without packet split.
+//!
+//! What is in buffers of ours is copied behind that, into as many chains as it takes.
+
+use nic_driver::HEADER_BUFFER;
+use vm_memory::{Address, Bytes, GuestAddress};
+use zerocopy::IntoBytes;
+
+use crate::{
+    chain::{Chain, Way},
+    header::Header,
+    large::{LOOK, Large},
+    own::Own,
+    packet::{Packet, Piece},
+    place::{Payload, Place},
+    receive::Turn,
+    vring::{MAX_SIZE, Vring},
+};
+
+/// Bytes of a MAC header.
+const MAC_HEADER: usize = 14;
+/// Bytes of the longest packet: a large receive.
+const LONGEST: usize = 1 << 16;
+
+/// Whether a packet has gone to the guest, or nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has.
+    Done,
+    /// It waits until the guest has chains for it.
+    Waits,
+}
+
+/// Hands packets over.
+#[derive(Debug)]
+pub struct Delivery {
+    own: Own,
+    chain: Chain,
+    copy: Vec<u8>,
+    /// Chains of one packet: each one's first descriptor, and the bytes that are in it.
+    parts: Vec<(u16, usize)>,
+    /// Chains that are done with, in the order in which the guest gets them back.
+    used: Vec<(u16, u32)>,
+}
+
+impl Delivery {
+    /// With these buffers of ours.
+    #[must_use]
+    pub fn new(own: Own) -> Self {
+        Self {
+            own,
+            chain: Chain::default(),
+            copy: vec![0; LONGEST + HEADER_BUFFER],
+            parts: Vec::new(),
+            used: Vec::new(),
+        }
+    }
+
+    /// The buffers of ours.
+    #[must_use]
+    pub fn own(&self) -> &Own {
+        &self.own
+    }
+
+    /// Takes note of a chain that goes back unused.
+    pub fn refuse(&mut self, head: u16) {
+        self.used.push((head, 0));
+    }
+
+    /// Takes note that the chains of a piece go back unused.
+    pub fn give_up(&mut self, place: &Place) {
+        self.refuse(place.head);
+        if let Payload::Chain { head, .. } = place.payload {
+            self.refuse(head);
+        }
+    }
+
+    /// Gives back the chains that are done with.
+    pub fn give_back(&mut self, turn: &Turn<'_>, vring: &mut Vring) {
+        for (head, len) in self.used.drain(..) {
+            vring.put(turn.memory, head, len);
+        }
+    }
+
+    /// Hands a packet to the guest, as far as it has chains for it.
+    pub fn hand_over(
+        &mut self,
+        turn: &mut Turn<'_>,
+        vring: &mut Vring,
+        packet: &Packet,
+    ) -> Outcome {
+        self.parts.clear();
+        let in_ours = packet.len_in_ours();
+        if in_ours == 0 {
+            let written = self.settle(turn, packet, 0);
+            self.finish(written);
+            return Outcome::Done;
+        }
+        match self.copy_behind(turn, vring, packet, in_ours) {
+            Some(copied) => {
+                // What was copied comes behind what the card has written.
+                let behind = std::mem::take(&mut self.parts);
+                let written = self.settle(turn, packet, behind.len());
+                self.parts.extend_from_slice(&behind);
+                self.finish(written && copied);
+                Outcome::Done
+            }
+            None => Outcome::Waits,
+        }
+    }
+
+    /// Puts the chains of a packet among those that go back; with their bytes, if these are there.
+    fn finish(&mut self, written: bool) {
+        let told = |len: usize| u32::try_from(len).ok().filter(|_| written).unwrap_or(0);
+        let parts = self.parts.drain(..);
+        self.used.extend(parts.map(|(head, len)| (head, told(len))));
+    }
+
+    /// Settles what the card has written to the guest's chains: copies what is missing, and writes virtio's header, which
+    /// also counts `more` chains. Returns whether the memory is there.
+    fn settle(&mut self, turn: &mut Turn<'_>, packet: &Packet, more: usize) -> bool {
+        let Some((piece, place)) = packet.pieces.first().and_then(at_guest) else {
+            return true;
+        };
+        let memory = turn.memory;
+        let header_len = turn.negotiated.header_len();
+        let headers = packet.headers;
+        let payload_at = place.written_from();
+        turn.ram.card_has_written(payload_at, piece.len);
+        let (beginning, rest) = self.copy.split_at_mut(headers);
+        if headers > 0 {
+            self.own.copy_headers(piece.slot, beginning);
+        }
+        let mut written = true;
+        let mut moved = 0;
+        let mut end = payload_at.unchecked_add(piece.len as u64);
+        if let Payload::Behind(lead) = place.payload
+            && lead != headers
+            && piece.len > 0
+        {
+            // Other headers than expected: what is behind them has to be where they end.
+            let payload = &mut rest[..piece.len];
+            let behind = place.frame.unchecked_add(headers as u64);
+            written &= memory.read_slice(payload, payload_at).is_ok();
+            written &= memory.write_slice(payload, behind).is_ok();
+            moved = piece.len;
+            end = behind.unchecked_add(piece.len as u64);
+        }
+        let large = if packet.segments > 1 {
+            // The headers lie in front of the payload, or they are still here.
+            let seen = if headers > 0 {
+                headers
+            } else {
+                LOOK.min(piece.len)
+            };
+            let look = &mut self.copy[..seen];
+            if headers == 0 {
+                written &= memory.read_slice(look, place.frame).is_ok();
+            }
+            let large = complete(look, packet);
+            if let Some(large) = &large
+                && headers == 0
+            {
+                let at = place.frame.unchecked_add(large.checksum_at as u64);
+                written &= memory.write_slice(&large.checksum, at).is_ok();
+            }
+            large
+        } else {
+            None
+        };
+        // Both chains of a pair are used in any case, so that they go back in the order in which they came: without a
+        // payload, the one for it gets what follows the MAC header.
+        let (front, rest) = match place.payload {
+            Payload::Chain { .. } if piece.len == 0 => {
+                self.copy[..headers].split_at(headers.min(MAC_HEADER))
+            }
+            _ => (&self.copy[..headers], &[][..]),
+        };
+        if headers > 0 {
+            written &= memory.write_slice(front, place.frame).is_ok();
+            written &= rest.is_empty() || memory.write_slice(rest, payload_at).is_ok();
+        }
+        let first = header_len + front.len();
+        match place.payload {
+            Payload::Behind(_) => self.parts.push((place.head, first + piece.len)),
+            Payload::Chain { head, .. } => {
+                self.parts.push((place.head, first));
+                self.parts.push((head, rest.len() + piece.len));
+            }
+        }
+        let mut seams = 0;
+        for (piece, place) in packet.pieces.iter().skip(1).filter_map(at_guest) {
+            let seam = place.gap(header_len).unwrap_or(0);
+            written &= self.sew(turn, (piece, place), seam, &mut end);
+            seams += seam;
+        }
+        let buffers = u16::try_from(self.parts.len() + more).unwrap_or(u16::MAX);
+        written &= memory
+            .write_slice(
+                &header(buffers, packet, large.as_ref()).as_bytes()[..header_len],
+                place.header,
+            )
+            .is_ok();
+        let counters = &mut *turn.counters;
+        counters.rx_bytes_copied += (headers + moved + seams) as u64;
+        counters.rx_seam_bytes_copied += seams as u64;
+        counters.rx_large += u64::from(large.is_some());
+        if moved > 0 || more > 0 {
+            counters.rx_copied += 1;
+        } else if headers > 0 {
+            counters.rx_split += 1;
+            counters.rx_header_bytes_copied += headers as u64;
+        } else {
+            counters.rx_zero_copy += 1;
+        }
+        written
+    }
+
+    /// Moves the last `seam` bytes before `end`, where the chain before ends, to the beginning of the next chain, of
+    /// which the card has left so many. `end` is then the end of the latter.
+    fn sew(
+        &mut self,
+        turn: &Turn<'_>,
+        (piece, place): (&Piece, &Place),
+        seam: usize,
+        end: &mut GuestAddress,
+    ) -> bool {
+        let payload_at = place.written_from();
+        turn.ram.card_has_written(payload_at, piece.len);
+        // Only the last chain of a packet is not full, and a full one has more than that.
+        let Some((_, before)) = self.parts.last_mut() else {
+            return false;
+        };
+        let Some(left) = before.checked_sub(seam) else {
+            return false;
+        };
+        *before = left;
+        let bytes = &mut self.copy[..seam];
+        let from = GuestAddress(end.raw_value().saturating_sub(seam as u64));
+        *end = payload_at.unchecked_add(piece.len as u64);
+        self.parts.push((place.head, seam + piece.len));
+        turn.memory.read_slice(bytes, from).is_ok()
+            && turn.memory.write_slice(bytes, place.header).is_ok()
+    }
+
+    /// Copies what is in buffers of ours, `total` bytes, into further chains. Nothing if the guest has not enough of them
+    /// now; otherwise whether they have room for it.
+    fn copy_behind(
+        &mut self,
+        turn: &mut Turn<'_>,
+        vring: &mut Vring,
+        packet: &Packet,
+        total: usize,
+    ) -> Option<bool> {
+        let memory = turn.memory;
+        let begins = packet.begins_in_ours();
+        let header_len = if begins {
+            turn.negotiated.header_len()
+        } else {
+            0
+        };
+        let mut large = None;
+        let mut first = None;
+        let mut done = 0;
+        // No more chains than a ring has, whatever the guest adds meanwhile.
+        for _ in 0..MAX_SIZE {
+            let Some(chain) = vring.pop(memory) else {
+                vring.unpop(self.parts.len());
+                return None;
+            };
+            let read = self.chain.read(memory, chain, Way::ToGuest);
+            let head = self.chain.head();
+            if read.is_err() || (first.is_none() && self.chain.len() < header_len) {
+                turn.counters.rx_bad_chains += 1;
+                if first.is_none() {
+                    self.used.push((head, 0));
+                } else {
+                    // In the middle of a packet it is given back with it, as a part without bytes.
+                    self.parts.push((head, 0));
+                }
+                continue;
+            }
+            let skip = if first.is_none() { header_len } else { 0 };
+            if first.is_none() {
+                large = self.gather(packet, total);
+                first = Some(self.chain.parts().to_vec());
+            }
+            let rest = self.copy.get(done..total).unwrap_or_default();
+            let copied = self.chain.copy_in(memory, skip, rest);
+            done += copied;
+            self.parts.push((head, skip + copied));
+            if done == total || !turn.negotiated.mergeable() {
+                break;
+            }
+        }
+        let first = first?;
+        if done < total {
+            // The guest's buffers are too small for what its MTU allows.
+            turn.counters.rx_no_room += 1;
+            return Some(false);
+        }
+        if begins {
+            let buffers = u16::try_from(self.parts.len()).unwrap_or(u16::MAX);
+            let header = header(buffers, packet, large.as_ref());
+            let mut bytes = &header.as_bytes()[..header_len];
+            for (address, len) in first {
+                let (part, rest) = bytes.split_at(len.min(bytes.len()));
+                // Checked to be memory just now.
+                let _ = memory.write_slice(part, address);
+                bytes = rest;
+            }
+            turn.counters.rx_copied += 1;
+            turn.counters.rx_large += u64::from(large.is_some());
+        }
+        turn.counters.rx_bytes_copied += done as u64;
+        Some(true)
+    }
+
+    /// Collects what is in buffers of ours, and completes a large receive that begins there.
+    fn gather(&mut self, packet: &Packet, total: usize) -> Option<Large> {
+        let mut rest = self.copy.get_mut(..total)?;
+        if packet.begins_in_ours()
+            && packet.headers > 0
+            && let Some(piece) = packet.pieces.first()
+        {
+            let (headers, behind) = rest.split_at_mut_checked(packet.headers)?;
+            self.own.copy_headers(piece.slot, headers);
+            rest = behind;
+        }
+        for piece in packet.pieces.iter().filter(|piece| piece.place.is_none()) {
+            let (bytes, behind) = rest.split_at_mut_checked(piece.len)?;
+            self.own.copy_packet(piece.slot, bytes);
+            rest = behind;
+        }
+        let look = self.copy.get_mut(..total)?;
+        (packet.begins_in_ours() && packet.segments > 1)
+            .then(|| complete(look, packet))
+            .flatten()
+    }
+}
+
+/// The piece with its place at the guest, if it has one.
+fn at_guest(piece: &Piece) -> Option<(&Piece, &Place)> {
+    piece.place.as_ref().map(|place| (piece, place))
+}
+
+/// What virtio's header says of a large receive that begins with `look`, where its checksum is put.
+fn complete(look: &mut [u8], packet: &Packet) -> Option<Large> {
+    let large = Large::new(look, packet.len(), packet.segments)?;
+    let checksum = look.get_mut(large.checksum_at..large.checksum_at + 2)?;
+    checksum.copy_from_slice(&large.checksum);
+    Some(large)
+}
+
+fn header(buffers: u16, packet: &Packet, large: Option<&Large>) -> Header {
+    match large {
+        Some(large) => Header::large(buffers, large),
+        None => Header::received(buffers, packet.verified),
+    }
+}
