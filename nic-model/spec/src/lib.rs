@@ -4,6 +4,12 @@
 //! in its row and nowhere else. Section numbers are those of the 82599 datasheet (revision 3.x).
 #![no_std]
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::panic
+)]
 
 pub mod descriptor;
 pub mod nvm;

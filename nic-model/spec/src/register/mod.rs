@@ -125,6 +125,11 @@ impl Register {
     }
 }
 
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "of rows of the table, when it is compiled; indices are below the length, and a sum has less than 16 bits"
+)]
 const fn count(blocks: &[Block]) -> u32 {
     let mut sum = 0;
     let mut b = 0;
@@ -165,6 +170,11 @@ static DECODE: [u32; DWORDS] = decode_table(&ROWS);
 /// assert_eq!(TABLE[0], 0);
 /// ```
 #[must_use]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "for constants: what is out of range is an error of the compiler"
+)]
 pub const fn decode_table(rows: &[Register]) -> [u32; (CSR_SPACE / 4) as usize] {
     let mut table = [NOTHING; DWORDS];
     let mut row = 0;
@@ -181,6 +191,11 @@ pub const fn decode_table(rows: &[Register]) -> [u32; (CSR_SPACE / 4) as usize] 
     table
 }
 
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "for constants: what is out of range is an error of the compiler"
+)]
 const fn enter(table: &mut [u32; DWORDS], rows: &[Register], row: u32, blocks: &[Block]) {
     let mut element = 0;
     let mut b = 0;
@@ -203,6 +218,10 @@ const fn enter(table: &mut [u32; DWORDS], rows: &[Register], row: u32, blocks: &
 }
 
 /// For each row the number of elements in all rows before it; last, their sum.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a constant: what is out of range is an error of the compiler"
+)]
 const FIRST_SLOT: [u32; COUNT + 1] = {
     let mut first = [0; COUNT + 1];
     let mut row = 0;
@@ -219,6 +238,10 @@ pub const SLOTS: usize = FIRST_SLOT[COUNT] as usize;
 impl Reg {
     /// The register's row.
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the table has as many rows as there are registers: one macro makes both"
+    )]
     pub const fn row(self) -> &'static Register {
         &ROWS[self as usize]
     }
@@ -233,12 +256,21 @@ impl Reg {
 
     /// Number of elements.
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "there is a place for each register and one more, and they grow"
+    )]
     pub const fn count(self) -> usize {
         (FIRST_SLOT[self as usize + 1] - FIRST_SLOT[self as usize]) as usize
     }
 
     /// Place of element 0 in a register file of [`SLOTS`] values; the others follow it.
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "there is a place for each register and one more"
+    )]
     pub const fn first_slot(self) -> usize {
         FIRST_SLOT[self as usize] as usize
     }
@@ -250,7 +282,9 @@ impl Reg {
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "the index is below the count, which is a u32"
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "the index is below the count, which is a u32 and the sum of the blocks' own; offsets are below 128 KB"
     )]
     pub const fn offset(self, index: usize) -> u32 {
         let blocks = self.row().at;
