@@ -1,11 +1,12 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
 use crate::{
     negotiated::{Offer, Switch},
+    polling::Polling,
     receive::Mode,
     stack::{MAX_PAIRS, Settings},
 };
@@ -43,9 +44,10 @@ pub struct Arguments {
     /// Longest IP packet
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(1500..=9700))]
     pub mtu: u16,
-    /// Microseconds to poll after the last packet before sleeping; 0 for not at all
-    #[arg(long, value_name = "MICROSECONDS", default_value_t = 50)]
-    pub poll_us: u32,
+    /// Longest pause between packets, in microseconds, to be polled through while such pauses are usual; interrupts are
+    /// asked for in longer ones. 0 for interrupts only; always for no interrupts
+    #[arg(long, value_name = "MICROSECONDS|always", default_value = "50")]
+    pub poll_us: Polling,
     /// What is logged, as tracing has it
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log: String,
@@ -96,11 +98,5 @@ impl Arguments {
             pairs: self.queues.into(),
             mtu: self.mtu,
         }
-    }
-
-    /// How long to poll.
-    #[must_use]
-    pub fn poll(&self) -> Duration {
-        Duration::from_micros(self.poll_us.into())
     }
 }

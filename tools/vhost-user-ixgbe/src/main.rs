@@ -47,7 +47,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let listener = Listener::bind(&arguments.socket)?;
     let options = Options {
         settings: arguments.settings(),
-        poll: arguments.poll(),
+        polling: arguments.poll_us,
     };
     let connect = || {
         OverSocket::connect(
@@ -59,6 +59,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let mut worker = Worker::new(options, &listener, signals.as_fd(), connect)?;
     tracing::info!(socket = %arguments.socket.display(), "ready for a front-end");
     let outcome = worker.run();
+    let sleeps = worker.sleeps();
     let stack = worker.stack();
     let counters = stack.counters();
     tracing::info!(
@@ -74,6 +75,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         tx_zero_copy = counters.tx_zero_copy,
         tx_bytes_copied = counters.tx_bytes_copied,
         tx_bad_chains = counters.tx_bad_chains,
+        sleeps,
         guest_interrupts = stack.guest_interrupts(),
         "what was done"
     );

@@ -225,6 +225,13 @@ impl<D: Device> Stack<D> {
         self.nic.is_some()
     }
 
+    /// Whether a ring runs on the card.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        let pairs = self.nic.as_ref().map(|nic| &nic.pairs);
+        pairs.is_some_and(|pairs| pairs.iter().any(|pair| pair.rx_runs || pair.tx_runs))
+    }
+
     /// The card.
     pub fn card(&mut self) -> Option<&mut Driver<D>> {
         self.nic.as_mut().map(|nic| &mut nic.driver)

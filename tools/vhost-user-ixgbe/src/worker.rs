@@ -18,6 +18,7 @@ use vhost::vhost_user::{BackendReqHandler, VhostUserBackendReqHandlerMut};
 use crate::{
     early_enable,
     message::{self, Arrival},
+    polling::{Pauses, Polling},
     stack::{Settings, Stack},
 };
 
@@ -46,8 +47,8 @@ pub enum WorkerError {
 pub struct Options {
     /// What the stack is made of.
     pub settings: Settings,
-    /// How long it polls after the last packet.
-    pub poll: Duration,
+    /// How long it polls before it sleeps.
+    pub polling: Polling,
 }
 
 /// A front-end that is connected.
@@ -69,6 +70,7 @@ pub struct Worker<'a, D: Device, C> {
     rest: Option<Instant>,
     /// When the card is looked for again.
     retry: Option<Instant>,
+    sleeps: u64,
 }
 
 impl<D: Device, C> std::fmt::Debug for Worker<'_, D, C> {
@@ -102,6 +104,7 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
             front_end: None,
             rest: None,
             retry: None,
+            sleeps: 0,
         })
     }
 
@@ -116,19 +119,27 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
     /// # Errors
     /// The card is there and cannot be used.
     pub fn run(&mut self) -> Result<(), WorkerError> {
-        let mut last_work = Instant::now();
+        let mut pauses = Pauses::new(self.options.polling);
+        let mut pause: Option<Instant> = None;
         let mut turns = 0_u32;
         loop {
             if self.traffic()? {
-                last_work = Instant::now();
+                if let Some(since) = pause.take() {
+                    pauses.over(since.elapsed());
+                }
                 turns += 1;
                 if turns < TURNS {
                     continue;
                 }
+                turns = 0;
+                if self.serve(Duration::ZERO)? {
+                    return Ok(());
+                }
+                continue;
             }
             turns = 0;
-            let idle = last_work.elapsed();
-            if idle < self.options.poll {
+            let since = *pause.get_or_insert_with(Instant::now);
+            if since.elapsed() < pauses.poll() && self.stack().is_running() {
                 if self.serve(Duration::ZERO)? {
                     return Ok(());
                 }
@@ -140,14 +151,20 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
             let patience = if busy {
                 Duration::ZERO
             } else {
+                self.sleeps += 1;
                 self.patience()
             };
             if self.serve(patience)? {
                 return Ok(());
             }
             self.want_wakeups(false)?;
-            last_work = Instant::now();
         }
+    }
+
+    /// How often the loop has gone to sleep, until an interrupt or a message.
+    #[must_use]
+    pub fn sleeps(&self) -> u64 {
+        self.sleeps
     }
 
     fn traffic(&mut self) -> Result<bool, WorkerError> {

@@ -25,6 +25,7 @@ use vhost::{
 };
 use vhost_user_ixgbe::{
     negotiated::{Offer, Switch},
+    polling::Polling,
     receive::Mode,
     stack::Settings,
     worker::{Options, Worker},
@@ -100,7 +101,7 @@ fn serve(listener: Listener, end: UnixStream) -> JoinHandle<u64> {
                 pairs: 1,
                 mtu: 1500,
             },
-            poll: Duration::ZERO,
+            polling: Polling::UpTo(Duration::ZERO),
         };
         let card = || {
             let drip = Drip {

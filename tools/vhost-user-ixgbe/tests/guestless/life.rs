@@ -114,6 +114,25 @@ fn a_driver_that_is_loaded_anew_gets_its_frames_in_its_new_buffers_only() {
 }
 
 #[test]
+fn a_stack_runs_while_a_ring_does_and_there_is_a_card() {
+    let mut world = World::new(settings(), 0);
+    assert!(world.stack.is_running());
+
+    world.stop(RX);
+    let with_one_ring = world.stack.is_running();
+    world.stop(TX);
+    let with_none = world.stack.is_running();
+    world.start(RX, 0);
+    world.stack.unplug();
+    let without_a_card = world.stack.is_running();
+
+    assert_eq!(
+        [with_one_ring, with_none, without_a_card],
+        [true, false, false]
+    );
+}
+
+#[test]
 fn a_ring_goes_on_where_it_stopped() {
     let mut world = World::new(settings(), 0);
     for nth in 0..4 {
