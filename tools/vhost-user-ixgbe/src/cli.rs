@@ -31,7 +31,7 @@ pub struct Arguments {
     /// Offer mergeable receive buffers
     #[arg(long, value_enum, default_value = "on")]
     pub mergeable: OnOff,
-    /// Offer checksums and TCP segmentation by the card
+    /// Offer checksums and segmentation of TCP and UDP by the card
     #[arg(long, value_enum, default_value = "on")]
     pub offloads: OnOff,
     /// Offer large receives: the card coalesces the segments of TCP connections (RSC). Needs offloads, and mergeable

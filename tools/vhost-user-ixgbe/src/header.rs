@@ -3,6 +3,7 @@
 use virtio_bindings::virtio_net::{
     VIRTIO_NET_HDR_F_DATA_VALID, VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_ECN,
     VIRTIO_NET_HDR_GSO_NONE, VIRTIO_NET_HDR_GSO_TCPV4, VIRTIO_NET_HDR_GSO_TCPV6,
+    VIRTIO_NET_HDR_GSO_UDP_L4,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, little_endian::U16};
 
@@ -42,6 +43,8 @@ pub enum Segmentation {
     None,
     /// TCP in segments of this many bytes.
     Tcp(u16),
+    /// UDP in datagrams of this many bytes.
+    Udp(u16),
     /// What was not negotiated.
     Other,
 }
@@ -104,6 +107,7 @@ impl Header {
             VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_TCPV6 => {
                 Segmentation::Tcp(self.gso_size.get())
             }
+            VIRTIO_NET_HDR_GSO_UDP_L4 => Segmentation::Udp(self.gso_size.get()),
             _ => Segmentation::Other,
         }
     }

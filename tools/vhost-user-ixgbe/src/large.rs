@@ -3,7 +3,7 @@
 //! The card makes one packet of segments that follow one another, with the headers of one packet (7.11.5.3). Virtio wants
 //! such a packet with the length of a segment, and with a checksum that is not complete: the pseudo header's sum.
 
-use crate::offload::pseudo_header;
+use crate::offload::tcp_pseudo_header;
 
 /// Bytes at the beginning of a frame in which the headers end: Ethernet with a tag, IPv4 and TCP with a time stamp.
 pub const LOOK: usize = 70;
@@ -45,7 +45,7 @@ impl Large {
             return None;
         }
         let tcp_len = u16::try_from(len - tcp).ok()?;
-        let sum = pseudo_header(look.get(ip + 12..tcp)?, tcp_len);
+        let sum = tcp_pseudo_header(look.get(ip + 12..tcp)?, tcp_len);
         Some(Self {
             segment: u16::try_from(payload.div_ceil(segments)).ok()?,
             headers: u16::try_from(headers).ok()?,

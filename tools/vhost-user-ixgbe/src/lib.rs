@@ -21,7 +21,7 @@
 //!
 //! # Not implemented
 //!
-//! Packed rings, which `virtio-queue` does not have; UDP segmentation; virtio's own RSS and hash report; post-copy
+//! Packed rings, which `virtio-queue` does not have; virtio's own RSS and hash report; post-copy
 //! migration; a guest behind a virtual IOMMU.
 #![forbid(unsafe_code)]
 

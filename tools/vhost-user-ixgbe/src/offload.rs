@@ -18,6 +18,10 @@ const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86DD;
 const VLAN: u16 = 0x8100;
 const TCP: u16 = 6;
+const UDP: u16 = 17;
+/// Bytes of a UDP header, and of a TCP header without options.
+const UDP_HEADER: usize = 8;
+const TCP_HEADER: usize = 20;
 
 /// Turns virtio's header into what the card is to do with the frame, of which `look` is a copy of the beginning.
 ///
@@ -50,12 +54,19 @@ pub fn plan<'a>(header: &Header, look: &'a mut [u8]) -> Result<Packet<'a>, Impos
     let mss = match header.segmentation() {
         Segmentation::None => return Ok(packet),
         Segmentation::Tcp(mss) if mss > 0 && l4 == L4::Tcp => mss,
-        Segmentation::Tcp(_) | Segmentation::Other => return Err(Impossible),
+        Segmentation::Udp(mss) if mss > 0 && l4 == L4::Udp => mss,
+        _ => return Err(Impossible),
     };
     let start = usize::from(start);
-    let l4_len = usize::from(look.get(start + 12).ok_or(Impossible)? >> 4) * 4;
+    let (l4_len, at, protocol) = match l4 {
+        L4::Udp => (UDP_HEADER, UDP_CHECKSUM, UDP),
+        _ => {
+            let words = look.get(start + 12).ok_or(Impossible)? >> 4;
+            (usize::from(words) * 4, TCP_CHECKSUM, TCP)
+        }
+    };
     let headers = look.get_mut(..start + l4_len).ok_or(Impossible)?;
-    let (before, tcp) = headers.split_at_mut_checked(start).ok_or(Impossible)?;
+    let (before, behind) = headers.split_at_mut_checked(start).ok_or(Impossible)?;
     let ip = before.get_mut(mac_len..).ok_or(Impossible)?;
     let addresses = if kind == IPV4 {
         ip.get_mut(2..4).ok_or(Impossible)?.fill(0);
@@ -65,9 +76,11 @@ pub fn plan<'a>(header: &Header, look: &'a mut [u8]) -> Result<Packet<'a>, Impos
         ip.get_mut(4..6).ok_or(Impossible)?.fill(0);
         ip.get(8..40)
     };
-    let sum = pseudo_header(addresses.ok_or(Impossible)?, 0);
-    tcp.get_mut(16..18)
-        .filter(|_| l4_len >= 20)
+    let sum = pseudo_header(addresses.ok_or(Impossible)?, protocol, 0);
+    let at = usize::from(at);
+    behind
+        .get_mut(at..at + 2)
+        .filter(|_| l4 == L4::Udp || l4_len >= TCP_HEADER)
         .ok_or(Impossible)?
         .copy_from_slice(&sum.to_be_bytes());
     packet.mss = Some(mss);
@@ -86,10 +99,14 @@ fn layer_2(frame: &[u8]) -> Option<(usize, u16)> {
     }
 }
 
-/// The folded sum of TCP's pseudo header with this length of header and payload.
-pub(crate) fn pseudo_header(addresses: &[u8], len: u16) -> u16 {
+/// The folded sum of the pseudo header of TCP with this length of header and payload.
+pub(crate) fn tcp_pseudo_header(addresses: &[u8], len: u16) -> u16 {
+    pseudo_header(addresses, TCP, len)
+}
+
+fn pseudo_header(addresses: &[u8], protocol: u16, len: u16) -> u16 {
     let words = addresses.as_chunks::<2>().0.iter();
-    let begin = u32::from(TCP) + u32::from(len);
+    let begin = u32::from(protocol) + u32::from(len);
     let sum = words.fold(begin, |sum, word| {
         sum + u32::from(u16::from_be_bytes(*word))
     });

@@ -47,6 +47,7 @@ pub const MERGEABLE: u64 = 1 << 15;
 pub const CSUM: u64 = 1;
 pub const GUEST_CSUM: u64 = 1 << 1;
 pub const GUEST_TSO4: u64 = 1 << 7;
+pub const USO: u64 = 1 << 56;
 pub const TSO4: u64 = 1 << 11;
 pub const LOG_ALL: u64 = 1 << 26;
 

@@ -1,7 +1,8 @@
 //! Out of the guest's pages onto the wire.
 
 use crate::guest::{
-    BUFFERS, CSUM, GUEST_CSUM, INDIRECT, TSO4, WRITE, World, frame, header, settings, tcp, tcp_sum,
+    BUFFERS, CSUM, GUEST_CSUM, INDIRECT, TSO4, USO, WRITE, World, frame, header, settings, tcp,
+    tcp_sum,
 };
 
 const TX: usize = 1;
@@ -108,6 +109,79 @@ fn a_large_packet_is_segmented_by_the_card_and_only_its_headers_are_copied() {
     assert_eq!(payload, leaving[54..]);
     assert_eq!(world.stack.counters().tx_bytes_copied, 54);
     assert_eq!(world.read(BUFFERS + 12, 54), leaving[..54]);
+}
+
+/// Ethernet, IPv4 and UDP with `payload` bytes, as Linux leaves them for the card.
+fn udp(payload: usize) -> Vec<u8> {
+    let mut frame = frame(14 + 28 + payload, 6);
+    frame[12..14].copy_from_slice(&[0x08, 0x00]);
+    frame[14..34].copy_from_slice(&[
+        0x45, 0, 0, 0, 0x12, 0x34, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+    ]);
+    let total = u16::try_from(28 + payload).unwrap();
+    frame[16..18].copy_from_slice(&total.to_be_bytes());
+    frame[34..42].copy_from_slice(&[0x1F, 0x90, 0x1F, 0x91, 0, 0, 0, 0]);
+    frame[38..40].copy_from_slice(&(total - 20).to_be_bytes());
+    let sum = u32::from(total - 20) + 17 + 2 * 0x0A00 + 1 + 2;
+    let sum = (sum & 0xFFFF) + (sum >> 16);
+    frame[40..42].copy_from_slice(&u16::try_from(sum).unwrap().to_be_bytes());
+    frame
+}
+
+#[test]
+fn a_checksum_of_udp_is_inserted_by_the_card() {
+    let mut world = World::new(settings(), CSUM);
+    let leaving = udp(333);
+    world.write(BUFFERS, &[1, 0, 0, 0, 0, 0, 34, 0, 6, 0, 0, 0]);
+    world.write(BUFFERS + 12, &leaving);
+    world.add(TX, &[(BUFFERS, 12 + 42 + 333)], 0);
+
+    let sent = world.sent();
+
+    assert_eq!(sent.len(), 1);
+    assert_eq!(udp_sum(&sent[0]), 0xFFFF);
+    assert_eq!(sent[0][42..], leaving[42..]);
+}
+
+/// The one's complement sum of everything that a UDP checksum covers; 0xFFFF if it is right.
+fn udp_sum(frame: &[u8]) -> u16 {
+    // As TCP's, but for the protocol.
+    let sum = u32::from(tcp_sum(frame)) + 17 - 6;
+    u16::try_from((sum & 0xFFFF) + (sum >> 16)).unwrap()
+}
+
+#[test]
+fn a_large_datagram_is_cut_into_datagrams_by_the_card() {
+    let mut world = World::new(settings(), CSUM | USO);
+    let leaving = udp(10_000);
+    // A checksum is missing; UDP, 42 bytes of headers, 1400 of payload.
+    world.write(BUFFERS, &[1, 5, 42, 0, 0x78, 5, 34, 0, 6, 0, 0, 0]);
+    world.write(BUFFERS + 12, &leaving);
+    world.add(TX, &[(BUFFERS, 12 + 42 + 10_000)], 0);
+
+    let sent = world.sent();
+
+    assert_eq!(sent.len(), 8);
+    assert!(sent.iter().all(|frame| udp_sum(frame) == 0xFFFF));
+    let told: Vec<_> = sent
+        .iter()
+        .map(|frame| usize::from(u16::from_be_bytes([frame[38], frame[39]])))
+        .collect();
+    assert_eq!(told, [1408, 1408, 1408, 1408, 1408, 1408, 1408, 208]);
+    let payload: Vec<u8> = sent.iter().flat_map(|frame| frame[42..].to_vec()).collect();
+    assert_eq!(payload, leaving[42..]);
+    assert_eq!(world.stack.counters().tx_bytes_copied, 42);
+}
+
+#[test]
+fn a_large_datagram_with_tcps_checksum_is_not_sent() {
+    let mut world = World::new(settings(), CSUM | USO);
+    world.write(BUFFERS, &[1, 5, 42, 0, 0x78, 5, 34, 0, 16, 0, 0, 0]);
+    world.write(BUFFERS + 12, &udp(10_000));
+    world.add(TX, &[(BUFFERS, 12 + 42 + 10_000)], 0);
+
+    assert_eq!(world.sent(), Vec::<Vec<u8>>::new());
+    assert_eq!(world.stack.counters().tx_bad_chains, 1);
 }
 
 #[test]
