@@ -141,6 +141,14 @@ impl RegisterFile {
         self.set(counter, index, value);
     }
 
+    /// Adds one to a 16-bit statistics counter: those of pauses, and FCCRC.
+    pub fn count16(&mut self, counter: Reg, index: usize) {
+        let value = self.get(counter, index);
+        if value < u16::MAX.into() {
+            self.set(counter, index, value + 1);
+        }
+    }
+
     /// Adds to a 36-bit counter that lies in two registers, `low` and `high` (4 bits).
     #[inline]
     pub fn count36(&mut self, low: Reg, high: Reg, index: usize, by: u64) {
@@ -195,6 +203,17 @@ mod tests {
             assert_eq!(file.read(*counter, last), u32::MAX, "{counter:?}");
             assert_eq!(file.read(*counter, last), 0, "{counter:?}");
         }
+    }
+
+    #[test]
+    fn a_counter_of_16_bits_stays_at_its_maximum_until_it_is_read() {
+        let mut file = RegisterFile::default();
+        file.set(Reg::LXOFFTXC, 0, 0xFFFE);
+        (0..3).for_each(|_| file.count16(Reg::LXOFFTXC, 0));
+
+        assert_eq!(file.read(Reg::LXOFFTXC, 0), 0xFFFF);
+        file.count16(Reg::LXOFFTXC, 0);
+        assert_eq!(file.read(Reg::LXOFFTXC, 0), 1);
     }
 
     #[test]

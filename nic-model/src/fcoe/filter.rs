@@ -119,9 +119,7 @@ impl Fcoe {
         };
         let payload_end = fc.end;
         if !frame::crc_is_good(frame, fc, first) {
-            if regs.get(Reg::FCCRC, 0) < u32::from(u16::MAX) {
-                regs.count(Reg::FCCRC, 0, 1);
-            }
+            regs.count16(Reg::FCCRC, 0);
             if control & fcrxctrl::ICRC == 0 {
                 arrival.status |= Status::FCERR_BAD_CRC;
                 return Some(arrival);

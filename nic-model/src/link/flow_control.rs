@@ -149,10 +149,10 @@ impl FlowControl {
             (Kind::Priority, Word::Xoff) => Reg::PXOFFTXC,
             (Kind::Priority, Word::Xon) => Reg::PXONTXC,
         };
-        hw.regs.count(counter, class, 1);
+        hw.regs.count16(counter, class);
         let was_on = self.off.get(class).is_some_and(Option::is_none);
         if kind == Kind::Priority && was_on {
-            hw.regs.count(Reg::PXON2OFFCNT, class, 1);
+            hw.regs.count16(Reg::PXON2OFFCNT, class);
         }
         count_control_frame(hw.regs, &PAUSE_ADDRESS, FRAME_LEN);
         let quanta = timer(class, hw.regs).saturating_sub(refresh(hw.regs));

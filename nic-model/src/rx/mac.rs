@@ -144,7 +144,7 @@ pub(crate) fn control(
         Some(PAUSE) => {
             if settings & mflcn::RFCE != 0 {
                 let quanta = word(window, at + 2).unwrap_or(0);
-                count16(on_or_off(quanta, Reg::LXONRXCNT, Reg::LXOFFRXCNT), 0, regs);
+                regs.count16(on_or_off(quanta, Reg::LXONRXCNT, Reg::LXOFFRXCNT), 0);
                 pauses.link(quanta, now, regs);
             }
         }
@@ -176,18 +176,11 @@ fn priority_pause(
     for priority in (0..8).filter(|priority| enabled >> priority & 1 == 1) {
         let quanta = word(window, at + 4 + 2 * priority).unwrap_or(0);
         let counter = on_or_off(quanta, Reg::PXONRXCNT, Reg::PXOFFRXCNT);
-        count16(counter, priority, regs);
+        regs.count16(counter, priority);
         pauses.priority(priority, quanta, now, regs);
     }
 }
 
 const fn on_or_off(quanta: u16, on: Reg, off: Reg) -> Reg {
     if quanta == 0 { on } else { off }
-}
-
-/// Adds one to a counter of 16 bits.
-fn count16(counter: Reg, index: usize, regs: &mut RegisterFile) {
-    if regs.get(counter, index) < u32::from(u16::MAX) {
-        regs.count(counter, index, 1);
-    }
 }

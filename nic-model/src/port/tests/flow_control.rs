@@ -104,6 +104,19 @@ fn xoff_is_said_again_before_its_time_is_over() {
 }
 
 #[test]
+fn no_more_than_65535_pauses_are_counted() {
+    let mut world = waiting(LINK);
+    arrive(&mut world, 3);
+    for _ in 0..0x1_0000 {
+        world.pass_nanos(76_800);
+        world.step();
+    }
+    assert_eq!(said(&mut world).len(), 0x1_0001);
+    assert_eq!(world.get(Reg::LXOFFTXC), 0xFFFF);
+    assert_eq!(world.get(Reg::GPTC), 0x1_0001);
+}
+
+#[test]
 fn at_1_gigabit_the_quanta_are_ten_times_as_long() {
     let mut world = waiting(LINK);
     world.plug(Module::Sx);
