@@ -249,3 +249,40 @@ fn registers_that_are_only_stored_are_told_of_once() {
     assert!(first.contains("DCA_CTRL"), "{first}");
     assert!(second.contains("FACTPS"), "{second}");
 }
+
+fn register(client: &mut Client, reg: Reg, index: usize) -> u32 {
+    let mut value = [0; 4];
+    client
+        .region_read(0, reg.offset(index).into(), &mut value)
+        .unwrap();
+    u32::from_le_bytes(value)
+}
+
+/// QEMU shows no SR-IOV capability to a guest; a client of its own finds it.
+#[test]
+fn a_client_that_enables_virtual_functions_sees_their_number_and_resets_until_it_disables_them() {
+    const CONFIG: u32 = 7;
+    const CAPABILITY: u64 = 0x160;
+    const CONTROL: u64 = CAPABILITY + 0x08;
+    const NUM_VFS: u64 = CAPABILITY + 0x10;
+    const RESET: u32 = 1 << 26;
+    let server = Server::start();
+    let mut client = server.client();
+    let mut id = [0; 2];
+    client.region_read(CONFIG, CAPABILITY, &mut id).unwrap();
+
+    client.region_write(CONFIG, NUM_VFS, &[7, 0]).unwrap();
+    client.region_write(CONFIG, CONTROL, &[1, 0]).unwrap();
+    let enabled = register(&mut client, Reg::STATUS, 0);
+    client
+        .region_write(0, Reg::VTCTRL.offset(3).into(), &RESET.to_le_bytes())
+        .unwrap();
+    let reset = register(&mut client, Reg::PFVFLRE, 0);
+    client.region_write(CONFIG, CONTROL, &[0, 0]).unwrap();
+
+    assert_eq!(u16::from_le_bytes(id), 0x0010, "SR-IOV");
+    assert_eq!((enabled >> 10 & 0xFF, enabled >> 18 & 1), (7, 1));
+    assert_eq!(reset, 1 << 3);
+    assert_eq!(register(&mut client, Reg::STATUS, 0) >> 10 & 0x1FF, 0);
+    assert_eq!(register(&mut client, Reg::PFVFLRE, 0), 0);
+}
