@@ -183,6 +183,12 @@ pub trait Bus {
         None
     }
 
+    /// Client memory around `iova` that an observer may look at, as [`Bus::window`] for reading: the port itself never
+    /// does. It is there even where each access of the port has to be seen.
+    fn look(&self, iova: Iova) -> Option<Window<'_>> {
+        self.window(Requester::Pf, iova, Right::Read)
+    }
+
     /// `memory`, of a window, will be read or written soon: a bus that can has it in the cache by then.
     fn prefetch(&self, memory: &VolatileSlice<'_>, right: Right) {
         let _ = (memory, right);

@@ -8,6 +8,7 @@ use crate::{
     interrupt::Interrupts,
     pci::{BusError, ErrorMessage},
     port::{Context, Port},
+    record::{Answer, Call},
     regs::RegisterFile,
 };
 
@@ -101,6 +102,12 @@ impl Port {
         error: HardwareError,
         context: &mut Context<'_>,
     ) -> Option<ErrorMessage> {
+        if self.recording.is_on() {
+            let inject =
+                |port: &mut Self, context: &mut Context<'_>| port.inject_error(error, context);
+            let call = Call::HardwareError(error);
+            return self.recorded(&call, context, inject, |message| Answer::Message(*message));
+        }
         let message = match error {
             HardwareError::Bus(error) => self.pci.report(error),
             HardwareError::ReceiveEcc => {

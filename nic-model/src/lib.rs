@@ -42,6 +42,7 @@ mod pci;
 mod pool_statistics;
 pub mod port;
 mod queue_counts;
+pub mod record;
 pub mod regs;
 pub mod rx;
 pub mod state;

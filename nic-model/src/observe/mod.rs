@@ -67,7 +67,7 @@ impl<'a> Scene<'a> {
         self.now
     }
 
-    /// Client memory. An observer only takes windows of it: other accesses may ask the client.
+    /// Client memory. An observer only looks at it ([`Bus::look`]): other accesses may ask the client.
     #[must_use]
     pub const fn bus(&self) -> &'a dyn Bus {
         self.bus

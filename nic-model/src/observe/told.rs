@@ -53,6 +53,10 @@ impl Bus for Told<'_> {
         self.bus.window(by, iova, right)
     }
 
+    fn look(&self, iova: Iova) -> Option<Window<'_>> {
+        self.bus.look(iova)
+    }
+
     fn retire(&self) {
         self.bus.retire();
     }

@@ -7,6 +7,7 @@ use crate::{
     ipsec::IpSec,
     observe::{Event, Observers},
     pci::Function,
+    record::{Act, Call, Nowhere, Tape},
     rx::{self, DropReason, Express, Receive, Verdict},
     wakeup::{self, Wake},
     wire::RxFrame,
@@ -27,6 +28,23 @@ impl Port {
         context: &Context<'_>,
         frames: impl FnOnce(&mut Arrivals<'_>) -> T,
     ) -> T {
+        if self.recording.is_on() {
+            let now = context.now;
+            return self.recorded_by_bus(&Call::Receive, now, context.bus, |port, bus, tape| {
+                let wire = &mut Nowhere;
+                port.burst(&Context { now, bus, wire }, Some(tape), frames)
+            });
+        }
+        self.burst(context, None, frames)
+    }
+
+    #[inline]
+    fn burst<T>(
+        &mut self,
+        context: &Context<'_>,
+        tape: Option<&Tape>,
+        frames: impl FnOnce(&mut Arrivals<'_>) -> T,
+    ) -> T {
         let linked = self.link.is_up() && self.link.is_lit();
         let passage = if linked && !self.pci.is_powered() && wakeup::is_armed(&self.regs) {
             Passage::Wakes
@@ -44,10 +62,11 @@ impl Port {
         // It tells nobody what it does.
         let express = match gate {
             Gate::Open => Express::survey(&mut self.rx, &self.regs),
-            Gate::Guarded(_) | Gate::Watched(_) => None,
+            Gate::Guarded(_) | Gate::Watched(_) | Gate::Recorded => None,
         };
         let result = frames(&mut Arrivals {
-            gate,
+            gate: if tape.is_some() { Gate::Recorded } else { gate },
+            behind: tape.map(|tape| (tape, gate)),
             has_classes,
             express,
             hw: Hw {
@@ -76,6 +95,8 @@ enum Gate {
     Guarded(Passage),
     /// Someone who has to look, and others who look on.
     Watched(Passage),
+    /// A recorder, and behind it one of the others.
+    Recorded,
 }
 
 impl Gate {
@@ -103,6 +124,8 @@ enum Passage {
 #[expect(missing_debug_implementations, reason = "borrows a trait object")]
 pub struct Arrivals<'a> {
     gate: Gate,
+    /// The recorder, and the gate behind it.
+    behind: Option<(&'a Tape, Gate)>,
     has_classes: bool,
     express: Option<Express>,
     hw: Hw<'a>,
@@ -123,7 +146,21 @@ impl Arrivals<'_> {
                 self.hw.dma.tell(move || Event::Received { frame, verdict });
                 verdict
             }
+            Gate::Recorded => self.take_recorded(frame),
         }
+    }
+
+    #[cold]
+    fn take_recorded(&mut self, frame: &RxFrame<'_>) -> Verdict {
+        let Some((tape, gate)) = self.behind else {
+            return Verdict::Dropped(DropReason::Disabled);
+        };
+        tape.borrow_mut().act(&Act::Arrived { frame });
+        self.gate = gate;
+        let verdict = self.take(frame);
+        self.gate = Gate::Recorded;
+        tape.borrow_mut().act(&Act::Judged(verdict));
+        verdict
     }
 
     #[cold]

@@ -9,7 +9,13 @@ use ixgbe_spec::{
 };
 
 use super::{Bar, Context, Port, Reset, access::Access};
-use crate::{mailbox, observe::Event, time::Time, virtual_function};
+use crate::{
+    mailbox,
+    observe::Event,
+    record::{Answer, Call},
+    time::Time,
+    virtual_function,
+};
 
 /// Places that software has touched and that are not fully modelled: registers that are only stored, each told of once
 /// in the log, and offsets without a register, the same.
@@ -60,6 +66,16 @@ impl Port {
     /// is a read of the whole. Above the registers BAR0 is memory, the flash's window (8.1.1). In D3hot nothing answers,
     /// and the bus reads all ones.
     pub fn bar_read(&mut self, bar: Bar, offset: u64, data: &mut [u8], context: &mut Context<'_>) {
+        if self.recording.is_on() {
+            let len = data.len();
+            let call = Call::BarRead { bar, offset, len };
+            let read = |port: &mut Self, context: &mut Context<'_>| {
+                port.bar_read(bar, offset, data, context);
+                data
+            };
+            self.recorded(&call, context, read, |data| Answer::Bytes(data));
+            return;
+        }
         if !self.pci.is_powered() {
             data.fill(0xFF);
             return;
@@ -86,6 +102,13 @@ impl Port {
     /// Writes a BAR, any width and alignment. Registers are 32 bits wide: two of them are written low first; a part of
     /// one is a write of the whole in which the other bytes keep their value or, where a 1 acts, are 0.
     pub fn bar_write(&mut self, bar: Bar, offset: u64, data: &[u8], context: &mut Context<'_>) {
+        if self.recording.is_on() {
+            let call = Call::BarWrite { bar, offset, data };
+            let write = |port: &mut Self, context: &mut Context<'_>| {
+                port.bar_write(bar, offset, data, context);
+            };
+            return self.recorded(&call, context, write, |()| Answer::Nothing);
+        }
         if !self.pci.is_powered() || bar == Bar::Rom {
             return;
         }

@@ -34,6 +34,7 @@ use crate::{
     nvm::{Nvm, NvmChip, NvmImage},
     observe::{Event, Observer, ObserverId, Observers, Scene, Told},
     pci::{ConfigEffect, Function},
+    record::{Answer, Call, Nowhere, Recording},
     regs::RegisterFile,
     rx::{self, Receive},
     time::Time,
@@ -148,6 +149,7 @@ pub struct Port {
     ioaddr: u32,
     unmodelled: Unmodelled,
     observers: Observers,
+    pub(crate) recording: Recording,
 }
 
 impl Port {
@@ -208,6 +210,7 @@ impl Port {
             ioaddr: 0,
             unmodelled: Unmodelled::default(),
             observers: Observers::default(),
+            recording: Recording::default(),
             place,
             mac: config.mac,
         };
@@ -217,11 +220,30 @@ impl Port {
 
     /// Reads configuration space, any width and alignment. Bytes past its end are 0.
     pub fn config_read(&mut self, offset: u16, data: &mut [u8]) {
+        if self.recording.is_on() {
+            let call = Call::ConfigRead {
+                offset,
+                len: data.len(),
+            };
+            let read = |port: &mut Self| {
+                port.config_read(offset, data);
+                data
+            };
+            self.recorded_alone(None, &call, read, |data| Answer::Bytes(data));
+            return;
+        }
         self.pci.config_read(offset, data);
     }
 
     /// Writes configuration space, any width and alignment. Bytes past its end are ignored.
     pub fn config_write(&mut self, offset: u16, data: &[u8], context: &mut Context<'_>) {
+        if self.recording.is_on() {
+            let call = Call::ConfigWrite { offset, data };
+            let write = |port: &mut Self, context: &mut Context<'_>| {
+                port.config_write(offset, data, context);
+            };
+            return self.recorded(&call, context, write, |()| Answer::Nothing);
+        }
         let told = Event::ConfigWrite { offset, data };
         self.observers.tell(context.now, || told);
         let effect = self.pci.config_write(offset, data);
@@ -250,6 +272,9 @@ impl Port {
 
     /// Resets the function as the bus does it. Module, carrier, NVM and the counters of faults stay.
     pub fn reset(&mut self, context: &mut Context<'_>) {
+        if self.recording.is_on() {
+            return self.recorded(&Call::Reset, context, Self::reset, |()| Answer::Nothing);
+        }
         self.reset_told(Reset::Bus, context);
     }
 
@@ -272,16 +297,32 @@ impl Port {
     /// The client has mapped `len` bytes at `iova` for the card. The port itself asks its bus at each access; this is told to
     /// observers.
     pub fn client_mapped(&mut self, iova: Iova, len: u64, now: Time) {
+        if self.recording.is_on() {
+            let call = Call::Mapped { iova, len };
+            let map = |port: &mut Self| port.client_mapped(iova, len, now);
+            return self.recorded_alone(Some(now), &call, map, |()| Answer::Nothing);
+        }
         self.observers.tell(now, || Event::Mapped { iova, len });
     }
 
     /// The client takes back `len` bytes at `iova`, as [`Port::client_mapped`].
     pub fn client_unmaps(&mut self, iova: Iova, len: u64, now: Time) {
+        if self.recording.is_on() {
+            let call = Call::Unmapped { iova, len };
+            let unmap = |port: &mut Self| port.client_unmaps(iova, len, now);
+            return self.recorded_alone(Some(now), &call, unmap, |()| Answer::Nothing);
+        }
         self.observers.tell(now, || Event::Unmapped { iova, len });
     }
 
     /// The cable's far end has come or gone; a change is a link status change (EICR.LSC).
     pub fn set_carrier(&mut self, carrier: bool, context: &mut Context<'_>) {
+        if self.recording.is_on() {
+            let set = |port: &mut Self, context: &mut Context<'_>| {
+                port.set_carrier(carrier, context);
+            };
+            return self.recorded(&Call::Carrier(carrier), context, set, |()| Answer::Nothing);
+        }
         let now = context.now;
         self.observers.tell(now, move || Event::Carrier(carrier));
         self.with_link(|link, regs, irq| link.set_carrier(carrier, now, regs, irq));
@@ -306,6 +347,12 @@ impl Port {
 
     /// A module is plugged into the cage, or drawn; without one there is no link. One for another is drawn first.
     pub fn set_module(&mut self, module: Module, context: &mut Context<'_>) {
+        if self.recording.is_on() {
+            let set = |port: &mut Self, context: &mut Context<'_>| {
+                port.set_module(module, context);
+            };
+            return self.recorded(&Call::Module(module), context, set, |()| Answer::Nothing);
+        }
         let now = context.now;
         self.with_link(|link, regs, irq| link.set_module(module, now, regs, irq));
         self.deliver(context);
@@ -313,6 +360,9 @@ impl Port {
 
     /// Looks at the LEDs: LED0 to LED3. Those that show activity show what has passed since the last look.
     pub fn leds(&mut self) -> [Led; LEDS] {
+        if self.recording.is_on() {
+            return self.recorded_alone(None, &Call::Leds, Self::leds, |leds| Answer::Leds(leds));
+        }
         self.leds.look(&self.regs)
     }
 
@@ -337,6 +387,13 @@ impl Port {
     /// Tells a client again what it may not have been told: an INTx pin that is active is asserted anew. For a port
     /// that was restored for another client than that of the one that was saved.
     pub fn renew_signals(&mut self, context: &Context<'_>) {
+        if self.recording.is_on() {
+            let (call, now) = (Call::RenewSignals, context.now);
+            return self.recorded_by_bus(&call, now, context.bus, |port, bus, _| {
+                let wire = &mut Nowhere;
+                port.renew_signals(&Context { now, bus, wire });
+            });
+        }
         self.pci.release_pin();
         self.deliver(context);
     }
@@ -422,11 +479,30 @@ impl Port {
     /// Software has read `value` of a counter that a read clears, at a time when the port did not see it: takes out as
     /// much of it as is still there. What was counted since stays.
     pub fn take_counter(&mut self, counter: Reg, index: usize, value: u32) {
+        if self.recording.is_on() {
+            let call = Call::TakeCounter {
+                counter,
+                index,
+                value,
+            };
+            let take = |port: &mut Self| port.take_counter(counter, index, value);
+            return self.recorded_alone(None, &call, take, |()| Answer::Nothing);
+        }
         self.regs.take(counter, index, value);
     }
 
     /// The same for a 36-bit counter that lies in two registers, `low` and `high`.
     pub fn take_counter36(&mut self, low: Reg, high: Reg, index: usize, value: u64) {
+        if self.recording.is_on() {
+            let call = Call::TakeCounter36 {
+                low,
+                high,
+                index,
+                value,
+            };
+            let take = |port: &mut Self| port.take_counter36(low, high, index, value);
+            return self.recorded_alone(None, &call, take, |()| Answer::Nothing);
+        }
         self.regs.take36(low, high, index, value);
     }
 
@@ -434,6 +510,9 @@ impl Port {
     /// be done at once.
     pub fn step(&mut self, context: &mut Context<'_>) -> bool {
         const BUDGET: usize = 64;
+        if self.recording.is_on() {
+            return self.recorded(&Call::Step, context, Self::step, |more| Answer::More(*more));
+        }
         let now = context.now;
         self.with_link(|link, regs, irq| link.step(now, regs, irq));
         self.timers.step(context.now, &mut self.regs, &mut self.irq);

@@ -37,6 +37,7 @@ impl Port {
             refused_dma: _,
             unmodelled: _,
             observers: _,
+            recording: _,
         } = self;
         let extended_vlan = regs.get(Reg::CTRL_EXT, 0) & ctrl_ext::EXTENDED_VLAN;
         for reg in Reg::ALL {

@@ -6,6 +6,7 @@ use crate::{
     ipsec::IpSec,
     link::Link,
     pci::Function,
+    record::{Answer, Call},
     regs::RegisterFile,
     rx::Receive,
     state::{Shift, State, StateError},
@@ -38,6 +39,7 @@ impl Port {
             ioaddr,
             unmodelled: _,
             observers: _,
+            recording: _,
         } = self;
         State {
             at: now,
@@ -69,6 +71,14 @@ impl Port {
     /// The field that no port can have, or that this one cannot, being the other port of a card. The port is then as
     /// before.
     pub fn restore(&mut self, state: State, now: Time) -> Result<(), StateError> {
+        if self.recording.is_on() {
+            let bytes = state.to_bytes();
+            let call = Call::Restore { state: &bytes };
+            let restore = |port: &mut Self| port.restore(state, now);
+            return self.recorded_alone(Some(now), &call, restore, |result| {
+                Answer::Restored(result.is_ok())
+            });
+        }
         let State {
             at,
             place,

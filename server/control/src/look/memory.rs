@@ -1,9 +1,6 @@
 //! The client's memory and the NVM: `Memory`, `ReadMemory`, `Nvm`.
 
-use nic_model::{
-    Bus, Port,
-    bus::{Iova, Requester, Right},
-};
+use nic_model::{Bus, Port, bus::Iova};
 use serde::{Deserialize, Serialize};
 
 use super::event::{hex, hex_number};
@@ -114,7 +111,7 @@ pub(crate) fn read(
     let (mut at, mut left) = (asked.iova, asked.length as usize);
     while left > 0 {
         let not_mapped = || ControlError::NotMapped { iova: hex(at) };
-        let window = bus.window(Requester::Pf, Iova(at), Right::Read);
+        let window = bus.look(Iova(at));
         let window = window.ok_or_else(not_mapped)?;
         // A window ends with a page.
         let page = usize::try_from(4096 - at % 4096).unwrap_or(1).min(left);

@@ -1,0 +1,480 @@
+//! Calls of a port, and what they return, as a recording holds them.
+
+use std::fmt;
+
+use ixgbe_spec::register::Reg;
+use nic_model::{
+    Bar, ErrorMessage, HardwareError, LEDS, Led, Light, Module,
+    bus::Iova,
+    record::{Answer, Call},
+};
+
+use crate::code::{Broken, Fields, put, put_bytes, put_size};
+
+/// Longest read of a BAR or of configuration space: more than the largest region has.
+const MAX_READ: usize = 1 << 20;
+
+const BARS: [Bar; 4] = [Bar::Csr, Bar::Io, Bar::MsiX, Bar::Rom];
+
+/// Writes a call behind its tag.
+pub(crate) fn encode(to: &mut Vec<u8>, call: &Call<'_>) {
+    let place = |value: Option<usize>| value.unwrap_or(usize::MAX);
+    match *call {
+        Call::ConfigRead { offset, len } => {
+            to.push(0);
+            put(to, offset.into());
+            put_size(to, len);
+        }
+        Call::ConfigWrite { offset, data } => {
+            to.push(1);
+            put(to, offset.into());
+            put_bytes(to, data);
+        }
+        Call::BarRead { bar, offset, len } => {
+            to.push(2);
+            put_size(to, place(BARS.iter().position(|other| *other == bar)));
+            put(to, offset);
+            put_size(to, len);
+        }
+        Call::BarWrite { bar, offset, data } => {
+            to.push(3);
+            put_size(to, place(BARS.iter().position(|other| *other == bar)));
+            put(to, offset);
+            put_bytes(to, data);
+        }
+        Call::Reset => to.push(4),
+        Call::Mapped { iova, len } => {
+            to.push(5);
+            put(to, iova.0);
+            put(to, len);
+        }
+        Call::Unmapped { iova, len } => {
+            to.push(6);
+            put(to, iova.0);
+            put(to, len);
+        }
+        Call::Carrier(carrier) => {
+            to.push(7);
+            to.push(carrier.into());
+        }
+        Call::Module(module) => {
+            to.push(8);
+            put_bytes(to, module.name().as_bytes());
+        }
+        Call::Leds => to.push(9),
+        Call::TakeCounter {
+            counter,
+            index,
+            value,
+        } => {
+            to.push(10);
+            put(to, counter.offset(index).into());
+            put(to, value.into());
+        }
+        Call::TakeCounter36 {
+            low,
+            high,
+            index,
+            value,
+        } => {
+            to.push(11);
+            put(to, low.offset(index).into());
+            put(to, high.offset(index).into());
+            put(to, value);
+        }
+        Call::HardwareError(error) => {
+            to.push(12);
+            put_bytes(to, error.name().as_bytes());
+        }
+        Call::Receive => to.push(13),
+        Call::Step => to.push(14),
+        Call::Restore { state } => {
+            to.push(15);
+            put_bytes(to, state);
+        }
+        Call::RenewSignals => to.push(16),
+    }
+}
+
+/// Reads what [`encode`] has written.
+pub(crate) fn decode<'a>(from: &mut Fields<'a>) -> Result<Call<'a>, Broken> {
+    let bar =
+        |from: &mut Fields<'a>| from.choice("BAR", |number| BARS.get(usize::from(number)).copied());
+    Ok(
+        match from.choice("call", |tag| (tag <= 16).then_some(tag))? {
+            0 => Call::ConfigRead {
+                offset: from.narrow("offset in configuration space")?,
+                len: from.at_most(MAX_READ, "length of a read of configuration space")?,
+            },
+            1 => Call::ConfigWrite {
+                offset: from.narrow("offset in configuration space")?,
+                data: from.bytes("data written to configuration space")?,
+            },
+            2 => Call::BarRead {
+                bar: bar(from)?,
+                offset: from.number("offset in a BAR")?,
+                len: from.at_most(MAX_READ, "length of a read of a BAR")?,
+            },
+            3 => Call::BarWrite {
+                bar: bar(from)?,
+                offset: from.number("offset in a BAR")?,
+                data: from.bytes("data written to a BAR")?,
+            },
+            4 => Call::Reset,
+            5 => Call::Mapped {
+                iova: Iova(from.number("address that is mapped")?),
+                len: from.number("length that is mapped")?,
+            },
+            6 => Call::Unmapped {
+                iova: Iova(from.number("address that is unmapped")?),
+                len: from.number("length that is unmapped")?,
+            },
+            7 => Call::Carrier(from.choice("carrier", flag)?),
+            8 => Call::Module(named(from, "module", |name| {
+                Module::ALL.into_iter().find(|module| module.name() == name)
+            })?),
+            9 => Call::Leds,
+            10 => {
+                let (counter, index) = register(from, "counter")?;
+                Call::TakeCounter {
+                    counter,
+                    index,
+                    value: from.narrow("value of a counter")?,
+                }
+            }
+            11 => {
+                let (low, index) = register(from, "low register of a counter")?;
+                let (high, _) = register(from, "high register of a counter")?;
+                Call::TakeCounter36 {
+                    low,
+                    high,
+                    index,
+                    value: from.number("value of a counter")?,
+                }
+            }
+            12 => Call::HardwareError(named(from, "error of the hardware", |name| {
+                let mut all = HardwareError::ALL.into_iter();
+                all.find(|error| error.name() == name)
+            })?),
+            13 => Call::Receive,
+            14 => Call::Step,
+            15 => Call::Restore {
+                state: from.bytes("saved state")?,
+            },
+            _ => Call::RenewSignals,
+        },
+    )
+}
+
+pub(crate) const fn flag(byte: u8) -> Option<bool> {
+    match byte {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+fn named<T>(
+    from: &mut Fields<'_>,
+    field: &'static str,
+    find: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Broken> {
+    let mut at = *from;
+    let name = from.bytes(field)?;
+    let found = std::str::from_utf8(name).ok().and_then(find);
+    // Its place is where it begins.
+    found.ok_or(()).or_else(|()| at.choice(field, |_| None))
+}
+
+fn register(from: &mut Fields<'_>, field: &'static str) -> Result<(Reg, usize), Broken> {
+    let mut at = *from;
+    let offset = from.narrow(field)?;
+    Reg::decode(offset)
+        .ok_or(())
+        .or_else(|()| at.choice(field, |_| None))
+}
+
+/// What a call returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Returned<'a> {
+    Nothing,
+    Bytes(&'a [u8]),
+    More(bool),
+    Leds(u32),
+    Restored(bool),
+    Message(Option<ErrorMessage>),
+}
+
+const MESSAGES: [Option<ErrorMessage>; 4] = [
+    None,
+    Some(ErrorMessage::Correctable),
+    Some(ErrorMessage::NonFatal),
+    Some(ErrorMessage::Fatal),
+];
+
+impl<'a> Returned<'a> {
+    pub(crate) fn of(answer: &Answer<'a>) -> Self {
+        match *answer {
+            Answer::Nothing => Self::Nothing,
+            Answer::Bytes(bytes) => Self::Bytes(bytes),
+            Answer::More(more) => Self::More(more),
+            Answer::Leds(leds) => Self::of_leds(leds),
+            Answer::Restored(restored) => Self::Restored(restored),
+            Answer::Message(message) => Self::Message(message),
+        }
+    }
+
+    /// What was seen of the LEDs, in short.
+    pub(crate) fn of_leds(leds: &[Led; LEDS]) -> Self {
+        let mut sum = crc32fast::Hasher::new();
+        for Led {
+            mode,
+            light,
+            turned_on,
+        } in leds
+        {
+            sum.update(mode.name().as_bytes());
+            sum.update(&[match light {
+                Light::Off => 0,
+                Light::On => 1,
+                Light::Blinking => 2,
+            }]);
+            sum.update(&turned_on.to_le_bytes());
+        }
+        Self::Leds(sum.finalize())
+    }
+
+    pub(crate) fn encode(&self, to: &mut Vec<u8>) {
+        match *self {
+            Self::Nothing => to.push(0),
+            Self::Bytes(bytes) => {
+                to.push(1);
+                put_bytes(to, bytes);
+            }
+            Self::More(more) => to.push(2 + u8::from(more)),
+            Self::Leds(sum) => {
+                to.push(4);
+                put(to, sum.into());
+            }
+            Self::Restored(restored) => to.push(6 + u8::from(restored)),
+            Self::Message(message) => {
+                to.push(5);
+                let place = MESSAGES.iter().position(|other| *other == message);
+                put_size(to, place.unwrap_or(0));
+            }
+        }
+    }
+
+    pub(crate) fn decode(from: &mut Fields<'a>) -> Result<Self, Broken> {
+        Ok(
+            match from.choice("kind of answer", |tag| (tag <= 7).then_some(tag))? {
+                0 => Self::Nothing,
+                1 => Self::Bytes(from.bytes("data that was read")?),
+                2 => Self::More(false),
+                3 => Self::More(true),
+                4 => Self::Leds(from.narrow("LEDs")?),
+                6 => Self::Restored(false),
+            7 => Self::Restored(true),
+            _ => Self::Message(from.choice("message to the root complex", |number| {
+                    MESSAGES.get(usize::from(number)).copied()
+                })?),
+            },
+        )
+    }
+}
+
+impl fmt::Display for Returned<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("the end of the call"),
+            Self::Bytes(bytes) => {
+                write!(f, "the value {}", Value(bytes))
+            }
+            Self::More(true) => f.write_str("the end of the call, with more to do"),
+            Self::More(false) => f.write_str("the end of the call, with nothing more to do"),
+            Self::Leds(sum) => write!(f, "LEDs (sum {sum:08x})"),
+            Self::Restored(true) => f.write_str("the state restored"),
+            Self::Restored(false) => f.write_str("the state refused"),
+            Self::Message(None) => f.write_str("no message to the root complex"),
+            Self::Message(Some(message)) => write!(f, "the message {}", message.name()),
+        }
+    }
+}
+
+/// Bytes of an access: as the number that they are if they are at most eight.
+struct Value<'a>(&'a [u8]);
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() <= 8 {
+            f.write_str("0x")?;
+            self.0
+                .iter()
+                .rev()
+                .try_for_each(|byte| write!(f, "{byte:02x}"))
+        } else {
+            let sum = crc32fast::hash(self.0);
+            write!(f, "of {} bytes (sum {sum:08x})", self.0.len())
+        }
+    }
+}
+
+/// A call in words, with the register's name.
+pub(crate) fn told(call: &Call<'_>) -> String {
+    let place = |bar: Bar, offset: u64| match bar {
+        Bar::Csr => {
+            let register = u32::try_from(offset).ok().and_then(Reg::decode);
+            match register {
+                Some((reg, index)) if reg.count() > 1 => format!("{}[{index}]", reg.row().name),
+                Some((reg, _)) => reg.row().name.to_owned(),
+                None => format!("BAR 0 at {offset:#x}"),
+            }
+        }
+        Bar::Io => format!("BAR 2 at {offset:#x}"),
+        Bar::MsiX => format!("BAR 4 at {offset:#x}"),
+        Bar::Rom => format!("the expansion ROM at {offset:#x}"),
+    };
+    match *call {
+        Call::ConfigRead { offset, len } => {
+            format!("a read of configuration space, {len} bytes at {offset:#x}")
+        }
+        Call::ConfigWrite { offset, data } => {
+            format!(
+                "a write of configuration space at {offset:#x} = {}",
+                Value(data)
+            )
+        }
+        Call::BarRead { bar, offset, .. } => format!("a read of {}", place(bar, offset)),
+        Call::BarWrite { bar, offset, data } => {
+            format!("a write of {} = {}", place(bar, offset), Value(data))
+        }
+        Call::Reset => "a reset by the bus".to_owned(),
+        Call::Mapped { iova, len } => format!("memory mapped, {len:#x} bytes at {:#x}", iova.0),
+        Call::Unmapped { iova, len } => {
+            format!("memory unmapped, {len:#x} bytes at {:#x}", iova.0)
+        }
+        Call::Carrier(true) => "the carrier comes".to_owned(),
+        Call::Carrier(false) => "the carrier goes".to_owned(),
+        Call::Module(module) => format!("the module {module}"),
+        Call::Leds => "a look at the LEDs".to_owned(),
+        Call::TakeCounter { counter, .. } => format!("{} taken", counter.row().name),
+        Call::TakeCounter36 { low, .. } => format!("{} taken", low.row().name),
+        Call::HardwareError(error) => format!("the error {error}"),
+        Call::Receive => "frames that arrive".to_owned(),
+        Call::Step => "a step".to_owned(),
+        Call::Restore { .. } => "a state restored".to_owned(),
+        Call::RenewSignals => "interrupts told again".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn calls() -> Vec<Call<'static>> {
+        vec![
+            Call::ConfigRead {
+                offset: 0x72,
+                len: 2,
+            },
+            Call::ConfigWrite {
+                offset: 4,
+                data: &[6, 0],
+            },
+            Call::BarRead {
+                bar: Bar::Rom,
+                offset: 0x100,
+                len: 8,
+            },
+            Call::BarWrite {
+                bar: Bar::Csr,
+                offset: 0x6018,
+                data: &[1, 0, 0, 0],
+            },
+            Call::Reset,
+            Call::Mapped {
+                iova: Iova(0),
+                len: u64::MAX,
+            },
+            Call::Unmapped {
+                iova: Iova(u64::MAX),
+                len: 1,
+            },
+            Call::Carrier(true),
+            Call::Module(Module::BaseT),
+            Call::Leds,
+            Call::TakeCounter {
+                counter: Reg::QPRC,
+                index: 3,
+                value: 17,
+            },
+            Call::TakeCounter36 {
+                low: Reg::QBRC_L,
+                high: Reg::QBRC_H,
+                index: 3,
+                value: 1 << 35,
+            },
+            Call::HardwareError(HardwareError::ReceiveEcc),
+            Call::Receive,
+            Call::Step,
+            Call::Restore { state: b"state" },
+            Call::RenewSignals,
+        ]
+    }
+
+    #[test]
+    fn every_call_is_read_as_it_was_written_and_has_words() {
+        for call in calls() {
+            let mut bytes = Vec::new();
+            encode(&mut bytes, &call);
+
+            let mut fields = Fields::new(&bytes, 0, 0);
+
+            assert_eq!(decode(&mut fields), Ok(call));
+            assert_eq!(fields.peek(), None, "{call:?}");
+            assert!(!told(&call).is_empty());
+        }
+    }
+
+    #[test]
+    fn every_answer_is_read_as_it_was_written() {
+        let answers = [
+            Returned::Nothing,
+            Returned::Bytes(&[1, 2]),
+            Returned::More(false),
+            Returned::More(true),
+            Returned::Leds(7),
+            Returned::Restored(true),
+            Returned::Restored(false),
+            Returned::Message(None),
+            Returned::Message(Some(ErrorMessage::Fatal)),
+        ];
+        for answer in answers {
+            let mut bytes = Vec::new();
+            answer.encode(&mut bytes);
+
+            assert_eq!(Returned::decode(&mut Fields::new(&bytes, 0, 0)), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn a_register_is_told_by_its_name() {
+        let write = Call::BarWrite {
+            bar: Bar::Csr,
+            offset: Reg::TDT.offset(2).into(),
+            data: &[5, 0, 0, 0],
+        };
+
+        assert_eq!(told(&write), "a write of TDT[2] = 0x00000005");
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_that_are_no_call_are_refused_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = decode(&mut Fields::new(&bytes, 0, 0));
+            let _ = Returned::decode(&mut Fields::new(&bytes, 0, 0));
+        }
+    }
+}
