@@ -1,14 +1,15 @@
 //! The world of our own driver: on the model in this process, or on a card behind a socket.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use ixgbe_spec::{descriptor::rx::Status, register::Reg};
 use nic_driver::{Config, Device, Driver, Packet, Received, in_process::InProcess};
 use nic_model::{
-    PortConfig,
+    Port, PortConfig,
     check::{Finding, Findings},
 };
+use recording::{Header, PortHeader, Writer};
 
 use crate::{
     cable::{BenchCable, Cable, Plug},
@@ -81,6 +82,28 @@ impl CardWorld {
             findings,
             ..Self::new(Box::new(card), Box::new(cable))
         }
+    }
+
+    /// The model in this process, of which everything goes into a recording at `path`. It is complete when the world and
+    /// the writer are gone.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn recorded(path: &Path) -> Result<(Self, Writer)> {
+        let header = Header {
+            program: "guest-tests".to_owned(),
+            ports: vec![PortHeader::new(
+                MAC,
+                &Port::new(PortConfig::new(MAC)),
+                false,
+                "bench",
+            )],
+        };
+        let writer = Writer::create(path, &header).context("cannot make a recording")?;
+        let cable = BenchCable::default();
+        let recorder = writer.recorder(0, None);
+        let card = InProcess::recorded(PortConfig::new(MAC), cable.clone(), recorder);
+        Ok((Self::new(Box::new(card), Box::new(cable)), writer))
     }
 
     /// What the driver checker has found so far, where there is one.

@@ -18,6 +18,7 @@ pub mod kernel_log;
 pub mod linux_world;
 pub mod offload;
 pub mod probe;
+pub mod replaying;
 pub mod rss;
 pub mod runner;
 pub mod scenario;

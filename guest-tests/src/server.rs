@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -185,6 +185,14 @@ impl Server {
     /// The process.
     pub fn nic(&mut self) -> &mut NicServer {
         &mut self.nic
+    }
+
+    /// Ends the process, and waits until it has.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn stop(self) -> Result<ExitStatus> {
+        Ok(self.nic.stop()?)
     }
 
     /// A folder that goes with the server.

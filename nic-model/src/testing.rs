@@ -260,6 +260,12 @@ pub const BUFFERS: u64 = TestBus::BASE + 0x1000;
 #[must_use]
 pub fn receiving_port(mac: [u8; 6], bus: &TestBus) -> Port {
     let mut port = Port::new(PortConfig::new(mac));
+    bring_up(&mut port, bus);
+    port
+}
+
+/// Makes a port that nobody has called yet receive as [`receiving_port`] does.
+pub fn bring_up(port: &mut Port, bus: &TestBus) {
     let mut context = Context {
         now: Time::from_nanos(1_000_000_000),
         bus,
@@ -287,5 +293,4 @@ pub fn receiving_port(mac: [u8; 6], bus: &TestBus) -> Port {
         let offset = u64::from(reg.offset(0));
         port.bar_write(Bar::Csr, offset, &value.to_le_bytes(), &mut context);
     }
-    port
 }

@@ -99,6 +99,7 @@ CONFIGURATION FILE
     sandbox = \"on\"
     check = \"report\"
     metrics = \"127.0.0.1:9382\"
+    record = \"/var/tmp/run.rec\"
 
     [[port]]
     socket = \"/run/nic/nic1.sock\"
@@ -192,6 +193,12 @@ pub struct Arguments {
     /// change. Default: nowhere.
     #[arg(long, value_name = "ADDR:PORT|unix:PATH")]
     pub metrics: Option<MetricsAddress>,
+
+    /// File that all that the clients and the wires do to the ports is recorded in, from the start to the end of the server;
+    /// an existing one is replaced. `ixgbectl replay FILE` does it again. See docs/reproduce.md. It takes time, and about as
+    /// many bytes as pass. Default: none.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
 }
 
 /// A [`clap::Error`] as one line: cause and next step.

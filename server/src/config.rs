@@ -38,6 +38,8 @@ pub struct Config {
     pub passed: BTreeSet<PathBuf>,
     /// Where the counters are for Prometheus, if anywhere.
     pub metrics: Option<MetricsAddress>,
+    /// File that all that is done to the ports is recorded in.
+    pub record: Option<PathBuf>,
 }
 
 /// What one port is to be, checked.
@@ -164,6 +166,7 @@ struct File {
     check: Option<Check>,
     #[serde(default, deserialize_with = "parsed")]
     metrics: Option<MetricsAddress>,
+    record: Option<PathBuf>,
     #[serde(default)]
     port: Vec<PortArguments>,
 }
@@ -248,6 +251,7 @@ impl Config {
             polling: arguments.poll_us.or(file.poll_us).unwrap_or_default(),
             sandbox: arguments.sandbox.or(file.sandbox).unwrap_or_default(),
             check: arguments.check.or(file.check).unwrap_or_default(),
+            record: arguments.record.or(file.record),
             control,
         })
     }

@@ -20,6 +20,7 @@ use nix::{
         signalfd::SignalFd,
     },
 };
+use recording::{Header, PortHeader, Writer};
 use vfio_user::{Listener, Reservation};
 use wire::{Backend, Cables};
 
@@ -77,6 +78,7 @@ pub fn serve(
         handles,
         ports,
         nvms,
+        recording,
     } = open(config, passed, &stop)?;
     let bell = event().context("cannot make an eventfd")?;
     // All threads are started after this, so that none is outside.
@@ -154,6 +156,7 @@ pub fn serve(
     drop(control);
     // Nobody writes any more: what was written last gets into the files.
     drop(keepers);
+    drop(recording);
     failure.map_or(Ok(()), Err)
 }
 
@@ -185,6 +188,7 @@ struct Opened {
     handles: Vec<control::Handle>,
     ports: Vec<Prepared>,
     nvms: Vec<Nvm>,
+    recording: Option<Writer>,
 }
 
 /// An NVM that is to be kept in a file.
@@ -211,6 +215,7 @@ fn open(config: &Config, mut passed: PassedSockets, stop: &Arc<EventFd>) -> anyh
         cards.extend(ports.into_iter().map(|port| (port, notice.clone())));
         nvms.extend(nvm);
     }
+    let recording = record(config, &mut cards, &wires)?;
     let mut handles = Vec::new();
     let mut inboxes = Vec::new();
     for _ in &config.ports {
@@ -271,6 +276,7 @@ fn open(config: &Config, mut passed: PassedSockets, stop: &Arc<EventFd>) -> anyh
         handles,
         ports: prepared.collect(),
         nvms,
+        recording,
     })
 }
 
@@ -321,6 +327,39 @@ fn card(ports: &[PortConfig]) -> anyhow::Result<(Vec<Port>, Option<Nvm>)> {
         _ => None,
     };
     Ok((ports, nvm))
+}
+
+/// Begins the recording, if there is to be one.
+fn record(
+    config: &Config,
+    cards: &mut [(Port, Option<ChangeNotice>)],
+    wires: &[Box<dyn Backend>],
+) -> anyhow::Result<Option<Writer>> {
+    let Some(path) = &config.record else {
+        return Ok(None);
+    };
+    let ports = cards.iter().zip(wires).zip(&config.ports).enumerate();
+    let ports = ports.map(|(number, (((port, _), wire), settings))| {
+        let second = number % 2 == 1;
+        PortHeader::new(settings.mac.octets(), port, second, &wire.describe())
+    });
+    let header = Header {
+        program: concat!("vfio-user-ixgbe ", env!("CARGO_PKG_VERSION")).to_owned(),
+        ports: ports.collect(),
+    };
+    let writer = Writer::create(path, &header).with_context(|| {
+        format!(
+            "cannot make the recording {}; give --record a file that can be written",
+            path.display()
+        )
+    })?;
+    for (card, ports) in cards.chunks_mut(2).enumerate() {
+        let turn = (ports.len() == 2).then(Arc::default);
+        for (number, (port, _)) in (2 * card..).zip(ports) {
+            port.record(writer.recorder(number, turn.clone()));
+        }
+    }
+    Ok(Some(writer))
 }
 
 fn event() -> nix::Result<Arc<EventFd>> {

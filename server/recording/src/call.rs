@@ -144,7 +144,12 @@ pub(crate) fn decode<'a>(from: &mut Fields<'a>) -> Result<Call<'a>, Broken> {
             }
             11 => {
                 let (low, index) = register(from, "low register of a counter")?;
-                let (high, _) = register(from, "high register of a counter")?;
+                let field = "high register of a counter";
+                let place = from.offset();
+                let (high, beside) = register(from, field)?;
+                if beside != index {
+                    return Err(Fields::unknown(field, place, high.offset(beside).into()));
+                }
                 Call::TakeCounter36 {
                     low,
                     high,
@@ -179,19 +184,16 @@ fn named<T>(
     field: &'static str,
     find: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, Broken> {
-    let mut at = *from;
+    let place = from.offset();
     let name = from.bytes(field)?;
     let found = std::str::from_utf8(name).ok().and_then(find);
-    // Its place is where it begins.
-    found.ok_or(()).or_else(|()| at.choice(field, |_| None))
+    found.ok_or_else(|| Fields::unknown(field, place, name.len() as u64))
 }
 
 fn register(from: &mut Fields<'_>, field: &'static str) -> Result<(Reg, usize), Broken> {
-    let mut at = *from;
-    let offset = from.narrow(field)?;
-    Reg::decode(offset)
-        .ok_or(())
-        .or_else(|()| at.choice(field, |_| None))
+    let place = from.offset();
+    let offset: u32 = from.narrow(field)?;
+    Reg::decode(offset).ok_or_else(|| Fields::unknown(field, place, offset.into()))
 }
 
 /// What a call returns.

@@ -92,6 +92,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A field holds a number that means nothing.
+    pub(crate) const fn unknown(field: &'static str, offset: u64, number: u64) -> Broken {
+        Self::broken(field, offset, Wrong::Unknown(number))
+    }
+
     pub(crate) fn byte(&mut self, field: &'static str) -> Result<u8, Broken> {
         let byte = self.peek();
         let byte = byte.ok_or(Self::broken(field, self.offset(), Wrong::Ends))?;

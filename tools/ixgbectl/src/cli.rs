@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use packets::Fragments;
 
-use crate::{craft::CraftArguments, pace::Pace};
+use crate::{craft::CraftArguments, pace::Pace, replay::Packet};
 
 const AFTER_HELP: &str = "\
 EXAMPLES
@@ -31,6 +31,7 @@ EXAMPLES
   ixgbectl fault ecc-rx
   ixgbectl leds
   ixgbectl check
+  ixgbectl replay run.rec --until rx:17 --show rings,stats
   ixgbectl --port 1 link down
   ixgbectl --json stats | jq '.counters[] | select(.value > 0)'
 
@@ -134,6 +135,13 @@ pub(crate) enum Command {
     /// For a server with --check report. Each breach is shown once for each queue or register, with what led to it. The exit
     /// code is 1 if there is any.
     Check,
+    /// Do again what a recording says, and compare.
+    ///
+    /// The file is one of vfio-user-ixgbe --record. No server is asked: the model in this program is called as the NIC was,
+    /// gets what it got, and has to do what it did, bit for bit. The first difference is told with its place, and the exit
+    /// code is 1. Where the replay stops, --show shows what the commands of those names show of a running NIC, and --serve
+    /// lets all of them look. --port says at which port --show looks.
+    Replay(ReplayArguments),
     /// Show which server answers, and its ports.
     Info,
     /// Write what a shell completes words with to standard output.
@@ -281,7 +289,7 @@ pub(crate) struct CaptureArguments {
     pub(crate) snap_length: Option<u32>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct StatsArguments {
     /// Leave out counters that are 0.
     #[arg(long)]
@@ -374,6 +382,60 @@ impl From<Way> for control::Direction {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// The recording.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Stop behind this packet: its number, from 1, of all, or of those received (rx:17) or sent (tx:17). The NIC finishes the
+    /// step in which it sends a packet.
+    #[arg(long, value_name = "PACKET")]
+    pub(crate) until: Option<Packet>,
+
+    /// Stop at so many seconds after the start of the server.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "until")]
+    pub(crate) until_time: Option<Duration>,
+
+    /// Stop behind this call of the model, from 1: what a difference is told by.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["until", "until_time"])]
+    pub(crate) until_call: Option<u64>,
+
+    /// Show this where the replay stops; several with commas.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub(crate) show: Vec<Shown>,
+
+    /// Serve the ports as they are then at this control socket, until Ctrl-C: `ixgbectl --control PATH rings rx --queue 0`.
+    /// Time stands still; memory is what the NIC has seen of it.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) serve: Option<PathBuf>,
+}
+
+/// What a replay shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shown {
+    /// Registers that are not 0.
+    Regs,
+    /// The descriptor rings.
+    Rings,
+    /// The receive filters.
+    Filters,
+    /// Interrupts.
+    Irq,
+    /// Counters that are not 0.
+    Stats,
+    /// The NVM.
+    Nvm,
+    /// The client's memory.
+    Mem,
+    /// The cable.
+    Link,
+    /// What is in the cage.
+    Module,
+    /// The LEDs.
+    Leds,
+}
+
+#[derive(Debug, Default, Args)]
 pub(crate) struct RegsArguments {
     /// Registers by the datasheet's name; * stands for any text, ? for a character. Without any, all are shown.
     #[arg(value_name = "NAME")]
@@ -400,7 +462,7 @@ pub(crate) struct RegsArguments {
     pub(crate) rounds: Option<u32>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct RingsArguments {
     /// Only rings of this direction.
     #[arg(value_name = "rx|tx")]
@@ -423,7 +485,7 @@ pub(crate) struct RingsArguments {
     pub(crate) bytes: Option<u32>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct NvmArguments {
     /// Show all bytes.
     #[arg(long)]
@@ -434,7 +496,7 @@ pub(crate) struct NvmArguments {
     pub(crate) output: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct MemArguments {
     /// Show the bytes at this address, as the NIC would read them, instead of what is mapped. 0x begins a hex number.
     #[arg(value_name = "ADDRESS", value_parser = number)]

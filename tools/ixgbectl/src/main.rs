@@ -23,6 +23,7 @@ mod perfetto;
 mod ports;
 mod progress;
 mod regs;
+mod replay;
 mod rings;
 mod shell;
 mod stats;
@@ -87,6 +88,7 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
         Command::Capture(arguments) => Prepared::Filter(capture::filter(&arguments.filter)?),
         Command::Completions { shell } => return shell::completions(*shell),
         Command::Man { directory } => return shell::man(directory, &mut output),
+        Command::Replay(replay) => return replay::run(replay, arguments.port, &mut output),
         _ => Prepared::Nothing,
     };
     let path = find::control_socket(arguments.control)?;
@@ -139,7 +141,7 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
         Command::Module(arguments) => module::run(&mut client, arguments.kind, &mut output),
         Command::Fault(arguments) => fault::run(&mut client, arguments.kind, &mut output),
         Command::Leds => leds::run(&mut client, &mut output),
-        Command::Completions { .. } | Command::Man { .. } => Ok(()),
+        Command::Completions { .. } | Command::Man { .. } | Command::Replay(_) => Ok(()),
         Command::Check => {
             let ports = ports::meant(arguments.port, &mut client)?;
             check::run(&mut client, &ports, &mut output)

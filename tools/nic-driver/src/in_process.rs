@@ -12,6 +12,7 @@ use nic_model::{
     Bar, Bus, Context, Port, PortConfig, Time, Wire,
     bus::{DmaError, Iova, Requester, Right, Signal, Span, Spans, Window},
     check::{Checker, Findings},
+    record::Recorder,
     wire::{Capabilities, Flow, Offload, RxFrame, TxFrame, WireBusy},
 };
 use vm_memory::Permissions;
@@ -169,8 +170,19 @@ pub struct InProcess<W> {
 impl<W: Wire> InProcess<W> {
     /// A port after power-on with `wire` plugged in.
     pub fn new(config: PortConfig, wire: W) -> Self {
+        Self::of(Port::new(config), wire)
+    }
+
+    /// The same, of which all is told to a recorder from the start.
+    pub fn recorded(config: PortConfig, wire: W, recorder: Box<dyn Recorder>) -> Self {
+        let mut port = Port::new(config);
+        port.record(recorder);
+        Self::of(port, wire)
+    }
+
+    fn of(port: Port, wire: W) -> Self {
         let mut device = Self {
-            port: Port::new(config),
+            port,
             client: Client {
                 table: IovaTable::new(Limits::default()),
                 fired: RefCell::new([0; 64]),

@@ -12,14 +12,16 @@ mod bytes;
 pub mod capture;
 pub mod card;
 mod hostile_bus;
+pub mod recording;
 pub mod rings;
 
 /// A target: its name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets of this crate.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 4] = [
     ("capture", capture::run),
     ("card", card::run),
+    ("recording", recording::run),
     ("rings", rings::run),
 ];

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use nic_fuzz::{TARGETS, capture, card, rings};
+use nic_fuzz::{TARGETS, capture, card, recording, rings};
 use proptest::{collection::vec, prelude::*};
 
 #[test]
@@ -63,6 +63,16 @@ proptest! {
     #[test]
     fn each_buffer_is_completed_once_and_nothing_else_is_written(input in acts(6, 300)) {
         rings::run(&input);
+    }
+
+    #[test]
+    fn any_bytes_are_replayed_or_refused(
+        how in 0..4_u8,
+        records in vec((0x20..0x40_u8, 0..16_u8, vec(any::<u8>(), 0..12)), 0..60),
+    ) {
+        let records = records.into_iter();
+        let rest = records.flat_map(|(tag, kind, rest)| [vec![tag, kind], rest].concat());
+        recording::run(&[vec![how], rest.collect()].concat());
     }
 
     #[test]

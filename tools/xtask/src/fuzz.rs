@@ -14,7 +14,10 @@ use crate::binaries;
 
 /// Folders of fuzzers, and their targets.
 const FUZZERS: [(&str, &[&str]); 2] = [
-    ("tools/nic-fuzz/fuzz", &["capture", "card", "rings"]),
+    (
+        "tools/nic-fuzz/fuzz",
+        &["capture", "card", "recording", "rings"],
+    ),
     ("server/vfio-user/fuzz", &["session"]),
 ];
 
@@ -146,7 +149,9 @@ mod tests {
         let error = run(Some("sesion"), Duration::ZERO).unwrap_err();
 
         assert!(
-            error.to_string().contains("card, rings, session"),
+            error
+                .to_string()
+                .contains("card, recording, rings, session"),
             "{error}"
         );
     }
