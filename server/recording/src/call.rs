@@ -276,8 +276,8 @@ impl<'a> Returned<'a> {
                 3 => Self::More(true),
                 4 => Self::Leds(from.narrow("LEDs")?),
                 6 => Self::Restored(false),
-            7 => Self::Restored(true),
-            _ => Self::Message(from.choice("message to the root complex", |number| {
+                7 => Self::Restored(true),
+                _ => Self::Message(from.choice("message to the root complex", |number| {
                     MESSAGES.get(usize::from(number)).copied()
                 })?),
             },

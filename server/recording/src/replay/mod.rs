@@ -8,10 +8,9 @@ mod tests;
 use std::{fmt, io::Read};
 
 use nic_model::{
-    Context, Port, Time,
+    Context, Port, State, Time,
     observe::{Observer, ObserverId},
     record::Call,
-    state::State,
     wire::RxFrame,
 };
 use thiserror::Error;
