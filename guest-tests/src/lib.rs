@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod black_box;
 pub mod cable;
 pub mod card_world;
 pub mod evidence;

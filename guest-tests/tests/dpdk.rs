@@ -12,6 +12,7 @@ mod dpdk {
     use super::Test;
 
     pub mod address_filters;
+    pub mod black_box;
     pub mod classification;
     pub mod dcb;
     pub mod forwarding;
@@ -27,8 +28,8 @@ mod dpdk {
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dpdk::{
-    address_filters, classification, dcb, forwarding, link, machine::Machine, mbufs, offloads,
-    pools, registers,
+    address_filters, black_box, classification, dcb, forwarding, link, machine::Machine, mbufs,
+    offloads, pools, registers,
 };
 use guest_tests::runner;
 use guest_vm::{TestExtent, TestSetting};
@@ -69,6 +70,7 @@ fn all() -> impl Iterator<Item = Test> {
         pools::TESTS,
         dcb::TESTS,
         link::TESTS,
+        black_box::TESTS,
         registers::TESTS,
     ]
     .into_iter()

@@ -11,6 +11,7 @@ mod linux {
     pub mod addresses;
     pub mod afxdp;
     pub mod afxdp_life;
+    pub mod black_box;
     pub mod classification;
     pub mod dcb;
     pub mod diagnosis;
@@ -49,8 +50,8 @@ use guest_tests::{Run, runner, scenarios};
 use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
-    addresses, afxdp, afxdp_life, classification, dcb, diagnosis, doorbells, endurance, examples,
-    fcoe, iommu, ipsec, life, link,
+    addresses, afxdp, afxdp_life, black_box, classification, dcb, diagnosis, doorbells, endurance,
+    examples, fcoe, iommu, ipsec, life, link,
     machine::{self, Machine},
     macvlan, module, nvm, pci, pktgen, ports, receiving, registers, sending, sent_pages, settings,
     suspend, tap, tc, time, xdp,
@@ -121,6 +122,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("diagnosis", diagnosis::TESTS),
         ("endurance", endurance::TESTS),
         ("examples", examples_of(kernel)),
+        ("black_box", black_box_of(kernel)),
         ("link", link::TESTS),
         ("module", module::TESTS),
         ("nvm", nvm::TESTS),
@@ -171,6 +173,13 @@ fn examples_of(kernel: Kernel) -> &'static [machine::Test] {
     match kernel {
         Kernel::Debian12 => &[],
         Kernel::Debian13 | Kernel::Backports => examples::TESTS,
+    }
+}
+
+fn black_box_of(kernel: Kernel) -> &'static [machine::Test] {
+    match kernel {
+        Kernel::Debian12 => &[],
+        Kernel::Debian13 | Kernel::Backports => black_box::TESTS,
     }
 }
 

@@ -48,7 +48,10 @@ pub use crate::archive::{FetchedPackage, Versions};
 pub use crate::cable_peer::CablePeer;
 pub use crate::cache::Cache;
 pub use crate::error::{Error, Result};
-pub use crate::guest::{Accel, ConsoleUse, Guest, GuestConfig, GuestError, KernelBoot, Output};
+pub use crate::guest::{
+    Accel, ConsoleUse, ForeignBoot, ForeignGuest, Guest, GuestConfig, GuestError, KernelBoot,
+    Output,
+};
 pub use crate::host_stack::HostStack;
 pub use crate::image::{Image, ImageVersions};
 pub use crate::kernel::Kernel;

@@ -18,6 +18,8 @@ pub struct Binaries {
     pub stack: PathBuf,
     /// `nic-bench`.
     pub nic_bench: PathBuf,
+    /// `driver-test`.
+    pub driver_test: PathBuf,
 }
 
 /// Builds the programs in release mode.
@@ -34,6 +36,8 @@ pub fn build() -> Result<Binaries> {
             "vhost-user-ixgbe",
             "--package",
             "nic-bench",
+            "--package",
+            "driver-test",
         ])
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
@@ -61,6 +65,7 @@ pub fn build() -> Result<Binaries> {
         ixgbectl: executable("ixgbectl")?,
         stack: executable("vhost-user-ixgbe")?,
         nic_bench: executable("nic-bench")?,
+        driver_test: executable("driver-test")?,
     })
 }
 

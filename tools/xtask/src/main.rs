@@ -7,6 +7,7 @@ mod binaries;
 mod cable;
 mod coverage;
 mod demo;
+mod driver_test;
 mod failures;
 mod fuzz;
 mod nic;
@@ -52,6 +53,8 @@ enum Command {
     Demo(DemoArguments),
     /// Check formatting, lints and documentation and run all tests; the last line is `N passed, N failed`
     Test(TestArguments),
+    /// Test the driver of somebody's guest as a black box: a kernel, a disk image, or a VM that runs already
+    DriverTest(driver_test::DriverTestArguments),
     /// Write docs/datasheet-coverage.md anew from the register table
     Coverage,
     /// Measure, print tables, and write bench/*.json and a page with plots, bench/index.html, in the target folder.
@@ -218,6 +221,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             );
             Ok(ExitCode::SUCCESS)
         }
+        Command::DriverTest(arguments) => driver_test::run(&arguments),
         Command::Coverage => {
             coverage::write(&binaries::workspace())?;
             Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 mod agent;
 mod config;
 mod console;
+mod foreign;
 
 use std::fs;
 use std::io;
@@ -18,6 +19,7 @@ use self::agent::Agent;
 pub use self::agent::Output;
 pub use self::config::{Accel, ConsoleUse, GuestConfig, KernelBoot};
 use self::console::Console;
+pub use self::foreign::{ForeignBoot, ForeignGuest};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::process::{Process, death_bound, describe};

@@ -1,0 +1,162 @@
+//! What a trial leaves behind when it fails: the frames that passed, and the events of the NIC.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, BufWriter, Write},
+    os::fd::BorrowedFd,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use control::{Captured, CapturedFrame, Client, ClientError, TraceEvent, TraceFilter};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use wire::file::{Packet, PcapNg};
+
+/// Frames that are kept of a trial: the last ones.
+const FRAMES: usize = 10_000;
+/// Events that are kept of a trial: the last ones.
+const EVENTS: usize = 50_000;
+
+/// The last frames of a trial. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Frames(Arc<Mutex<Passed>>);
+
+#[derive(Debug, Default)]
+struct Passed {
+    frames: VecDeque<CapturedFrame>,
+    /// Frames that the capture missed, since it began and when the trial began.
+    lost: u64,
+    lost_before: u64,
+}
+
+impl Frames {
+    /// A trial begins: what was before is of no interest.
+    pub fn begin(&self) {
+        let mut passed = lock(&self.0);
+        passed.frames.clear();
+        passed.lost_before = passed.lost;
+    }
+
+    /// Takes in what a capture tells.
+    pub(crate) fn extend(&self, captured: Captured) {
+        let mut passed = lock(&self.0);
+        passed.frames.extend(captured.frames);
+        let surplus = passed.frames.len().saturating_sub(FRAMES);
+        passed.frames.drain(..surplus);
+        passed.lost = captured.lost;
+    }
+
+    /// Writes them as pcapng.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let passed = lock(&self.0);
+        let mut file = PcapNg::with_interfaces(BufWriter::new(File::create(path)?), &["port"])?;
+        for frame in &passed.frames {
+            let packet = Packet {
+                interface: 0,
+                direction: frame.direction.into(),
+                time: Duration::from_nanos(frame.time.try_into().unwrap_or(0)),
+                original_len: usize::try_from(frame.length).unwrap_or(frame.data.len()),
+                queue: frame.queue,
+                hash: frame.hash,
+                comment: frame.note.as_deref(),
+            };
+            file.packet(&packet, &frame.data)?;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let lost = passed.lost.saturating_sub(passed.lost_before);
+        file.finish_all(now.unwrap_or_default(), &[lost])
+            .map(|_| ())
+    }
+}
+
+/// Whoever died with it has left it whole.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The last events of the NIC, which a thread takes in.
+#[derive(Debug)]
+pub struct Events {
+    kept: Arc<Mutex<VecDeque<TraceEvent>>>,
+    ending: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Events {
+    /// Begins to look on.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub fn of(client: Client) -> Result<Self, ClientError> {
+        let mut tracing = client.trace(&TraceFilter::default())?;
+        let kept = Arc::new(Mutex::new(VecDeque::new()));
+        let ending = Arc::new(AtomicBool::new(false));
+        let thread = thread::spawn({
+            let (kept, ending) = (Arc::clone(&kept), Arc::clone(&ending));
+            move || {
+                while !ending.load(Ordering::Relaxed) {
+                    if !tracing.has_buffered() && !is_readable(tracing.poll_fd()) {
+                        continue;
+                    }
+                    let Ok(Some(traced)) = tracing.next_reply() else {
+                        break;
+                    };
+                    let mut kept = lock(&kept);
+                    kept.extend(traced.events);
+                    let surplus = kept.len().saturating_sub(EVENTS);
+                    kept.drain(..surplus);
+                }
+            }
+        });
+        Ok(Self {
+            kept,
+            ending,
+            thread: Some(thread),
+        })
+    }
+
+    /// A trial begins.
+    pub fn begin(&self) {
+        let mut kept = lock(&self.kept);
+        kept.clear();
+    }
+
+    /// Writes the events as lines of JSON.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let kept = lock(&self.kept);
+        let mut file = BufWriter::new(File::create(path)?);
+        for event in &*kept {
+            serde_json::to_writer(&mut file, event)?;
+            file.write_all(b"\n")?;
+        }
+        file.flush()
+    }
+}
+
+/// Waits for a moment until something comes.
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let moment = PollTimeout::from(100_u8);
+    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], moment).is_ok_and(|ready| ready > 0)
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A thread that died has nothing to say.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What happens to a NIC in its life.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use control::{HardwareError, Link};
+
+use crate::{Outcome, Station, Wish};
+
+const FLAPS: u32 = 5;
+
+pub(super) fn flaps(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome> {
+    let mut longest = Duration::ZERO;
+    for flap in 1..=FLAPS {
+        station.cable.plug(Link::Down)?;
+        // Some see it, some do not: short ones and longer ones.
+        let away = Duration::from_millis(u64::from(flap) * 20);
+        while station.cable.next(away)?.is_some() {}
+        station.cable.plug(Link::Up)?;
+        let back = station.ping_until(wish.recovery);
+        longest = longest.max(back.with_context(|| format!("after flap {flap}"))?);
+    }
+    Ok(Outcome::Passed(format!(
+        "{FLAPS} of them, back in {} ms at most",
+        longest.as_millis()
+    )))
+}
+
+pub(super) fn ecc(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome> {
+    let mut longest = Duration::ZERO;
+    for error in [HardwareError::ReceiveEcc, HardwareError::TransmitEcc] {
+        station.cable.fail(error)?;
+        let back = station.ping_until(wish.recovery);
+        longest = longest.max(back.with_context(|| format!("after {error}"))?);
+        // A reset that the driver does because of it comes a moment later.
+        while station.cable.next(Duration::from_millis(500))?.is_some() {}
+        let back = station.ping_until(wish.recovery);
+        longest = longest.max(back.with_context(|| format!("after {error}"))?);
+    }
+    Ok(Outcome::Passed(format!(
+        "back in {} ms at most",
+        longest.as_millis()
+    )))
+}
