@@ -1,6 +1,8 @@
 //! The host stack `vhost-user-ixgbe` as a process between a guest and a NIC.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -22,12 +24,18 @@ pub struct HostStack {
 }
 
 impl HostStack {
-    /// Starts the executable `program` on the NIC at the socket `nic` and waits until it listens. What it says goes to the
-    /// file `log`.
+    /// Starts the executable `program` on the NIC at the socket `nic`, with further arguments, and waits until it listens.
+    /// What it says goes to the file `log`.
     ///
     /// # Errors
     /// It does not start, or does not listen within 60 s; the error has what it said.
-    pub fn start(program: &Path, nic: &Path, spawner: &Spawner, log: &Path) -> Result<Self> {
+    pub fn start<S: AsRef<OsStr>>(
+        program: &Path,
+        nic: &Path,
+        more: &[S],
+        spawner: &Spawner,
+        log: &Path,
+    ) -> Result<Self> {
         let sockets = tempfile::Builder::new()
             .prefix("stack-")
             .tempdir()
@@ -37,7 +45,8 @@ impl HostStack {
             .arg("--socket")
             .arg(sockets.path().join("stack"))
             .arg("--nic")
-            .arg(nic);
+            .arg(nic)
+            .args(more);
         let process = spawner.start("vhost-user-ixgbe", &command, log)?;
         let mut stack = Self {
             process,
@@ -61,6 +70,20 @@ impl HostStack {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.sockets.path().join("stack")
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// CPU time that it has used so far.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn cpu_time(&self) -> io::Result<Duration> {
+        self.process.cpu_time()
     }
 
     /// Ends it and returns the last line of what it said, which has its counters as words `NAME=COUNT`.

@@ -56,6 +56,11 @@ impl NicServer {
         Ok(nic)
     }
 
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The vfio-user socket.
     pub fn socket(&self) -> PathBuf {
         self.sockets.path().join("nic")

@@ -1,11 +1,12 @@
-//! `nic-bench`: the client process of `cargo xtask bench wire`.
+//! `nic-bench`: the client process of `cargo xtask bench wire` and `cargo xtask bench zero-copy`.
 //!
-//! It drives an 82599 over its vfio-user socket with the user-mode driver and measures one figure, or one of the
-//! things that figures are compared with. What it measured is one line of JSON: value and unit.
+//! It drives an 82599 over its vfio-user socket with the user-mode driver, or a host stack over its vhost-user socket in
+//! the place of a guest, and measures one figure, or one of the things that figures are compared with. What it measured is one line of JSON: value and unit.
 #![forbid(unsafe_code)]
 
 mod card;
 mod echo;
+mod host_stack;
 mod latency;
 mod memory;
 mod traffic;
@@ -85,6 +86,11 @@ enum What {
         /// Where to listen
         socket: PathBuf,
     },
+    /// Frames that arrive through a host stack, of a server with `--wire generate:max,LEN`; the first 100,000 are checked
+    /// byte for byte
+    StackReceive(host_stack::Options),
+    /// Frames that arrive through a host stack and leave through it, likewise
+    StackForward(host_stack::Options),
     /// Copies of blocks into a ring of buffers
     Memcpy {
         /// Bytes of a block
@@ -143,9 +149,15 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         What::RegisterRead { socket } => latency::register_read(socket, time)?,
         What::Echo { socket } => echo::client(socket, time)?,
         What::EchoServer { socket } => return echo::serve(socket),
+        What::StackReceive(options) => return tell(&host_stack::receive(options, time)?),
+        What::StackForward(options) => return tell(&host_stack::forward(options, time)?),
         What::Memcpy { len, ring } => memory::copies(*len, *ring, time),
     };
-    println!("{}", serde_json::to_string(&measured)?);
+    tell(&measured)
+}
+
+fn tell(measured: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(measured)?);
     Ok(())
 }
 

@@ -31,7 +31,7 @@ const TCP_LEN: u8 = 20;
 const TSO_PAYLOAD: usize = 44 * 1460;
 
 /// Mpps, or Gbit/s of frame bytes for frames that are not of the smallest size.
-fn rate(frames: u64, len: u16, took: Duration) -> Measured {
+pub fn rate(frames: u64, len: u16, took: Duration) -> Measured {
     let per_second = to_f64(frames) / took.as_secs_f64();
     if len == 60 {
         Measured {

@@ -96,6 +96,9 @@ enum BenchCommand {
     Guest(BenchGuestArguments),
     /// Packet rates, latency and costs of our NIC alone, driven by a process in user space
     Wire(BenchWireArguments),
+    /// What the host stack vhost-user-ixgbe passes to a virtio driver and back, copying and not, and what each process
+    /// takes for it
+    ZeroCopy(BenchZeroCopyArguments),
     /// Instructions of the card for a packet, compared with those on record in
     /// tools/nic-bench/benches/instructions.json
     Instructions(BenchInstructionsArguments),
@@ -121,6 +124,25 @@ struct BenchWireArguments {
 
     /// How long one measurement lasts, in milliseconds
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    milliseconds: u64,
+}
+
+#[derive(Debug, Args)]
+struct BenchZeroCopyArguments {
+    /// The figures, by commas: stack_rx_1514, stack_forward_60 (default: all)
+    #[arg(long, value_delimiter = ',')]
+    figure: Vec<String>,
+
+    /// One short run, to see that it works: `--runs 1 --milliseconds 100`
+    #[arg(long, conflicts_with_all = ["runs", "milliseconds"])]
+    quick: bool,
+
+    /// How often each is measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+
+    /// How long one measurement lasts, in milliseconds
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..=60_000))]
     milliseconds: u64,
 }
 
@@ -281,6 +303,18 @@ fn bench(arguments: BenchArguments) -> anyhow::Result<ExitCode> {
             runs: arguments.runs,
             time: Duration::from_millis(arguments.milliseconds),
         }),
+        Some(BenchCommand::ZeroCopy(arguments)) => {
+            let (runs, milliseconds) = if arguments.quick {
+                (1, 100)
+            } else {
+                (arguments.runs, arguments.milliseconds)
+            };
+            bench::zero_copy(&bench::zero_copy::Options {
+                figures: arguments.figure,
+                runs,
+                time: Duration::from_millis(milliseconds),
+            })
+        }
         Some(BenchCommand::Guest(arguments)) => {
             privileges::enter_user_namespace();
             let (runs, seconds) = if arguments.quick {
@@ -310,6 +344,11 @@ fn bench(arguments: BenchArguments) -> anyhow::Result<ExitCode> {
                 runs: wire_runs,
                 time: Duration::from_millis(milliseconds),
             };
+            let zero_copy = bench::zero_copy::Options {
+                figures: Vec::new(),
+                runs: wire_runs,
+                time: wire.time,
+            };
             let guest = bench::guest::Options {
                 kernel: Kernel::Debian13,
                 qemu: qemu(arguments.qemu)?,
@@ -319,7 +358,7 @@ fn bench(arguments: BenchArguments) -> anyhow::Result<ExitCode> {
                 time: Duration::from_secs(1),
                 until: None,
             };
-            bench::all(&wire, guest)
+            bench::all(&wire, &zero_copy, guest)
         }
     }
 }

@@ -66,9 +66,14 @@ impl Rig {
             }
             (Some(device), Some(program)) => {
                 let server = start()?;
-                let stack =
-                    HostStack::start(program, &server.socket(), &spawner, &logs.join("stack.log"))
-                        .context("the host stack does not start")?;
+                let stack = HostStack::start::<&str>(
+                    program,
+                    &server.socket(),
+                    &[],
+                    &spawner,
+                    &logs.join("stack.log"),
+                )
+                .context("the host stack does not start")?;
                 let chardev = format!("socket,id=stack,path={}", stack.socket().display());
                 let device = format!("{device},id=nic0,netdev=net0,bus=port0,romfile=");
                 let config = config

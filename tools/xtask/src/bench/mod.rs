@@ -4,6 +4,7 @@ pub mod guest;
 pub mod instructions;
 mod report;
 pub mod wire;
+pub mod zero_copy;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -22,6 +23,14 @@ pub fn wire(options: &wire::Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Measures the host stack, prints the table, writes `bench/zero-copy.json` and `bench/zero-copy.html` in the target
+/// folder.
+pub fn zero_copy(options: &zero_copy::Options) -> Result<ExitCode> {
+    let section = zero_copy::measure(options, &binaries::build()?)?;
+    report::write(&[section], "zero-copy")?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Measures guests, prints the table, writes `bench/guest.json` and `bench/guest.html` in the target folder.
 pub fn guest(options: &guest::Options) -> Result<ExitCode> {
     let outcome = guest::measure(options, &binaries::build()?)?;
@@ -30,17 +39,22 @@ pub fn guest(options: &guest::Options) -> Result<ExitCode> {
 }
 
 /// Measures everything, the NIC alone first, and writes a page of all of it, `bench/index.html`.
-pub fn all(wire: &wire::Options, guest: guest::Options) -> Result<ExitCode> {
+pub fn all(
+    wire: &wire::Options,
+    zero_copy: &zero_copy::Options,
+    guest: guest::Options,
+) -> Result<ExitCode> {
     let binaries = binaries::build()?;
     let begun = Instant::now();
     let wire = wire::measure(wire, &binaries)?;
+    let zero_copy = zero_copy::measure(zero_copy, &binaries)?;
     let instructions = instructions::measure()?;
     let guest = guest::Options {
         until: Some(begun + LIMIT),
         ..guest
     };
     let outcome = guest::measure(&guest, &binaries)?;
-    report::write(&[wire, instructions, outcome.section], "index")?;
+    report::write(&[wire, zero_copy, instructions, outcome.section], "index")?;
     println!("{:.0} s in all", begun.elapsed().as_secs_f32());
     Ok(code(outcome.failures))
 }

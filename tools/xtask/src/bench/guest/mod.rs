@@ -9,7 +9,7 @@ use anyhow::Result;
 use guest_vm::{CablePeer, ConsoleUse, Kernel, Lab, Qemu, Userland};
 
 use self::figures::{Bench, Figure};
-use super::report::{Goal, Section, load};
+use super::report::{Goal, OURS, Section, load};
 use crate::binaries::Binaries;
 use crate::cable::Cable;
 use crate::nic::Nic;
@@ -169,6 +169,7 @@ pub fn measure(options: &Options, binaries: &Binaries) -> Result<Outcome> {
     Ok(Outcome {
         section: Section {
             name: "guest",
+            ours: OURS,
             title: "A Linux guest, with our NIC and with QEMU's own",
             command,
             samples,

@@ -55,6 +55,7 @@ pub fn measure() -> Result<Section> {
     let verdicts = record.compare(&counts);
     Ok(Section {
         name: "instructions",
+        ours: OURS,
         title: "Instructions of the card for a packet, and the files that they stand in",
         command: "cargo xtask bench instructions".to_owned(),
         samples: samples.collect(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::summary::Summary;
 
-/// The NIC that goals are set for.
+/// The NIC that goals are set for, where NICs are compared.
 pub const OURS: &str = "ixgbe";
 
 /// On which side of a number a value has to be.
@@ -94,9 +94,9 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// What comes of a figure's goals: the one that asks most. `row` are the summaries of the figure.
-    pub fn of(goals: &[Goal], row: &[&Summary]) -> Option<Self> {
-        let ours = row.iter().find(|summary| summary.subject == OURS)?;
+    /// What comes of the goals that a figure of `ours` has: the one that asks most. `row` are the summaries of the figure.
+    pub fn of(goals: &[Goal], ours: &str, row: &[&Summary]) -> Option<Self> {
+        let ours = row.iter().find(|summary| summary.subject == ours)?;
         let bound = goals.first()?.bound;
         let values = goals
             .iter()
@@ -152,7 +152,7 @@ mod tests {
 
     fn reach(goals: &[Goal], values: &[(&'static str, f64)]) -> Option<Reach> {
         let summaries = summaries(values);
-        Reach::of(goals, &summaries.iter().collect::<Vec<_>>())
+        Reach::of(goals, OURS, &summaries.iter().collect::<Vec<_>>())
     }
 
     #[test]

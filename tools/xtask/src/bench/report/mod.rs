@@ -23,6 +23,8 @@ use crate::binaries;
 pub struct Section {
     /// Name of its JSON file.
     pub name: &'static str,
+    /// Of whom goals are set, and whose bars stand out.
+    pub ours: &'static str,
     /// Heading.
     pub title: &'static str,
     /// What makes these figures.
@@ -39,12 +41,12 @@ impl Section {
     fn summaries(&self) -> Vec<Summary> {
         let mut summaries = summarise(&self.samples);
         let before = summaries.clone();
-        for summary in summaries.iter_mut().filter(|s| s.subject == OURS) {
+        for summary in summaries.iter_mut().filter(|s| s.subject == self.ours) {
             let row: Vec<&Summary> = before
                 .iter()
                 .filter(|s| s.figure == summary.figure)
                 .collect();
-            summary.reach = Reach::of(&(self.goals)(&summary.figure), &row);
+            summary.reach = Reach::of(&(self.goals)(&summary.figure), self.ours, &row);
         }
         summaries
     }

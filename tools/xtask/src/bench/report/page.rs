@@ -9,7 +9,6 @@ use plotters::prelude::{
 };
 use plotters::style::IntoFont;
 
-use super::goal::OURS;
 use super::summary::Summary;
 use super::table::{figures, short, subjects, values};
 use super::{Host, Section};
@@ -46,7 +45,7 @@ pub fn page(host: &Host, sections: &[Section]) -> Result<String> {
         )?;
         for (figure, unit) in figures(&summaries) {
             let row: Vec<&Summary> = summaries.iter().filter(|s| s.figure == figure).collect();
-            page.push_str(&plot(&format!("{figure}, {unit}"), &row)?);
+            page.push_str(&plot(&format!("{figure}, {unit}"), section.ours, &row)?);
             page.push('\n');
         }
         page.push_str("</div>\n");
@@ -103,7 +102,7 @@ fn table(summaries: &[Summary]) -> String {
 }
 
 /// A bar for each subject, with its range, and a line at what is to be reached.
-fn plot(title: &str, row: &[&Summary]) -> Result<String> {
+fn plot(title: &str, ours: &str, row: &[&Summary]) -> Result<String> {
     let bars = i32::try_from(row.len())?;
     let height = TOP + bars * BAR + 12;
     let reach = row.iter().find_map(|summary| summary.reach);
@@ -122,7 +121,7 @@ fn plot(title: &str, row: &[&Summary]) -> Result<String> {
         text(&area, title, (8, 8))?;
         for (summary, nth) in row.iter().zip(0..) {
             let top = TOP + nth * BAR;
-            let colour = if summary.subject == OURS {
+            let colour = if summary.subject == ours {
                 RGBColor(0x1f, 0x77, 0xb4)
             } else {
                 RGBColor(0xb0, 0xb8, 0xc0)
@@ -194,6 +193,7 @@ mod tests {
         };
         Section {
             name: "wire",
+            ours: "ixgbe",
             title: "Wire & more",
             command: "cargo xtask bench wire".to_owned(),
             samples: vec![sample("ixgbe", 30.0), sample("memcpy", 195.0)],

@@ -11,15 +11,18 @@ pub fn table(summaries: &[Summary]) -> String {
             .iter()
             .find(|s| s.figure == figure && s.subject == subject)
     };
-    let mut text = format!("{:<18} {:<12}", "figure", "unit");
+    let figures = figures(summaries);
+    let width = figures.iter().map(|(figure, _)| figure.len()).max();
+    let width = width.unwrap_or_default().max(18);
+    let mut text = format!("{:<width$} {:<12}", "figure", "unit");
     for (index, subject) in subjects.iter().enumerate() {
         push_cell(&mut text, subject, index == 0);
         if index == 0 {
             push_reach(&mut text, "reach");
         }
     }
-    for (figure, unit) in figures(summaries) {
-        text.push_str(&format!("\n{figure:<18} {unit:<12}"));
+    for (figure, unit) in figures {
+        text.push_str(&format!("\n{figure:<width$} {unit:<12}"));
         let first = subjects.first().and_then(|subject| find(figure, subject));
         for (index, subject) in subjects.iter().enumerate() {
             let summary = find(figure, subject);

@@ -81,6 +81,7 @@ pub fn measure(options: &Options, binaries: &Binaries) -> Result<Section> {
     }
     Ok(Section {
         name: "wire",
+        ours: OURS,
         title: "The NIC alone, driven over its socket by a process in user space",
         command,
         samples,
