@@ -7,14 +7,14 @@
     reason = "the instructions are outside what the compiler can check"
 )]
 
-use vm_memory::VolatileSlice;
+use vm_memory::{VolatileSlice, bitmap::BitmapSlice};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
 /// Asks for the cache lines of `memory`, to read them soon.
 #[inline]
-pub fn prefetch_for_read(memory: &VolatileSlice<'_>) {
+pub fn prefetch_for_read<B: BitmapSlice>(memory: &VolatileSlice<'_, B>) {
     for line in lines(memory) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: The instruction is a hint: it changes nothing that a program can see, and raises no fault, whatever the
@@ -33,7 +33,7 @@ pub fn prefetch_for_read(memory: &VolatileSlice<'_>) {
 
 /// Asks for the cache lines of `memory`, to write them soon.
 #[inline]
-pub fn prefetch_for_write(memory: &VolatileSlice<'_>) {
+pub fn prefetch_for_write<B: BitmapSlice>(memory: &VolatileSlice<'_, B>) {
     for line in lines(memory) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: As above; a processor that does not have the instruction passes over it.
@@ -51,7 +51,9 @@ pub fn prefetch_for_write(memory: &VolatileSlice<'_>) {
 
 /// An address in each cache line of `memory`, if it begins at one.
 #[inline]
-fn lines(memory: &VolatileSlice<'_>) -> impl Iterator<Item = *const u8> {
+fn lines<B: BitmapSlice>(
+    memory: &VolatileSlice<'_, B>,
+) -> impl Iterator<Item = *const u8> + use<B> {
     let start = memory.ptr_guard().as_ptr();
     (0..memory.len())
         .step_by(LINE)

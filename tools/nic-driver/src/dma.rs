@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use guest_memory::SharedMemory;
-use vm_memory::{Bytes, VolatileSlice};
+use vm_memory::{Bytes, VolatileSlice, bitmap::BitmapSlice};
 
 use crate::{Device, DriverError};
 
@@ -69,6 +69,14 @@ impl DmaMemory {
     /// As [`DmaMemory::put`].
     pub fn copy(&self, offset: usize, to: &mut [u8]) {
         self.slice(offset, to.len()).copy_to(to);
+    }
+
+    /// Copies bytes from `offset` on to somebody else's memory, as many as that has.
+    ///
+    /// # Panics
+    /// As [`DmaMemory::put`].
+    pub fn copy_into<B: BitmapSlice>(&self, offset: usize, to: VolatileSlice<'_, B>) {
+        self.slice(offset, to.len()).copy_to_volatile_slice(to);
     }
 
     /// Publishes a little-endian quadword: everything put before is seen by a card that sees it.

@@ -1,10 +1,12 @@
 //! A chain of descriptors that a guest has put into a ring, checked.
 
+use virtio_bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use virtio_queue::DescriptorChain;
-use vm_memory::{Address, Bytes, GuestAddress};
+use vm_memory::{Address, GuestAddress};
 
 use crate::{
-    memory::{Mapped, is_memory},
+    access::{self, is_memory},
+    memory::Mapped,
     vring::MAX_SIZE,
 };
 
@@ -69,6 +71,75 @@ impl Chain {
         }
     }
 
+    /// Reads the chain that begins at `head` in a ring's table of `size` descriptors at address `table`, in the place of
+    /// what was here. Nothing if it has a table of its own.
+    pub(crate) fn read_direct(
+        &mut self,
+        memory: &Mapped,
+        (table, size): (u64, u16),
+        head: u16,
+        way: Way,
+    ) -> Option<Result<(), BadChain>> {
+        self.head = head;
+        self.parts.clear();
+        let bad = Some(Err(BadChain { head }));
+        let mut index = head;
+        let mut total = 0_u32;
+        // A chain is no longer than its ring (2.7.5): one that loops is.
+        for _ in 0..size {
+            let place = table.checked_add(u64::from(index) * 16);
+            let mut raw = [0; 16];
+            let place = place.filter(|_| index < size).map(GuestAddress);
+            if !place.is_some_and(|place| access::read(memory, place, &mut raw)) {
+                return bad;
+            }
+            let [
+                a0,
+                a1,
+                a2,
+                a3,
+                a4,
+                a5,
+                a6,
+                a7,
+                l0,
+                l1,
+                l2,
+                l3,
+                f0,
+                f1,
+                n0,
+                n1,
+            ] = raw;
+            let address = GuestAddress(u64::from_le_bytes([a0, a1, a2, a3, a4, a5, a6, a7]));
+            let len = u32::from_le_bytes([l0, l1, l2, l3]);
+            let flags = u32::from(u16::from_le_bytes([f0, f1]));
+            if flags & VRING_DESC_F_INDIRECT != 0 {
+                return None;
+            }
+            let to_guest = flags & VRING_DESC_F_WRITE != 0;
+            let (Some(sum), Ok(len)) = (total.checked_add(len), usize::try_from(len)) else {
+                return bad;
+            };
+            if to_guest != (way == Way::ToGuest) || !is_memory(memory, address, len) {
+                return bad;
+            }
+            total = sum;
+            if len > 0 {
+                self.parts.push((address, len));
+            }
+            if flags & VRING_DESC_F_NEXT == 0 {
+                return if self.parts.is_empty() {
+                    bad
+                } else {
+                    Some(Ok(()))
+                };
+            }
+            index = u16::from_le_bytes([n0, n1]);
+        }
+        bad
+    }
+
     /// The chain's first descriptor, by which it goes back.
     #[must_use]
     pub fn head(&self) -> u16 {
@@ -115,7 +186,7 @@ impl Chain {
             let Some(rest) = rest.get_mut(..count).filter(|rest| !rest.is_empty()) else {
                 break;
             };
-            if memory.read_slice(rest, address).is_err() {
+            if !access::read(memory, address, rest) {
                 break;
             }
             done += count;
@@ -134,7 +205,7 @@ impl Chain {
             else {
                 break;
             };
-            if memory.write_slice(part, address).is_err() {
+            if !access::write(memory, address, part) {
                 break;
             }
             done += part.len();

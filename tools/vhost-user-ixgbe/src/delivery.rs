@@ -9,14 +9,19 @@
 //!
 //! What is in buffers of ours is copied behind that, into as many chains as it takes.
 
+use std::ops::Range;
+
 use nic_driver::HEADER_BUFFER;
+use smallvec::SmallVec;
 use vm_memory::{Address, Bytes, GuestAddress};
 use zerocopy::IntoBytes;
 
 use crate::{
+    access,
     chain::{Chain, Way},
     header::Header,
     large::{LOOK, Large},
+    memory::Mapped,
     own::Own,
     packet::{Packet, Piece},
     place::{Payload, Place},
@@ -28,6 +33,9 @@ use crate::{
 const MAC_HEADER: usize = 14;
 /// Bytes of the longest packet: a large receive.
 const LONGEST: usize = 1 << 16;
+
+/// The parts of a chain; Linux' buffers have one or two.
+type Parts = SmallVec<[(GuestAddress, usize); 2]>;
 
 /// Whether a packet has gone to the guest, or nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,12 +210,8 @@ impl Delivery {
             seams += seam;
         }
         let buffers = u16::try_from(self.parts.len() + more).unwrap_or(u16::MAX);
-        written &= memory
-            .write_slice(
-                &header(buffers, packet, large.as_ref()).as_bytes()[..header_len],
-                place.header,
-            )
-            .is_ok();
+        let header = header(buffers, packet, large.as_ref());
+        written &= access::write(memory, place.header, &header.as_bytes()[..header_len]);
         let counters = &mut *turn.counters;
         counters.rx_bytes_copied += (headers + moved + seams) as u64;
         counters.rx_seam_bytes_copied += seams as u64;
@@ -266,16 +270,17 @@ impl Delivery {
         } else {
             0
         };
+        // What lies in one piece and needs no change is copied once.
+        let whole = packet.whole_in_ours();
         let mut large = None;
         let mut first = None;
         let mut done = 0;
         // No more chains than a ring has, whatever the guest adds meanwhile.
         for _ in 0..MAX_SIZE {
-            let Some(chain) = vring.pop(memory) else {
+            let Some(read) = vring.take(memory, &mut self.chain, Way::ToGuest) else {
                 vring.unpop(self.parts.len());
                 return None;
             };
-            let read = self.chain.read(memory, chain, Way::ToGuest);
             let head = self.chain.head();
             if read.is_err() || (first.is_none() && self.chain.len() < header_len) {
                 turn.counters.rx_bad_chains += 1;
@@ -289,11 +294,18 @@ impl Delivery {
             }
             let skip = if first.is_none() { header_len } else { 0 };
             if first.is_none() {
-                large = self.gather(packet, total);
-                first = Some(self.chain.parts().to_vec());
+                if whole.is_none() {
+                    large = self.gather(packet, total);
+                }
+                first = Some(Parts::from_slice(self.chain.parts()));
             }
-            let rest = self.copy.get(done..total).unwrap_or_default();
-            let copied = self.chain.copy_in(memory, skip, rest);
+            let copied = match whole {
+                Some(slot) => self.copy_whole(memory, skip, slot, done..total),
+                None => {
+                    let rest = self.copy.get(done..total).unwrap_or_default();
+                    self.chain.copy_in(memory, skip, rest)
+                }
+            };
             done += copied;
             self.parts.push((head, skip + copied));
             if done == total || !turn.negotiated.mergeable() {
@@ -313,7 +325,7 @@ impl Delivery {
             for (address, len) in first {
                 let (part, rest) = bytes.split_at(len.min(bytes.len()));
                 // Checked to be memory just now.
-                let _ = memory.write_slice(part, address);
+                let _ = access::write(memory, address, part);
                 bytes = rest;
             }
             turn.counters.rx_copied += 1;
@@ -321,6 +333,29 @@ impl Delivery {
         }
         turn.counters.rx_bytes_copied += done as u64;
         Some(true)
+    }
+
+    /// Copies the bytes `which` of the packet buffer of a descriptor into the chain that was read, behind the first `skip`
+    /// bytes of that; returns how many found room.
+    fn copy_whole(&self, memory: &Mapped, skip: usize, slot: usize, which: Range<usize>) -> usize {
+        let mut at = which.start;
+        for (address, room) in self.chain.behind(skip) {
+            let count = room.min(which.end - at);
+            if count == 0 {
+                break;
+            }
+            if let Some(to) = access::slice(memory, address, count) {
+                self.own.copy_packet_into(slot, at, to);
+            } else {
+                let mut bytes = vec![0; at + count];
+                self.own.copy_packet(slot, &mut bytes);
+                if !access::write(memory, address, &bytes[at..]) {
+                    break;
+                }
+            }
+            at += count;
+        }
+        at - which.start
     }
 
     /// Collects what is in buffers of ours, and completes a large receive that begins there.

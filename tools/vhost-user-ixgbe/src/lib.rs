@@ -10,6 +10,7 @@
 //!
 //! - [`front_end`]: the messages of vhost-user, one of them in [`early_enable`], and when they are there ([`message`]);
 //!   [`memory`]: the guest's memory, here and at the card; [`dirty`]: the log of written pages;
+//!   [`access`]: short accesses to that memory;
 //! - [`vring`] and [`chain`]: the guest's rings; [`header`], [`negotiated`]: virtio-net;
 //! - [`receive`], with [`place`], [`own`], [`packet`], [`delivery`] and [`large`]: from the card's rings to the guest's;
 //! - [`transmit`], [`offload`]: and back;
@@ -25,6 +26,7 @@
 //! migration; a guest behind a virtual IOMMU.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod chain;
 pub mod cli;
 pub mod counters;

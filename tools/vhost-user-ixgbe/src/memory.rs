@@ -246,9 +246,3 @@ fn has(regions: &[Region], region: &Region) -> bool {
             && (other.guest, other.size, other.offset) == (region.guest, region.size, region.offset)
     })
 }
-
-/// Whether all of `len` bytes at `address` are memory.
-#[must_use]
-pub fn is_memory(memory: &Mapped, address: GuestAddress, len: usize) -> bool {
-    GuestMemoryBackend::check_range(memory, address, len)
-}

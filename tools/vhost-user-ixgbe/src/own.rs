@@ -2,6 +2,7 @@
 //! the guest has no buffer for that the card could write to.
 
 use nic_driver::{Device, DmaMemory, DriverError, HEADER_BUFFER};
+use vm_memory::{VolatileSlice, bitmap::BitmapSlice};
 
 use crate::negotiated::Switch;
 
@@ -69,6 +70,16 @@ impl Own {
     /// Copies the beginning of a packet buffer.
     pub fn copy_packet(&self, slot: usize, to: &mut [u8]) {
         self.memory.copy(self.packet(slot), to);
+    }
+
+    /// Fills somebody else's memory with a packet buffer's bytes from `skip` on.
+    pub fn copy_packet_into<B: BitmapSlice>(
+        &self,
+        slot: usize,
+        skip: usize,
+        to: VolatileSlice<'_, B>,
+    ) {
+        self.memory.copy_into(self.packet(slot) + skip, to);
     }
 
     fn start(&self, slot: usize) -> usize {

@@ -49,6 +49,17 @@ impl Packet {
             .is_some_and(|piece| piece.place.is_none())
     }
 
+    /// The descriptor in whose packet buffer of ours all of it is, as the guest is to have it.
+    #[must_use]
+    pub fn whole_in_ours(&self) -> Option<usize> {
+        match self.pieces.as_slice() {
+            [piece] if piece.place.is_none() && self.headers == 0 && self.segments <= 1 => {
+                Some(piece.slot)
+            }
+            _ => None,
+        }
+    }
+
     /// Bytes in buffers of ours that the guest's chains have to take, with the headers if there is no chain for them yet.
     #[must_use]
     pub fn len_in_ours(&self) -> usize {

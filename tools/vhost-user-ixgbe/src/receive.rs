@@ -23,6 +23,7 @@ use nic_driver::{Completed, Device, DriverError, HEADER_BUFFER, PostRing};
 use vm_memory::Address;
 
 use crate::{
+    access,
     chain::{Chain, Way},
     counters::Counters,
     delivery::{Delivery, Outcome},
@@ -39,6 +40,9 @@ use crate::{
 const OURS: usize = 256;
 /// Bytes that the card writes to a chain at most where a packet may take several: what all buffers of Linux have room for.
 pub const PIECE: usize = 1024;
+
+/// How many frames before its own a header's place is asked for: the card has written there last, on another processor.
+const AHEAD: usize = 8;
 
 /// How received frames come into the guest's pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,7 +160,7 @@ impl Receive {
         }
         self.give_back(turn, vring);
         vring.publish(turn.memory);
-        ring.ring_doorbell(device)?;
+        ring.ring_doorbell_in_time(device)?;
         Ok(count)
     }
 
@@ -165,8 +169,8 @@ impl Receive {
         let memory = turn.memory;
         // A guest that adds bad chains all the time does not hold up others.
         for _ in 0..MAX_SIZE {
-            let chain = vring.pop(memory)?;
-            if let Err(bad) = self.chain.read(memory, chain, Way::ToGuest) {
+            let read = vring.take(memory, &mut self.chain, Way::ToGuest)?;
+            if let Err(bad) = read {
                 // What is posted comes back first, so that the order stays. A bad chain waits for that.
                 if self.posted > 0 {
                     vring.unpop(1);
@@ -226,11 +230,11 @@ impl Receive {
     /// inner value is nothing if the card cannot write it there, the outer one if there is no second chain yet.
     fn pair(&mut self, turn: &Turn<'_>, vring: &mut Vring) -> Option<Option<Place>> {
         let front = Place::headers(&self.chain, turn.negotiated.header_len(), HEADER_BUFFER);
-        let Some(chain) = vring.pop(turn.memory) else {
+        let Some(read) = vring.take(turn.memory, &mut self.chain, Way::ToGuest) else {
             vring.unpop(1);
             return None;
         };
-        let good = self.chain.read(turn.memory, chain, Way::ToGuest).is_ok();
+        let good = read.is_ok();
         let front = front.filter(|_| good);
         Some(front.and_then(|front| front.with_payload_in(&self.chain, turn.frame_len)))
     }
@@ -244,6 +248,10 @@ impl Receive {
     ) -> usize {
         let mut done = 0;
         while done < turn.budget {
+            let ahead = ring.returned(AHEAD).and_then(|slot| self.slots.get(slot));
+            if let Some(Slot::Guest(place)) = ahead {
+                access::expect_write(turn.memory, place.header);
+            }
             let next = self.held.take().or_else(|| self.next_packet(ring));
             let Some(packet) = next else { break };
             if self.delivery.hand_over(turn, vring, &packet) == Outcome::Waits {

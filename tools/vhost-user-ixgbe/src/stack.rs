@@ -22,7 +22,7 @@ use crate::{
 pub const MAX_PAIRS: usize = 8;
 
 /// Packets that one half of a queue pair moves in one turn.
-const BUDGET: usize = 64;
+const BUDGET: usize = 128;
 /// Descriptors of each of the card's rings.
 const DESCRIPTORS: usize = 1024;
 /// The longest IP packet that Linux' buffers have room for in one piece, whatever the interface's MTU.

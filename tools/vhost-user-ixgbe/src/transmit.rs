@@ -27,6 +27,9 @@ const LONGEST: usize = (1 << 18) - 1;
 /// Bytes of the shortest frame, without padding and FCS: a MAC header.
 const SHORTEST: usize = 14;
 
+/// How many packets before its own a header is asked for: the guest has written it last, on another processor.
+const AHEAD: u16 = 4;
+
 /// A chain that has not gone back.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
@@ -62,10 +65,10 @@ impl Transmit {
         let mut sent = 0;
         // Chains that are of no use wait for their turn behind those that the card has.
         while taken < turn.budget && self.taken.len() < usize::from(MAX_SIZE) {
-            let Some(chain) = vring.pop(memory) else {
+            let Some(read) = vring.take(memory, &mut self.chain, Way::FromGuest) else {
                 break;
             };
-            let read = self.chain.read(memory, chain, Way::FromGuest);
+            vring.expect(memory, AHEAD);
             let head = read.map_or_else(|bad| bad.head, |()| self.chain.head());
             let put = match read {
                 Ok(()) => self.put(turn, ring),

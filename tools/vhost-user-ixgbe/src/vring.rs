@@ -8,9 +8,13 @@ use std::{
 
 use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
 use virtio_queue::{DescriptorChain, Queue, QueueT};
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::GuestAddress;
 
-use crate::memory::Mapped;
+use crate::{
+    access,
+    chain::{BadChain, Chain, Way},
+    memory::Mapped,
+};
 
 /// Chains of the longest ring.
 pub const MAX_SIZE: u16 = 1024;
@@ -33,6 +37,8 @@ pub struct Vring {
     /// The ring was found broken. Nothing is read from it until it is set up anew.
     broken: bool,
     event_idx: bool,
+    /// What the guest has put in, as far as it was looked at.
+    available: u16,
     /// Where the next chain goes back to; what is before it and not published is not seen by the guest.
     used: u16,
     /// What the guest was told.
@@ -51,6 +57,7 @@ impl Default for Vring {
             enabled: false,
             broken: false,
             event_idx: false,
+            available: 0,
             used: 0,
             published: 0,
             interrupts: 0,
@@ -74,6 +81,7 @@ impl Vring {
     /// Starts it.
     pub fn start(&mut self) {
         self.broken = false;
+        self.available = self.queue.next_avail();
         self.queue.set_ready(true);
     }
 
@@ -115,6 +123,7 @@ impl Vring {
     /// Sets which chain is the next to take.
     pub fn set_base(&mut self, base: u16) {
         self.queue.set_next_avail(base);
+        self.available = base;
     }
 
     /// Which chain is the next to take.
@@ -129,8 +138,85 @@ impl Vring {
         self.queue.set_event_idx(enabled);
     }
 
-    /// Takes the next chain.
-    pub fn pop<'m>(&mut self, memory: &'m Mapped) -> Option<DescriptorChain<&'m Mapped>> {
+    /// Takes the next chain and reads it into `chain`. Nothing if there is none.
+    pub fn take(
+        &mut self,
+        memory: &Mapped,
+        chain: &mut Chain,
+        way: Way,
+    ) -> Option<Result<(), BadChain>> {
+        let next = self.next(memory)?;
+        let size = self.queue.size();
+        let entry = self.available_entry(next);
+        let head = entry.and_then(|entry| access::load(memory, entry, Ordering::Relaxed));
+        let Some(head) = head else {
+            self.broken = true;
+            return None;
+        };
+        let table = self.queue.desc_table();
+        match chain.read_direct(memory, (table, size), head, way) {
+            Some(read) => {
+                self.queue.set_next_avail(next.wrapping_add(1));
+                Some(read)
+            }
+            None => {
+                let indirect = self.pop(memory)?;
+                Some(chain.read(memory, indirect, way))
+            }
+        }
+    }
+
+    /// The index of the next chain, if the guest has put one in.
+    fn next(&mut self, memory: &Mapped) -> Option<u16> {
+        if self.broken {
+            return None;
+        }
+        let next = self.queue.next_avail();
+        if self.available != next {
+            return Some(next);
+        }
+        let index = self.queue.avail_ring().checked_add(2).map(GuestAddress);
+        // Acquire: the entries and descriptors are read after the index that announces them.
+        let index = index.and_then(|index| access::load(memory, index, Ordering::Acquire));
+        match index {
+            // More than the ring has is no guest's index (2.7.5).
+            Some(index) if self.queue.ready() && index.wrapping_sub(next) <= self.queue.size() => {
+                self.available = index;
+                (index != next).then_some(next)
+            }
+            _ => {
+                self.broken = true;
+                None
+            }
+        }
+    }
+
+    fn available_entry(&self, index: u16) -> Option<GuestAddress> {
+        let slot = u64::from(index % self.queue.size().max(1));
+        let place = self.queue.avail_ring().checked_add(4 + slot * 2)?;
+        Some(GuestAddress(place))
+    }
+
+    /// Asks for the buffer of a chain that is taken soon, `ahead` behind the next one.
+    pub fn expect(&self, memory: &Mapped, ahead: u16) {
+        let next = self.queue.next_avail();
+        if self.available.wrapping_sub(next) <= ahead {
+            return;
+        }
+        let entry = self.available_entry(next.wrapping_add(ahead));
+        let head = entry.and_then(|entry| access::load(memory, entry, Ordering::Relaxed));
+        let place = head.and_then(|head| {
+            let table = self.queue.desc_table();
+            table.checked_add(u64::from(head) * 16)
+        });
+        let mut address = [0; 8];
+        if place.is_some_and(|place| access::read(memory, GuestAddress(place), &mut address)) {
+            access::expect_read(memory, GuestAddress(u64::from_le_bytes(address)));
+        }
+    }
+
+    /// Takes the next chain as the crate `virtio-queue` has it: it knows indirect tables.
+    fn pop<'m>(&mut self, memory: &'m Mapped) -> Option<DescriptorChain<&'m Mapped>> {
         use virtio_queue::QueueOwnedT;
         if self.broken {
             return None;
@@ -157,8 +243,8 @@ impl Vring {
         let [a, b, c, d] = u32::from(head).to_le_bytes();
         let [e, f, g, h] = len.to_le_bytes();
         let used = [a, b, c, d, e, f, g, h];
-        let written = place.map(|place| memory.write_slice(&used, GuestAddress(place)));
-        if head >= size || !matches!(written, Some(Ok(()))) {
+        let written = place.is_some_and(|place| access::write(memory, GuestAddress(place), &used));
+        if head >= size || !written {
             self.broken = true;
             return;
         }
@@ -173,9 +259,10 @@ impl Vring {
         let before = self.published;
         let place = self.queue.used_ring().checked_add(2);
         // Release: the guest that sees the index sees the entries, and what is in the buffers.
-        let stored = place
-            .map(|place| memory.store(self.used.to_le(), GuestAddress(place), Ordering::Release));
-        if !matches!(stored, Some(Ok(()))) {
+        let stored = place.is_some_and(|place| {
+            access::store(memory, GuestAddress(place), self.used, Ordering::Release)
+        });
+        if !stored {
             self.broken = true;
             return;
         }
@@ -192,14 +279,14 @@ impl Vring {
         let available = self.queue.avail_ring();
         if self.event_idx {
             let place = available.checked_add(4 + u64::from(self.queue.size()) * 2);
-            let event = place.map(|place| memory.load(GuestAddress(place), Ordering::Relaxed));
-            let Some(Ok(event)) = event else { return true };
-            let event = u16::from_le(event);
+            let event = place
+                .and_then(|place| access::load(memory, GuestAddress(place), Ordering::Relaxed));
+            let Some(event) = event else { return true };
             let since = self.used.wrapping_sub(before);
             return self.used.wrapping_sub(event).wrapping_sub(1) < since;
         }
-        let flags: Result<u16, _> = memory.load(GuestAddress(available), Ordering::Relaxed);
-        flags.is_ok_and(|flags| u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
+        let flags = access::load(memory, GuestAddress(available), Ordering::Relaxed);
+        flags.is_some_and(|flags| u32::from(flags) & VRING_AVAIL_F_NO_INTERRUPT == 0)
     }
 
     /// Rings the guest once more, whatever it wants: a ring too many is harmless.
