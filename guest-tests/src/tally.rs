@@ -12,12 +12,30 @@ pub struct Tally {
     driver: Passed,
     /// The card's registers for good frames.
     card: Passed,
-    /// The card's registers for all frames.
-    total: [u64; 2],
+    crossing: Crossing,
+}
+
+/// All frames that passed between a card and its cable, as the two counted them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crossing {
+    /// The card's registers for all frames: sent and received.
+    card: [u64; 2],
     /// The cable: frames that came from the card and that went to it.
     cable: [u64; 2],
     /// Frames that were lost because the cable was pulled: of those only some reach the card.
     unplugged: u64,
+}
+
+/// What the cable sees of the frames that the card counts as sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sent {
+    /// Each of them.
+    #[default]
+    OneByOne,
+    /// The card loops some back: it has received them as well, and the cable has seen none of them.
+    LoopedBack,
+    /// Large frames, which the cable cuts itself and counts once.
+    CutByTheCable,
 }
 
 /// Frames and bytes sent, frames and bytes received.
@@ -41,14 +59,7 @@ impl Tally {
             let value = driver.get(name).copied();
             value.with_context(|| format!("the driver has no {name}"))
         };
-        let of = |group: Group, name: &str| {
-            let mut counters = server.counters.iter();
-            let counter = counters.find(|counter| counter.group == group && counter.name == name);
-            let value = counter.map(|counter| counter.value);
-            value.with_context(|| format!("the server has no {name}"))
-        };
-        let card = |name: &str| of(Group::Hardware, name);
-        let cable = |name: &str| of(Group::Wire, name);
+        let card = |name: &str| counted(server, Group::Hardware, name);
         // The driver takes the pause frames that the card has sent out of its counters of good frames.
         let pauses = card("LXONTXC")? + card("LXOFFTXC")?;
         Ok(Self {
@@ -64,7 +75,35 @@ impl Tally {
                 card("GPRC")?,
                 card("GORC")?,
             ],
-            total: [card("TPT")?, card("TPR")?],
+            crossing: Crossing::new(server)?,
+        })
+    }
+
+    /// Where those who counted disagree on what has passed since `before`: nothing if all is well.
+    #[must_use]
+    pub fn disagreements(&self, before: &Self) -> Vec<String> {
+        let of_driver = NAMES.iter().enumerate().filter_map(|(at, name)| {
+            let driver = grown(self.driver[at], before.driver[at]);
+            let card = grown(self.card[at], before.card[at]);
+            (driver != card).then(|| format!("{name}: the driver says {driver}, the card {card}"))
+        });
+        let of_cable = self
+            .crossing
+            .disagreements(&before.crossing, Sent::OneByOne);
+        of_driver.chain(of_cable).collect()
+    }
+}
+
+impl Crossing {
+    /// The crossings that the server tells of.
+    ///
+    /// # Errors
+    /// A counter is missing.
+    pub fn new(server: &Stats) -> Result<Self> {
+        let card = |name: &str| counted(server, Group::Hardware, name);
+        let cable = |name: &str| counted(server, Group::Wire, name);
+        Ok(Self {
+            card: [card("TPT")?, card("TPR")?],
             cable: [
                 cable("tx_frames")?,
                 cable("rx_frames")? + cable("injected")?,
@@ -73,29 +112,47 @@ impl Tally {
         })
     }
 
-    /// Where those who counted disagree on what has passed since `before`: nothing if all is well.
+    /// Where card and cable disagree on what has passed since `before`: nothing if all is well, or if the cable was pulled
+    /// meanwhile.
     #[must_use]
-    pub fn disagreements(&self, before: &Self) -> Vec<String> {
-        let grown = |now: u64, then: u64| i128::from(now) - i128::from(then);
-        let frames = |tally: &Self, at: usize| (tally.total[at], tally.cable[at]);
-        let of_driver = NAMES.iter().enumerate().filter_map(|(at, name)| {
-            let driver = grown(self.driver[at], before.driver[at]);
-            let card = grown(self.card[at], before.card[at]);
-            (driver != card).then(|| format!("{name}: the driver says {driver}, the card {card}"))
-        });
-        let of_cable = ["sent", "received"]
-            .iter()
-            .enumerate()
-            .filter_map(|(at, name)| {
-                let (card, cable) = frames(self, at);
-                let (card_before, cable_before) = frames(before, at);
-                let (card, cable) = (grown(card, card_before), grown(cable, cable_before));
-                (card != cable)
-                    .then(|| format!("all {name}: the card says {card}, the cable {cable}"))
-            });
-        let of_cable = of_cable.filter(|_| self.unplugged == before.unplugged);
-        of_driver.chain(of_cable).collect()
+    pub fn disagreements(&self, before: &Self, sent: Sent) -> Vec<String> {
+        if self.unplugged != before.unplugged {
+            return Vec::new();
+        }
+        let [card_sent, card_received] = [0, 1].map(|at| grown(self.card[at], before.card[at]));
+        let [cable_sent, cable_received] = [0, 1].map(|at| grown(self.cable[at], before.cable[at]));
+        let looped = match sent {
+            Sent::OneByOne | Sent::CutByTheCable => 0,
+            Sent::LoopedBack => card_sent - cable_sent,
+        };
+        let sides = [
+            ("sent", card_sent, cable_sent + looped),
+            ("received", card_received, cable_received + looped),
+        ];
+        let compared = match sent {
+            Sent::OneByOne | Sent::LoopedBack => &sides[..],
+            Sent::CutByTheCable => &sides[1..],
+        };
+        let differ = compared.iter().filter(|(_, card, cable)| card != cable);
+        differ
+            .map(|(name, card, cable)| {
+                format!("all {name}: the card says {card}, the cable {cable}")
+            })
+            .collect()
     }
+}
+
+/// By how much a counter has grown.
+fn grown(now: u64, then: u64) -> i128 {
+    i128::from(now) - i128::from(then)
+}
+
+/// The value of a counter of the server.
+fn counted(server: &Stats, group: Group, name: &str) -> Result<u64> {
+    let mut counters = server.counters.iter();
+    let counter = counters.find(|counter| counter.group == group && counter.name == name);
+    let value = counter.map(|counter| counter.value);
+    value.with_context(|| format!("the server has no {name}"))
 }
 
 #[cfg(test)]
@@ -150,5 +207,39 @@ mod tests {
         let disagreements = tally(7, 6, 0).disagreements(&tally(0, 0, 0));
 
         assert_eq!(disagreements, ["all sent: the card says 7, the cable 6"]);
+    }
+
+    #[test]
+    fn frames_that_a_card_loops_back_are_sent_and_received_and_on_no_cable() {
+        let before = tally(0, 0, 0).crossing;
+        let looped = Crossing {
+            card: [5, 5],
+            ..before.clone()
+        };
+        let lost = Crossing {
+            card: [5, 4],
+            ..before.clone()
+        };
+
+        assert_eq!(looped.disagreements(&before, Sent::LoopedBack), [""; 0]);
+        assert_eq!(
+            lost.disagreements(&before, Sent::LoopedBack),
+            ["all received: the card says 4, the cable 5"]
+        );
+    }
+
+    #[test]
+    fn segments_that_a_cable_cuts_are_not_compared_and_frames_received_are() {
+        let before = tally(0, 0, 0).crossing;
+        let cut = Crossing {
+            card: [5, 3],
+            cable: [1, 2],
+            ..before.clone()
+        };
+
+        assert_eq!(
+            cut.disagreements(&before, Sent::CutByTheCable),
+            ["all received: the card says 3, the cable 2"]
+        );
     }
 }

@@ -10,6 +10,7 @@ use guest_tests::{
     card_world::MAC,
     frames::{self, FCS, numbered, same},
     server::ControlCable,
+    tally::Sent,
 };
 
 use super::{
@@ -382,6 +383,7 @@ fn generated(frames: &[Vec<u8>], count: usize) -> Result<()> {
 }
 
 fn what_is_looped_back_in_the_card_never_leaves_it(machine: &mut Machine) -> Result<()> {
+    machine.sends(Sent::LoopedBack);
     let (mut testpmd, mut cable) = machine.testpmd(KernelDriver::UioPciGeneric, "", "")?;
     let before = wire_frames(&mut cable)?;
     testpmd.commands([

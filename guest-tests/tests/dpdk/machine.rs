@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use guest_tests::{
     evidence, kernel_log,
     server::{ControlCable, Far, Server},
+    tally::{Crossing, Sent},
 };
 use guest_vm::{Guest, Kernel, Lab};
 
@@ -40,6 +41,8 @@ impl KernelDriver {
 #[derive(Default)]
 pub struct Machine {
     booted: Option<Booted>,
+    /// What the cable sees of what the card sends in this test.
+    sent: Sent,
     /// Why it did not come up, after it has been tried.
     broken: Option<String>,
 }
@@ -51,23 +54,43 @@ struct Booted {
 }
 
 impl Booted {
-    /// How testpmd ends, what the kernel has said since the test began, and whether the server is still there.
-    fn check(&mut self) -> Result<()> {
+    /// What has passed between card and cable so far.
+    fn crossing(&self) -> Result<Crossing> {
+        Crossing::new(&self.server.cable()?.control().stats()?)
+    }
+
+    /// How testpmd ends, what the kernel has said since the test began, whether the server is still there, and whether card
+    /// and cable have counted the same.
+    fn check(&mut self, before: &Crossing, sent: Sent) -> Result<()> {
         guest_vm::Testpmd::end(&mut self.guest)?;
         self.server.nic().check()?;
+        let disagreements = self.crossing()?.disagreements(before, sent);
+        ensure!(
+            disagreements.is_empty(),
+            "counters differ: {}",
+            disagreements.join("; ")
+        );
         kernel_log::no_warnings(&mut self.guest)
     }
 }
 
 impl Machine {
-    /// Runs a test; then looks at how testpmd ends, at what the kernel has said meanwhile, and whether the server is
-    /// still there.
+    /// Runs a test; then looks at how testpmd ends, at what the kernel has said meanwhile, whether the server is still
+    /// there, and whether card and cable have counted the same.
     pub fn test(&mut self, name: &str, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         kernel_log::begin(&mut self.booted()?.guest, name)?;
+        let before = self.booted()?.crossing()?;
+        self.sent = Sent::default();
         let outcome = run(self);
+        let sent = self.sent;
         let booted = self.booted()?;
-        let outcome = outcome.and_then(|()| booted.check());
+        let outcome = outcome.and_then(|()| booted.check(&before, sent));
         evidence::with(outcome, &mut booted.guest, booted.server.nic().log())
+    }
+
+    /// Tells what the cable sees of what the card sends, if that is not each frame.
+    pub fn sends(&mut self, sent: Sent) {
+        self.sent = sent;
     }
 
     /// Starts testpmd with these arguments after those of the EAL, on a NIC that is bound to `driver`. The cable is one that

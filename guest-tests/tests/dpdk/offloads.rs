@@ -6,6 +6,7 @@ use guest_tests::{
     cable::Cable,
     card_world::MAC,
     frames::{Checked, Flow, PEER, numbered, padded, same, tagged},
+    tally::Sent,
 };
 
 use super::{
@@ -96,6 +97,7 @@ fn csum_tells_wrong_checksums_and_sends_right_ones(machine: &mut Machine) -> Res
 }
 
 fn csum_sends_a_long_tcp_packet_in_segments(machine: &mut Machine) -> Result<()> {
+    machine.sends(Sent::CutByTheCable);
     let arguments = "--max-pkt-len=9018 --mbuf-size=10240 --total-num-mbufs=2048";
     let (mut testpmd, mut cable) = machine.testpmd(KernelDriver::UioPciGeneric, "", arguments)?;
     testpmd.commands([

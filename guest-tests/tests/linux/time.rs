@@ -15,6 +15,7 @@ use guest_tests::{
     linux_world::INTERFACE,
     runner::CannotRun,
     server::{Far, Server},
+    tally::{Crossing, Sent},
 };
 use guest_vm::{Guest, Kernel, Lab, Namespace, Userland};
 
@@ -314,8 +315,9 @@ fn ptp4l_brings_the_clock_of_one_nic_to_that_of_another(kernel: Kernel) -> Resul
         .with_vfio_user(1, &servers[1].socket());
     let mut guest = lab.boot(&config)?;
     kernel_log::begin(&mut guest, "loading the driver")?;
+    let outcome = one_follows_the_other(&mut guest, &servers);
     let [first, second] = &mut servers;
-    let outcome = one_follows_the_other(&mut guest).and_then(|()| {
+    let outcome = outcome.and_then(|()| {
         first.nic().check()?;
         second.nic().check()?;
         kernel_log::no_warnings(&mut guest)
@@ -323,13 +325,15 @@ fn ptp4l_brings_the_clock_of_one_nic_to_that_of_another(kernel: Kernel) -> Resul
     evidence::with(outcome, &mut guest, second.nic().log())
 }
 
-fn one_follows_the_other(guest: &mut Guest) -> Result<()> {
+fn one_follows_the_other(guest: &mut Guest, servers: &[Server; 2]) -> Result<()> {
     guest.sh("modprobe ixgbe
          for nic in eth0 eth1; do
              ip link set $nic up
              until [ \"$(cat /sys/class/net/$nic/carrier)\" = 1 ]; do usleep 20000; done
-         done
-         phc_ctl eth0 -- set 1000000000; phc_ctl eth1 -- set 2000000000
+         done")?;
+    let crossing = |server: &Server| Crossing::new(&server.cable()?.control().stats()?);
+    let before = [crossing(&servers[0])?, crossing(&servers[1])?];
+    guest.sh("phc_ctl eth0 -- set 1000000000; phc_ctl eth1 -- set 2000000000
          run() {
              ptp4l -i $1 -2 -m --$2 1 --logAnnounceInterval -2 --logSyncInterval -3 --logMinDelayReqInterval -3 \
                  --summary_interval -3 --tx_timestamp_timeout 5000 \
@@ -358,6 +362,10 @@ fn one_follows_the_other(guest: &mut Guest) -> Result<()> {
     let counters = guest.sh(counters)?;
     let counted = |line: &str| !line.ends_with(" 0");
     ensure!(!counters.lines().any(counted), "{counters}");
+    for (server, before) in servers.iter().zip(&before) {
+        let disagreements = crossing(server)?.disagreements(before, Sent::OneByOne);
+        ensure!(disagreements.is_empty(), "{disagreements:?}");
+    }
     Ok(())
 }
 
