@@ -235,6 +235,11 @@ impl World {
         head
     }
 
+    /// The descriptor that the next chain begins with.
+    pub fn next_descriptor(&self, ring: usize) -> u16 {
+        self.rings[ring].next_descriptor
+    }
+
     /// What has come back since this was asked last.
     pub fn used(&mut self, ring: usize) -> Vec<(u16, u32)> {
         let at = BASE + ring as u64 * RINGS + 0x2000;

@@ -8,6 +8,7 @@
 mod guest;
 mod hostile;
 mod life;
+mod mixture;
 mod packet_split;
 mod pieces;
 mod receive;

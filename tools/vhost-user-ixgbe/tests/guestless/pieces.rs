@@ -9,7 +9,7 @@ use vhost_user_ixgbe::{
 };
 
 use crate::guest::{
-    BUFFERS, GUEST_CSUM, GUEST_TSO4, MERGEABLE, WRITE, World, frame, settings, tcp, tcp_sum,
+    BUFFERS, GUEST_CSUM, GUEST_TSO4, MERGEABLE, WRITE, World, card, frame, settings, tcp, tcp_sum,
 };
 
 const RX: usize = 0;
@@ -325,4 +325,29 @@ fn a_ring_that_stops_amid_a_jumbo_frame_gives_back_a_beginning_of_what_it_had() 
     assert_eq!(base, 5);
     let empty: Vec<_> = (0..5).map(|head| (head, 0)).collect();
     assert_eq!(world.used(RX), empty);
+}
+
+#[test]
+fn a_card_that_goes_amid_large_receives_leaves_each_chain_in_one_place() {
+    let mut world = world(coalescing(), LARGE, 20);
+    let first = segments(1, &[1460, 1460, 1460]);
+    let second = segments(2, &[1400, 1400, 1400]);
+    let turns = first.iter().zip(&second);
+    world.arrive(turns.flat_map(|(a, b)| [a.clone(), b.clone()]));
+
+    world.stack.unplug();
+    world.stack.plug(card()).unwrap();
+    world.settle();
+    world.arrive([frame(60, 1)]);
+
+    let used = world.used(RX);
+    let heads: Vec<_> = used.iter().map(|(head, _)| *head).collect();
+    let mut sorted = heads.clone();
+    sorted.sort_unstable();
+    assert_eq!(
+        sorted,
+        (0..u16::try_from(used.len()).unwrap()).collect::<Vec<_>>()
+    );
+    let (_, last) = packet(&world, &used[used.len() - 1..]);
+    assert_eq!(last, frame(60, 1));
 }
