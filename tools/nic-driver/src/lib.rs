@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod bring_up;
+mod config;
 pub mod device;
 mod dma;
 mod driver;
@@ -21,9 +22,10 @@ mod rx;
 mod statistics;
 mod tx;
 
+pub use config::{Buffers, Config, HEADER_BUFFER, Rss};
 pub use device::Device;
 pub use dma::DmaMemory;
-pub use driver::{Buffers, Config, Driver, HEADER_BUFFER, Rss};
+pub use driver::Driver;
 pub use error::DriverError;
 pub use post::{Completed, PostRing};
 pub use rx::{Filled, Received, RxRing};

@@ -55,3 +55,75 @@ impl Large {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The headers of an IPv4 packet of `len` bytes behind the MAC header `mac`, with `options` bytes of TCP options.
+    fn headers(mac: &[u8], options: u8, len: u16) -> Vec<u8> {
+        let mut ip = vec![
+            0x45, 0, 0, 0, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ];
+        ip[2..4].copy_from_slice(&len.to_be_bytes());
+        let mut tcp = vec![0; 20 + usize::from(options)];
+        tcp[12] = ((20 + options) / 4) << 4;
+        [mac, &ip, &tcp].concat()
+    }
+
+    fn ethernet() -> Vec<u8> {
+        let mut mac = vec![2; 14];
+        mac[12..].copy_from_slice(&[8, 0]);
+        mac
+    }
+
+    #[test]
+    fn a_segment_is_the_payload_by_the_packets_rounded_up() {
+        let look = headers(&ethernet(), 0, 40 + 2921);
+
+        let large = Large::new(&look, 14 + 40 + 2921, 2).unwrap();
+
+        assert_eq!(
+            (large.headers, large.tcp, large.segment, large.checksum_at),
+            (54, 34, 1461, 50)
+        );
+        // 6 + (20 + 2921) + 0x0A00 + 1 + 0x0A00 + 2.
+        assert_eq!(large.checksum, 8070_u16.to_be_bytes());
+    }
+
+    #[test]
+    fn a_tag_and_a_time_stamp_move_what_is_behind_them() {
+        let mut mac = vec![2; 18];
+        mac[12..].copy_from_slice(&[0x81, 0, 0, 5, 8, 0]);
+        let look = headers(&mac, 12, 52 + 3000);
+
+        let large = Large::new(&look, 18 + 52 + 3000, 3).unwrap();
+
+        assert_eq!(
+            (large.headers, large.tcp, large.segment, large.checksum_at),
+            (70, 38, 1000, 54)
+        );
+    }
+
+    #[test]
+    fn what_is_no_large_packet_of_tcp_is_a_packet_as_any_other() {
+        let look = headers(&ethernet(), 0, 40 + 100);
+        let mut udp = look.clone();
+        udp[23] = 17;
+        let mut options = look.clone();
+        options[14] = 0x46;
+        let mut ipv6 = look.clone();
+        ipv6[12..14].copy_from_slice(&[0x86, 0xDD]);
+
+        let taken = [
+            Large::new(&look, 154, 1),
+            Large::new(&look, 54, 2),
+            Large::new(&look[..40], 154, 2),
+            Large::new(&udp, 154, 2),
+            Large::new(&options, 154, 2),
+            Large::new(&ipv6, 154, 2),
+        ];
+
+        assert_eq!(taken, [None; 6]);
+    }
+}

@@ -10,7 +10,7 @@ use nic_driver::{Buffers, Config, Device, Driver, DriverError, Rss};
 
 use crate::{
     counters::Counters,
-    memory::{GuestRam, OWN_IOVA},
+    memory::{GuestRam, Mapped, OWN_IOVA},
     negotiated::{Negotiated, Offer, Switch},
     own::Own,
     receive::{Layout, Mode, PIECE, Receive, Turn},
@@ -196,14 +196,13 @@ impl<D: Device> Stack<D> {
         for (index, pair) in nic.pairs.iter_mut().enumerate() {
             if pair.rx_runs {
                 let ring = nic.driver.post(index).0;
-                let turn = Turn {
-                    ram: &self.ram,
-                    memory: &memory,
-                    negotiated: self.negotiated,
-                    counters: &mut self.counters,
-                    budget: 0,
-                    frame_len: 0,
-                };
+                let turn = turn(
+                    (&self.ram, &memory),
+                    self.negotiated,
+                    &self.settings,
+                    &mut self.counters,
+                    0,
+                );
                 let lost = pair.rx.forget(&turn, &mut self.vrings[index * 2], ring);
                 self.counters.rx_no_room += lost;
             }
@@ -266,14 +265,7 @@ impl<D: Device> Stack<D> {
         } = self;
         let Some(nic) = nic else { return Ok(false) };
         let memory = ram.mapped();
-        let mut turn = Turn {
-            ram,
-            memory: &memory,
-            negotiated: *negotiated,
-            counters,
-            budget: BUDGET,
-            frame_len: usize::from(settings.mtu) + AROUND_MTU,
-        };
+        let mut turn = turn((ram, &memory), *negotiated, settings, counters, BUDGET);
         let mut done = 0;
         for (index, pair) in nic.pairs.iter_mut().enumerate() {
             if pair.rx_runs {
@@ -348,14 +340,13 @@ impl<D: Device> Stack<D> {
                 nic.driver.stop_rx(index)?;
                 // What the card has filled before it stopped is the guest's.
                 let memory = self.ram.mapped();
-                let mut turn = Turn {
-                    ram: &self.ram,
-                    memory: &memory,
-                    negotiated: self.negotiated,
-                    counters: &mut self.counters,
-                    budget: usize::MAX,
-                    frame_len: usize::from(self.settings.mtu) + AROUND_MTU,
-                };
+                let mut turn = turn(
+                    (&self.ram, &memory),
+                    self.negotiated,
+                    &self.settings,
+                    &mut self.counters,
+                    usize::MAX,
+                );
                 let ring = nic.driver.post(index).0;
                 pair.rx.complete(&mut turn, vring, ring);
                 let lost = pair.rx.forget(&turn, vring, ring);
@@ -378,14 +369,13 @@ impl<D: Device> Stack<D> {
             (false, true) => pair.tx_runs = true,
             (true, false) => {
                 let memory = self.ram.mapped();
-                let mut turn = Turn {
-                    ram: &self.ram,
-                    memory: &memory,
-                    negotiated: self.negotiated,
-                    counters: &mut self.counters,
-                    budget: usize::MAX,
-                    frame_len: usize::from(self.settings.mtu) + AROUND_MTU,
-                };
+                let mut turn = turn(
+                    (&self.ram, &memory),
+                    self.negotiated,
+                    &self.settings,
+                    &mut self.counters,
+                    usize::MAX,
+                );
                 let mut left = DRAIN;
                 loop {
                     let (ring, device) = nic.driver.tx(index);
@@ -489,6 +479,24 @@ impl<D: Device> Stack<D> {
             .as_mut()
             .map(|nic| nic.driver.device() as &mut dyn Device);
         (&mut self.ram, device)
+    }
+}
+
+/// One turn of up to `budget` packets.
+fn turn<'a>(
+    (ram, memory): (&'a GuestRam, &'a Mapped),
+    negotiated: Negotiated,
+    settings: &Settings,
+    counters: &'a mut Counters,
+    budget: usize,
+) -> Turn<'a> {
+    Turn {
+        ram,
+        memory,
+        negotiated,
+        counters,
+        budget,
+        frame_len: usize::from(settings.mtu) + AROUND_MTU,
     }
 }
 
