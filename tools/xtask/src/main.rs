@@ -5,6 +5,7 @@
 mod bench;
 mod binaries;
 mod cable;
+mod cargo_tool;
 mod coverage;
 mod demo;
 mod driver_test;
@@ -14,6 +15,7 @@ mod nic;
 mod privileges;
 mod rig;
 mod suite;
+mod supply;
 mod threat_model;
 mod units;
 
@@ -60,9 +62,19 @@ enum Command {
     /// Measure, print tables, and write bench/*.json and a page with plots, bench/index.html, in the target folder.
     /// Without a command all of it, in less than 15 minutes
     Bench(BenchArguments),
+    /// Check licences, sources and versions of all dependencies (deny.toml), and that the oldest Rust that is stated
+    /// builds the project
+    Supply(SupplyArguments),
     /// Run the fuzzers: drivers that do anything and memory that changes under the card, drivers that keep to the rules
     /// against invariants, capture files, the vfio-user session. Takes nightly Rust
     Fuzz(FuzzArguments),
+}
+
+#[derive(Debug, Args)]
+struct SupplyArguments {
+    /// Also fetch the database of known defects, from GitHub, and compare the dependencies with it
+    #[arg(long)]
+    advisories: bool,
 }
 
 #[derive(Debug, Args)]
@@ -249,6 +261,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(arguments) => bench(arguments),
+        Command::Supply(arguments) => supply::run(if arguments.advisories {
+            supply::Advisories::Fetch
+        } else {
+            supply::Advisories::LeaveOut
+        }),
         Command::Fuzz(arguments) => fuzz::run(
             arguments.target.as_deref(),
             Duration::from_secs(60 * arguments.minutes),

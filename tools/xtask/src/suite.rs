@@ -13,6 +13,7 @@ use crate::{
     bench::instructions::Tools,
     binaries,
     failures::{Failure, Reader},
+    supply,
 };
 
 /// Kernels that the tests boot.
@@ -48,6 +49,14 @@ pub fn run(extent: TestExtent, qemu: Option<&Path>) -> Result<ExitCode> {
             .args(*arguments)
             .env("RUSTDOCFLAGS", "--deny warnings");
         count.add(check(name, &mut command, &mut failures)?);
+    }
+    let name = "licences, sources, oldest Rust";
+    match Cache::open()
+        .map_err(Into::into)
+        .and_then(|cache| supply::prepare(&cache))
+    {
+        Ok(_) => count.add(check(name, xtask()?.arg("supply"), &mut failures)?),
+        Err(error) => count.add(cannot_run(name, &error, &mut failures)),
     }
     // One call for all packages: cargo would build some dependencies anew for a selection of them.
     let (variables, prepared) = match prepare(extent, qemu) {

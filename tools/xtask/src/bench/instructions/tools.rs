@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use guest_vm::{Cache, valgrind};
 use serde_json::Value;
 
-use crate::binaries;
+use crate::{binaries, cargo_tool};
 
 /// The programs.
 #[derive(Clone, Debug)]
@@ -24,34 +24,8 @@ impl Tools {
     pub fn prepare(cache: &Cache) -> Result<Self> {
         let valgrind = valgrind(cache).context("no valgrind to count instructions with")?;
         let version = library_version()?;
-        let root = cache.path("gungraun").join(&version);
-        let tools = Self {
-            valgrind,
-            runner: root.join("bin"),
-        };
-        let _lock = cache.lock()?;
-        if !tools.runner.join(RUNNER).exists() {
-            eprintln!("Installing {RUNNER} {version}");
-            let building = root.join("target");
-            let status = binaries::cargo()
-                // It only reads what callgrind has written: to build it optimised takes longer than it ever runs.
-                .args(["install", RUNNER, "--locked", "--debug", "--quiet"])
-                .args(["--version", &format!("={version}")])
-                .arg("--root")
-                .arg(&root)
-                .arg("--target-dir")
-                .arg(&building)
-                .stdout(Stdio::null())
-                .status()
-                .context("cannot run cargo")?;
-            ensure!(
-                status.success(),
-                "cargo cannot install {RUNNER} {version}: see its messages above"
-            );
-            std::fs::remove_dir_all(&building)
-                .with_context(|| format!("cannot remove {}", building.display()))?;
-        }
-        Ok(tools)
+        let runner = cargo_tool::install(cache, RUNNER, &version)?;
+        Ok(Self { valgrind, runner })
     }
 
     /// Environment variables by which the benchmark finds them.
