@@ -26,6 +26,8 @@ EXAMPLES
   ixgbectl regs --chapter interrupt --nonzero
   ixgbectl rings rx --queue 0 --bytes 64
   ixgbectl stats --copies
+  ixgbectl top
+  ixgbectl top --once | grep Drops
   ixgbectl link down
   ixgbectl module da-passive
   ixgbectl fault ecc-rx
@@ -51,7 +53,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH", env = "IXGBE_CONTROL", global = true)]
     pub(crate) control: Option<PathBuf>,
 
-    /// Which port of the server, counted from 0. Without it port 0 is meant; info, stats, check and capture mean all ports.
+    /// Which port of the server, counted from 0. Without it port 0 is meant; info, stats, top, check and capture mean all ports.
     #[arg(long, value_name = "NUMBER", global = true)]
     pub(crate) port: Option<u32>,
 
@@ -92,6 +94,14 @@ pub(crate) enum Command {
     Capture(CaptureArguments),
     /// Show the counters: the card's own, the model's and the cable's.
     Stats(StatsArguments),
+    /// Show what the NIC does now, again and again: rates, queues, drops, interrupts, DMA, latency.
+    ///
+    /// Takes the whole terminal, 80×24 or whatever there is. Keys: q quits, Tab and the arrows show another port or scroll, p
+    /// pauses, ? tells all. Into a pipe or a file, with --batch or with --json, samples follow each other as plain text, or one
+    /// JSON line for each. Rates are of the time since the sample before. Latency is measured only while somebody looks: from
+    /// a frame's arrival until it is in client memory, and until the interrupt that tells of it. The NIC works a little harder
+    /// meanwhile.
+    Top(TopArguments),
     /// Tell what the NIC does as one time line: accesses to registers, DMA, descriptors, frames and interrupts.
     ///
     /// Events come in words, as JSON lines with --json, or into a file for Perfetto (ui.perfetto.dev) or chrome://tracing.
@@ -309,6 +319,25 @@ pub(crate) enum CopiesAction {
     Restart,
     /// Show it a last time and end it.
     Stop,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArguments {
+    /// Time between two samples, 0.1 to 3600.
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = delay)]
+    pub(crate) delay: Duration,
+
+    /// End after so many samples.
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) iterations: Option<u64>,
+
+    /// Print plain text for scripts, also to a terminal.
+    #[arg(short, long)]
+    pub(crate) batch: bool,
+
+    /// Print one sample and end: --batch --iterations 1.
+    #[arg(long, conflicts_with = "iterations")]
+    pub(crate) once: bool,
 }
 
 #[derive(Debug, Args)]
@@ -554,6 +583,17 @@ pub(crate) fn count(text: &str) -> Result<u64, String> {
         .filter(|_| !digits.starts_with('+'));
     let number = number.and_then(|number| number.checked_mul(unit));
     number.ok_or_else(|| "a number is wanted, as in 1000, 20k or 1M".to_owned())
+}
+
+/// A time between two samples.
+fn delay(text: &str) -> Result<Duration, String> {
+    let [shortest, longest] = crate::top::DELAYS;
+    let delay = seconds(text)?;
+    if (shortest..=longest).contains(&delay) {
+        Ok(delay)
+    } else {
+        Err("0.1 to 3600 seconds are wanted".to_owned())
+    }
 }
 
 /// A duration in seconds, which may have decimals.

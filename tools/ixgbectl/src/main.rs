@@ -27,6 +27,7 @@ mod replay;
 mod rings;
 mod shell;
 mod stats;
+mod top;
 mod trace;
 mod values;
 mod verdict;
@@ -129,6 +130,11 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
                 Some(action) => copies::run(&mut client, &ports, action, &mut output),
                 None => stats::run(&mut client, &ports, &stats, &mut output),
             }
+        }
+        Command::Top(top) => {
+            let ports = ports::meant(arguments.port, &mut client)?;
+            drop(client);
+            top::run(path, &ports, &top, &output)
         }
         Command::Trace(arguments) => trace::run(client, &arguments, &mut output),
         Command::Regs(arguments) => regs::run(&mut client, &arguments, &mut output),

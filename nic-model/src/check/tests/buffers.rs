@@ -195,4 +195,6 @@ fn the_report_of_the_documentation_is_what_is_told() {
         page.contains(&told),
         "docs/driver-checker.md lacks this:\n{told}"
     );
+    let readme = include_str!("../../../../README.md");
+    assert!(readme.contains(&told), "README.md lacks this:\n{told}");
 }

@@ -8,6 +8,7 @@ mod look;
 mod replaying;
 mod server;
 mod shell;
+mod top;
 
 use std::{
     fs,

@@ -20,7 +20,7 @@ fn completions_of_each_shell_know_the_commands() {
     let texts = ["bash", "zsh", "fish"].map(text);
 
     let knows = |text: &String| {
-        ["inject", "expect", "capture", "fault"]
+        ["inject", "expect", "capture", "fault", "top"]
             .iter()
             .all(|name| text.contains(name))
     };
@@ -48,4 +48,5 @@ fn there_is_a_manual_page_for_each_command_with_its_flags() {
     assert!(page("ixgbectl.1").contains("EXIT CODE"));
     assert!(page("ixgbectl-inject.1").contains("\\-\\-rate"));
     assert!(page("ixgbectl-capture.1").contains("tcpdump"));
+    assert!(page("ixgbectl-top.1").contains("\\-\\-iterations"));
 }
