@@ -108,9 +108,11 @@ enum BenchCommand {
     Guest(BenchGuestArguments),
     /// Packet rates, latency and costs of our NIC alone, driven by a process in user space
     Wire(BenchWireArguments),
-    /// What the host stack vhost-user-ixgbe passes to a virtio driver and back, copying and not, and what each process
-    /// takes for it
+    /// What the host stack vhost-user-ixgbe passes to a virtio driver and back, and to a Linux guest, copying and not,
+    /// beside a tap and our NIC itself, and what each process takes for it
     ZeroCopy(BenchZeroCopyArguments),
+    /// What an IOMMU costs a Linux guest that drives our NIC, by the way in which its kernel uses it
+    Iommu(BenchIommuArguments),
     /// Instructions of the card for a packet, compared with those on record in
     /// tools/nic-bench/benches/instructions.json
     Instructions(BenchInstructionsArguments),
@@ -141,21 +143,84 @@ struct BenchWireArguments {
 
 #[derive(Debug, Args)]
 struct BenchZeroCopyArguments {
-    /// The figures, by commas: stack_rx_1514, stack_forward_60 (default: all)
+    /// The figures, by commas: stack_rx_1514, stack_forward_60; of guests tcp_rx_gso_off_split_off, tcp_tx_…, udp_tx_…,
+    /// with gso on and off, split on and off (default: all)
     #[arg(long, value_delimiter = ',')]
     figure: Vec<String>,
 
-    /// One short run, to see that it works: `--runs 1 --milliseconds 100`
-    #[arg(long, conflicts_with_all = ["runs", "milliseconds"])]
+    /// One short run without guests, to see that it works: `--runs 1 --milliseconds 100 --guest-runs 0`
+    #[arg(long, conflicts_with_all = ["runs", "milliseconds", "guest_runs"])]
     quick: bool,
 
-    /// How often each is measured
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// How often each is measured without a guest; 0 for not at all
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=100))]
     runs: u32,
 
-    /// How long one measurement lasts, in milliseconds
+    /// How long one measurement without a guest lasts, in milliseconds
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..=60_000))]
     milliseconds: u64,
+
+    /// How often each is measured with a guest; 0 for not at all
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
+    guest_runs: u32,
+
+    /// What guests have, by commas: zero_copy, copy, tap, direct, direct_iommu (default: all)
+    #[arg(long, value_delimiter = ',')]
+    subject: Vec<String>,
+
+    #[command(flatten)]
+    guests: BenchStreamsArguments,
+}
+
+#[derive(Debug, Args)]
+struct BenchIommuArguments {
+    /// The figures, by commas: tcp_rx_gso_off, tcp_tx_gso_off, udp_tx_gso_off and the same with on (default: all)
+    #[arg(long, value_delimiter = ',')]
+    figure: Vec<String>,
+
+    /// What guests have, by commas: none, passthrough, lazy, strict (default: all)
+    #[arg(long, value_delimiter = ',')]
+    subject: Vec<String>,
+
+    /// How often each is measured
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+
+    #[command(flatten)]
+    guests: BenchStreamsArguments,
+}
+
+#[derive(Debug, Args)]
+struct BenchStreamsArguments {
+    /// The guests' kernel: debian12 (6.1), debian13 (6.12), or backports (the newest)
+    #[arg(long, default_value = "debian13")]
+    kernel: Kernel,
+
+    /// The QEMU to use, 10.1 or newer (default: the one on PATH if it is, else one is fetched)
+    #[arg(long, value_name = "PATH")]
+    qemu: Option<PathBuf>,
+
+    /// How long one measurement with a guest lasts, in seconds
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+}
+
+impl BenchStreamsArguments {
+    fn options(
+        self,
+        figures: Vec<String>,
+        subjects: Vec<String>,
+        runs: u32,
+    ) -> anyhow::Result<bench::zero_copy::GuestOptions> {
+        Ok(bench::zero_copy::GuestOptions {
+            kernel: self.kernel,
+            qemu: self.qemu.as_deref().map(Qemu::at).transpose()?,
+            subjects,
+            figures,
+            runs,
+            time: Duration::from_secs(self.seconds),
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -321,16 +386,32 @@ fn bench(arguments: BenchArguments) -> anyhow::Result<ExitCode> {
             time: Duration::from_millis(arguments.milliseconds),
         }),
         Some(BenchCommand::ZeroCopy(arguments)) => {
-            let (runs, milliseconds) = if arguments.quick {
-                (1, 100)
+            let (runs, milliseconds, guest_runs) = if arguments.quick {
+                (1, 100, 0)
             } else {
-                (arguments.runs, arguments.milliseconds)
+                (arguments.runs, arguments.milliseconds, arguments.guest_runs)
             };
-            bench::zero_copy(&bench::zero_copy::Options {
-                figures: arguments.figure,
+            if guest_runs > 0 {
+                privileges::enter_user_namespace();
+            }
+            let options = bench::zero_copy::Options {
+                figures: arguments.figure.clone(),
                 runs,
                 time: Duration::from_millis(milliseconds),
-            })
+            };
+            let (figures, subjects) = (arguments.figure, arguments.subject);
+            let guests = arguments.guests.options(figures, subjects, guest_runs)?;
+            bench::zero_copy(&options, &guests)
+        }
+        Some(BenchCommand::Iommu(arguments)) => {
+            privileges::enter_user_namespace();
+            let BenchIommuArguments {
+                figure,
+                subject,
+                runs,
+                guests,
+            } = arguments;
+            bench::iommu(&guests.options(figure, subject, runs)?)
         }
         Some(BenchCommand::Guest(arguments)) => {
             privileges::enter_user_namespace();

@@ -23,6 +23,31 @@ pub struct Rig {
     pub server: Option<NicServer>,
 }
 
+/// QEMU's intel-iommu, and how the guest's kernel uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Iommu {
+    /// There is none.
+    None,
+    /// All memory is mapped (`iommu.passthrough=1`).
+    Passthrough,
+    /// The pages of a packet are taken back some at a time (`iommu.strict=0`).
+    Lazy,
+    /// The pages of a packet are taken back before its owner goes on (`iommu.strict=1`).
+    Strict,
+}
+
+impl Iommu {
+    /// What the guest's kernel is told.
+    const fn kernel_arguments(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Passthrough => Some("intel_iommu=on iommu.passthrough=1"),
+            Self::Lazy => Some("intel_iommu=on iommu.strict=0"),
+            Self::Strict => Some("intel_iommu=on iommu.strict=1"),
+        }
+    }
+}
+
 /// What a rig is made of.
 #[derive(Debug)]
 pub struct RigOptions<'a> {
@@ -32,6 +57,10 @@ pub struct RigOptions<'a> {
     pub server: &'a Path,
     /// `vhost-user-ixgbe`, if our NIC is reached through it: the guest's own is then a virtio-net.
     pub stack: Option<&'a Path>,
+    /// Further arguments for that.
+    pub stack_arguments: &'a [&'a str],
+    /// The IOMMU before the NIC.
+    pub iommu: Iommu,
     /// Where the guest's console goes.
     pub console: ConsoleUse,
     /// Name of the folder for the guest's logs.
@@ -52,6 +81,13 @@ impl Rig {
             .with_cpus(options.cpus)
             .with_memory(options.memory)
             .in_namespace_of(&spawner);
+        let config = match options.iommu.kernel_arguments() {
+            // It has to be there before what is behind it.
+            Some(arguments) => config
+                .with_arguments(["-device", "intel-iommu,caching-mode=on"])
+                .with_kernel_arguments(arguments),
+            None => config,
+        };
         let logs = lab.cache.path("logs").join(options.name);
         let start = || {
             let log = logs.join("server.log");
@@ -66,10 +102,10 @@ impl Rig {
             }
             (Some(device), Some(program)) => {
                 let server = start()?;
-                let stack = HostStack::start::<&str>(
+                let stack = HostStack::start(
                     program,
                     &server.socket(),
-                    &[],
+                    options.stack_arguments,
                     &spawner,
                     &logs.join("stack.log"),
                 )

@@ -23,11 +23,23 @@ pub fn wire(options: &wire::Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Measures the host stack, prints the table, writes `bench/zero-copy.json` and `bench/zero-copy.html` in the target
-/// folder.
-pub fn zero_copy(options: &zero_copy::Options) -> Result<ExitCode> {
-    let section = zero_copy::measure(options, &binaries::build()?)?;
-    report::write(&[section], "zero-copy")?;
+/// Measures the host stack, without guests and with, prints the tables, writes `bench/zero-copy.json`,
+/// `bench/zero-copy-guest.json` and `bench/zero-copy.html` in the target folder.
+pub fn zero_copy(
+    options: &zero_copy::Options,
+    guests: &zero_copy::GuestOptions,
+) -> Result<ExitCode> {
+    let binaries = binaries::build()?;
+    let without = zero_copy::measure(options, &binaries)?;
+    let with = zero_copy::guests(guests, &binaries)?;
+    report::write(&zero_copy::some([without, with])?, "zero-copy")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Measures what an IOMMU costs, prints the table, writes `bench/iommu.json` and `bench/iommu.html` in the target folder.
+pub fn iommu(options: &zero_copy::GuestOptions) -> Result<ExitCode> {
+    let section = zero_copy::iommu(options, &binaries::build()?)?;
+    report::write(&zero_copy::some([section, None])?, "iommu")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -54,7 +66,14 @@ pub fn all(
         ..guest
     };
     let outcome = guest::measure(&guest, &binaries)?;
-    report::write(&[wire, zero_copy, instructions, outcome.section], "index")?;
+    let sections = [
+        Some(wire),
+        zero_copy,
+        Some(instructions),
+        Some(outcome.section),
+    ];
+    let sections: Vec<report::Section> = sections.into_iter().flatten().collect();
+    report::write(&sections, "index")?;
     println!("{:.0} s in all", begun.elapsed().as_secs_f32());
     Ok(code(outcome.failures))
 }

@@ -12,7 +12,7 @@ use super::{Options, Output, Way};
 use crate::binaries::{self, Binaries};
 use crate::cable::Cable;
 use crate::nic::Nic;
-use crate::rig::{INTERFACE, Rig, RigOptions};
+use crate::rig::{INTERFACE, Iommu, Rig, RigOptions};
 
 /// How long each TCP test lasts.
 const TCP_SECONDS: u32 = 3;
@@ -108,6 +108,8 @@ fn boot(options: &Options, lab: &Lab, cable: &Cable, binaries: &Binaries) -> Res
         nic: options.nic,
         server: &binaries.server,
         stack: (options.way == Way::HostStack).then_some(binaries.stack.as_path()),
+        stack_arguments: &[],
+        iommu: Iommu::None,
         console,
         name: "demo",
         cpus: 1,

@@ -168,7 +168,7 @@ impl Bench<'_> {
         Ok(samples)
     }
 
-    fn set_offloads(&mut self, offloads: Offloads) -> Result<()> {
+    pub fn set_offloads(&mut self, offloads: Offloads) -> Result<()> {
         let state = match offloads {
             Offloads::On => "on",
             Offloads::Off => "off",

@@ -1,6 +1,6 @@
 //! `cargo xtask bench guest`: what a Linux guest gets from each NIC.
 
-mod figures;
+pub mod figures;
 mod sender;
 
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::report::{Goal, OURS, Section, load};
 use crate::binaries::Binaries;
 use crate::cable::Cable;
 use crate::nic::Nic;
-use crate::rig::{Rig, RigOptions};
+use crate::rig::{Iommu, Rig, RigOptions};
 
 /// What to measure.
 #[derive(Debug)]
@@ -119,6 +119,8 @@ pub fn measure(options: &Options, binaries: &Binaries) -> Result<Outcome> {
                 nic,
                 server: &binaries.server,
                 stack: None,
+                stack_arguments: &[],
+                iommu: Iommu::None,
                 console: ConsoleUse::Log,
                 name: "bench",
                 cpus: 1,

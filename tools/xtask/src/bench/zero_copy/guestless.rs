@@ -74,23 +74,26 @@ impl Bench<'_> {
                 value,
             });
         };
-        let name = figure.name();
         push(
-            name.to_owned(),
+            figure.name().to_owned(),
             match told.unit.as_str() {
                 "Mpps" => "Mpps",
                 _ => "Gbit/s",
             },
             told.value,
         );
+        let name = figure.name().trim_start_matches("stack_");
         let processes = ["server", "stack", "driver"];
         for (process, used) in processes.iter().zip(&told.cpu) {
             let share = used / told.seconds * 100.0;
             push(format!("cpu_{process}_{name}"), "% of core", share);
         }
         if let Some(used) = told.cpu.get(1) {
-            let short = name.replace("stack_", "stack_ns_");
-            push(short, "CPU ns/frame", used * 1e9 / told.frames);
+            push(
+                format!("ns_stack_{name}"),
+                "CPU ns/frame",
+                used * 1e9 / told.frames,
+            );
         }
         let copied = counter(&last, "rx_bytes_copied")? + counter(&last, "tx_bytes_copied")?;
         let passed = counter(&last, "rx_zero_copy")? + counter(&last, "rx_copied")?;
