@@ -24,6 +24,7 @@ use crate::{
         copies::{AccountAction, Copies, CopiesParameters},
         judge::{Fate, Fates},
         memory::{Mappings, MemoryRead, NvmContents, ReadMemoryParameters},
+        record::RecordedCalls,
         registers::{RegisterValue, Registers, RegistersParameters},
         trace::{TraceFilter, Traced},
     },
@@ -307,6 +308,15 @@ impl Client {
         Ok(fates)
     }
 
+    /// Starts to record all that the port is given and does. When this returns, the recording runs.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ControlError::NotRecordable`] for a port that is recorded already, or is one of a card's two.
+    pub fn record(self) -> Result<Recording, ClientError> {
+        let parameters = PlainParameters { port: self.port };
+        self.stream("Record", &parameters)
+    }
+
     /// Starts to tell events. When this returns, the trace runs.
     ///
     /// # Errors
@@ -450,6 +460,7 @@ fn failure(method: &str, error: &str, parameters: &str) -> ClientError {
         Some("NotMapped") => ControlError::NotMapped { iova: text("iova") }.into(),
         Some("TooMuch") => ControlError::TooMuch.into(),
         Some("TooManyTraces") => ControlError::TooManyTraces.into(),
+        Some("NotRecordable") => ControlError::NotRecordable { why: text("why") }.into(),
         Some("TooManyCaptures") => ControlError::TooManyCaptures.into(),
         Some("NotAnswering") => ControlError::NotAnswering.into(),
         _ => ClientError::Unknown {
@@ -461,6 +472,9 @@ fn failure(method: &str, error: &str, parameters: &str) -> ClientError {
 
 /// A capture that runs; each reply has the frames since the one before.
 pub type Capturing = Stream<Captured>;
+
+/// A recording that runs; each reply has the calls since the one before.
+pub type Recording = Stream<RecordedCalls>;
 
 /// A trace that runs; each reply has the events since the one before.
 pub type Tracing = Stream<Traced>;

@@ -28,7 +28,7 @@ mod server;
 mod session;
 mod worker;
 
-pub use client::{Capturing, Client, ClientError, Stream, Tracing};
+pub use client::{Capturing, Client, ClientError, Recording, Stream, Tracing};
 pub use frame::{FrameError, MAX_MESSAGE};
 pub use look::{
     View,
@@ -38,6 +38,7 @@ pub use look::{
     judge::{Fate, Fates, MAX_JUDGED, Outcome},
     latency::{LATENCY_BOUNDS, LatencyBucket},
     memory::{MAX_READ, Mapping, Mappings, MemoryAccess, MemoryBacking, MemoryRead, NvmContents},
+    record::RecordedCalls,
     registers::{RegisterValue, Registers},
     trace::{TraceFilter, Traced},
 };

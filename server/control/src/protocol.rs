@@ -514,6 +514,12 @@ pub enum ControlError {
     /// As many traces run as may.
     #[error("too many traces run already; end one of them")]
     TooManyTraces,
+    /// The port cannot be recorded from now on.
+    #[error("the port cannot be recorded from now on: {why}")]
+    NotRecordable {
+        /// Why.
+        why: String,
+    },
     /// As many captures run as may.
     #[error("too many captures run already; end one of them")]
     TooManyCaptures,

@@ -24,6 +24,7 @@ use crate::{
     look::{
         Question,
         activity::Presence,
+        record,
         registers::{Chosen, RegistersParameters},
         trace::{self, TraceFilter},
     },
@@ -112,6 +113,7 @@ impl From<ControlError> for Failure {
             ControlError::UnknownRegister { name } => ("UnknownRegister", json!({ "name": name })),
             ControlError::NotMapped { iova } => ("NotMapped", json!({ "iova": iova })),
             ControlError::TooMuch => ("TooMuch", json!({})),
+            ControlError::NotRecordable { why } => ("NotRecordable", json!({ "why": why })),
             ControlError::TooManyTraces => ("TooManyTraces", json!({})),
             ControlError::TooManyCaptures => ("TooManyCaptures", json!({})),
             ControlError::NotAnswering => ("NotAnswering", json!({})),
@@ -254,6 +256,7 @@ impl Session<'_> {
             }
             (INTERFACE, "Capture") => return self.capture(call),
             (INTERFACE, "Trace") => return self.trace(call),
+            (INTERFACE, "Record") => return self.record(call),
             (INTERFACE, "Activity") => {
                 let PlainParameters { port } = parameters(call)?;
                 let question = Question::Activity(Arc::downgrade(&self.presence));
@@ -343,6 +346,17 @@ impl Session<'_> {
         let (tracer, traces) = trace::trace(&filter)?;
         worker.ask(Request::Look(Box::new(Question::Trace(tracer))))?;
         Ok(Outcome::Stream(Box::new(traces)))
+    }
+
+    fn record(&self, call: &Call<'_>) -> Result<Outcome, Failure> {
+        if !call.more || call.oneway {
+            return Err(Failure::of_service("ExpectedMore", json!({})));
+        }
+        let PlainParameters { port } = parameters(call)?;
+        let worker = self.worker(port)?;
+        let (start, calls) = record::record().map_err(|_| ControlError::NotAnswering)?;
+        worker.ask(Request::Record(start))?;
+        Ok(Outcome::Stream(Box::new(calls)))
     }
 
     /// Sends frames until the client closes its side, or the worker ends.

@@ -24,7 +24,12 @@ use wire::{Backend, Damage, InjectError, Plug, Tapped};
 
 use crate::{
     capture::{Notes, Recorder},
-    look::{Looks, Question, View, memory::Mapping, registers::Chosen},
+    look::{
+        Looks, Question, View,
+        memory::Mapping,
+        record::{Running, Start},
+        registers::Chosen,
+    },
     protocol::{
         self, Checked, ControlError, Counter, ErrorInjected, Group, Info, Injected, Leds, Link,
         Stats,
@@ -58,6 +63,8 @@ pub(crate) enum Request {
     Inject(Vec<Vec<u8>>, Damage),
     /// Show every frame to this recorder.
     Capture(Recorder),
+    /// Hand over all that the port is given and does.
+    Record(Start),
     /// Put the cable in or pull it.
     SetLink(Link),
     /// Change what is in the cage.
@@ -155,6 +162,7 @@ pub fn channel() -> io::Result<(Handle, Inbox)> {
             wake,
             looks: Looks::default(),
             captures: Captures::default(),
+            recording: None,
         },
     ))
 }
@@ -221,6 +229,7 @@ pub struct Inbox {
     wake: Arc<EventFd>,
     looks: Looks,
     captures: Captures,
+    recording: Option<Running>,
 }
 
 impl fmt::Debug for Inbox {
@@ -252,18 +261,36 @@ impl Inbox {
                 break;
             };
             // A client that is gone wants no answer.
-            let _ = answer.try_send(respond(
-                request,
-                wire,
-                card,
-                &mut self.looks,
-                &mut self.captures,
-            ));
+            let answered = match request {
+                Request::Record(start) => self.record(start, wire, card),
+                request => respond(request, wire, card, &mut self.looks, &mut self.captures),
+            };
+            let _ = answer.try_send(answered);
         }
         if self.looks.has_ended() {
             self.looks.sweep(card.view().port);
         }
         self.captures.turn(card);
+        if self
+            .recording
+            .as_ref()
+            .is_some_and(|running| !running.turn())
+        {
+            self.recording = None;
+            card.view().port.stop_recording();
+        }
+    }
+
+    fn record<B: Backend>(
+        &mut self,
+        start: Start,
+        wire: &Tapped<B>,
+        card: &mut dyn Card,
+    ) -> Answer {
+        let mappings = card.mappings();
+        let running = Running::begin(start, &mut card.view(), &mappings, &wire.describe())?;
+        self.recording = Some(running);
+        Ok(Reply::Done)
     }
 }
 
@@ -308,6 +335,8 @@ fn respond<B: Backend>(
                 Err(ControlError::TooManyCaptures)
             }
         }
+        // The inbox's own.
+        Request::Record(_) => Err(ControlError::NotAnswering),
         Request::SetLink(link) => {
             wire.set_plug(match link {
                 Link::Up => Plug::In,

@@ -3,7 +3,12 @@
 //! A block is the length of its content and the sum of it (CRC-32), four bytes each, the low one first, and the content:
 //! whole calls, each behind a tag. The last block holds the [`Ending`] alone.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+use crate::header::{Header, MARK, VERSION};
 
 /// Longest content. A call moves 64 frames of 256 KB at most.
 pub(crate) const MAX_BLOCK: usize = 64 << 20;
@@ -44,6 +49,49 @@ impl Tag {
         ]
         .into_iter();
         all.find(|tag| tag.byte() == byte)
+    }
+}
+
+/// A recording that is written as its calls come, by whoever has them.
+#[derive(Debug)]
+pub struct Blocks<W> {
+    to: W,
+}
+
+impl<W: Write> Blocks<W> {
+    /// Begins a recording with its header.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn new(mut to: W, header: &Header) -> io::Result<Self> {
+        let json = serde_json::to_vec(header)?;
+        let len = u32::try_from(json.len()).map_err(io::Error::other)?;
+        to.write_all(&MARK)?;
+        to.write_all(&VERSION.to_le_bytes())?;
+        to.write_all(&len.to_le_bytes())?;
+        to.write_all(&json)?;
+        Ok(Self { to })
+    }
+
+    /// Adds whole calls, as a [`recorder`](crate::recorder) hands them over, of the ports that they name; of port 0 if they name
+    /// none.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn calls(&mut self, calls: &[u8]) -> io::Result<()> {
+        let len = u32::try_from(calls.len()).map_err(io::Error::other)?;
+        self.to.write_all(&len.to_le_bytes())?;
+        self.to.write_all(&crc32fast::hash(calls).to_le_bytes())?;
+        self.to.write_all(calls)
+    }
+
+    /// Ends the recording with its last word.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn end(mut self, ending: Ending) -> io::Result<()> {
+        self.calls(&[Tag::End.byte(), ending.byte()])?;
+        self.to.flush()
     }
 }
 

@@ -20,13 +20,14 @@
 //! # The file
 //! A header (`header.rs`: a mark, a version, JSON), then blocks with a length and a sum (`block.rs`) of whole calls, each with
 //! its deeds and what it returned (`call.rs`, `deed.rs`); numbers as in LEB128 (`code.rs`). The file begins when the ports are
-//! powered on, and ends with a word that says whether all is in it. A file that was cut is replayed up to there.
+//! powered on, or with a saved state that is restored first, and ends with a word that says whether all is in it. A file that
+//! was cut is replayed up to there.
 //!
 //! While a port is recorded all its DMA goes by copies and each call is written down, so it is slower; see
 //! docs/reproduce.md. [`Writer`] makes files, with a thread; it waits rather than lose something.
 //!
 //! # What is not there
-//! - A recording of a NIC that runs already: the file has no state but that after power-on.
+//! - A recording of one port of a card's two from the middle: what the other one does to the NVM would be missing.
 //! - Mapped doorbells' pages: what is taken out of them is recorded as the accesses that it becomes.
 //! - Compression: `zstd` makes a file of zeros and small numbers much shorter.
 //!
@@ -43,9 +44,9 @@ mod read;
 mod replay;
 mod write;
 
-pub use block::Ending;
+pub use block::{Blocks, Ending};
 pub use code::{Broken, Wrong};
 pub use header::{Header, MARK, MAX_PORTS, PortHeader, VERSION};
 pub use read::{ReadError, Reader};
 pub use replay::{Difference, Memory, Packets, Range, Replay, ReplayError, Step, Until};
-pub use write::Writer;
+pub use write::{Writer, recorder};

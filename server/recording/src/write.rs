@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -20,11 +20,11 @@ use nic_model::{
 };
 
 use crate::{
-    block::{Ending, MAX_BLOCK, Tag},
+    block::{Blocks, Ending, MAX_BLOCK, Tag},
     call::{self, Returned},
     code::{put, put_size},
     deed::Deed,
-    header::{Header, MARK, VERSION},
+    header::Header,
 };
 
 /// Bytes that may be on their way into the file.
@@ -57,7 +57,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     /// The file, until the thread has it.
-    file: Option<File>,
+    file: Option<Blocks<File>>,
     thread: Option<JoinHandle<()>>,
     /// Whole calls each; the last one is open.
     blocks: VecDeque<Vec<u8>>,
@@ -66,8 +66,6 @@ struct State {
     port: Option<usize>,
     /// Nothing more gets in.
     end: Option<Ending>,
-    /// What the system has said to the thread.
-    failed: bool,
 }
 
 impl Writer {
@@ -76,13 +74,7 @@ impl Writer {
     /// # Errors
     /// The file cannot be made or written.
     pub fn create(path: &Path, header: &Header) -> io::Result<Self> {
-        let json = serde_json::to_vec(header)?;
-        let len = u32::try_from(json.len()).map_err(io::Error::other)?;
-        let mut file = File::create(path)?;
-        file.write_all(&MARK)?;
-        file.write_all(&VERSION.to_le_bytes())?;
-        file.write_all(&len.to_le_bytes())?;
-        file.write_all(&json)?;
+        let file = Blocks::new(File::create(path)?, header)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 path: path.to_owned(),
@@ -93,7 +85,6 @@ impl Writer {
                     waiting: 0,
                     port: None,
                     end: None,
-                    failed: false,
                 }),
                 work: Condvar::new(),
                 room: Condvar::new(),
@@ -104,14 +95,8 @@ impl Writer {
     /// The recorder of the port that stands at this place in the header. Ports of one card have the same `turn`.
     #[must_use]
     pub fn recorder(&self, port: usize, turn: Option<Arc<Mutex<()>>>) -> Box<dyn Recorder> {
-        Box::new(PortRecorder {
-            shared: Arc::clone(&self.shared),
-            port,
-            turn,
-            bytes: Vec::new(),
-            open: false,
-            last: Time::ZERO,
-        })
+        let shared = Arc::clone(&self.shared);
+        recorder(turn, move |call| shared.append(port, call))
     }
 
     /// Ends the recording, and waits until it is in the file. What recorders tell after this is not in it.
@@ -210,29 +195,27 @@ impl Shared {
     }
 
     /// What the thread does.
-    fn write(&self, mut file: File) {
+    fn write(&self, mut file: Blocks<File>) {
         loop {
             let (blocks, end) = self.wait();
-            let written = blocks.iter().try_for_each(|block| write(&mut file, block));
-            let ended = match end {
-                Some(end) if written.is_ok() => write(&mut file, &[Tag::End.byte(), end.byte()]),
-                _ => written,
+            let written = blocks.iter().try_for_each(|block| file.calls(block));
+            let ended = match (written, end) {
+                (Ok(()), Some(end)) => file.end(end),
+                (Ok(()), None) => continue,
+                (error, _) => error,
             };
-            if let Err(error) = &ended {
+            if let Err(error) = ended {
                 tracing::error!(
                     file = %self.path.display(), %error,
                     "the recording ends here: the file cannot be written"
                 );
                 let mut state = self.lock();
-                state.failed = true;
                 state.end.get_or_insert(Ending::Overrun);
                 state.blocks.clear();
                 drop(state);
                 self.room.notify_all();
             }
-            if end.is_some() || ended.is_err() {
-                return;
-            }
+            return;
         }
     }
 
@@ -257,18 +240,25 @@ impl Shared {
     }
 }
 
-fn write(file: &mut File, block: &[u8]) -> io::Result<()> {
-    let len = u32::try_from(block.len()).map_err(io::Error::other)?;
-    file.write_all(&len.to_le_bytes())?;
-    file.write_all(&crc32fast::hash(block).to_le_bytes())?;
-    file.write_all(block)
+/// A recorder of a port that hands each call, when it is over, to `to`: whole, for [`Blocks::calls`]. Ports of one card have
+/// the same `turn`.
+#[must_use]
+pub fn recorder(
+    turn: Option<Arc<Mutex<()>>>,
+    to: impl FnMut(&[u8]) + Send + 'static,
+) -> Box<dyn Recorder> {
+    Box::new(PortRecorder {
+        to,
+        turn,
+        bytes: Vec::new(),
+        open: false,
+        last: Time::ZERO,
+    })
 }
 
 /// Records one port.
-#[derive(Debug)]
-struct PortRecorder {
-    shared: Arc<Shared>,
-    port: usize,
+struct PortRecorder<F: FnMut(&[u8])> {
+    to: F,
     turn: Option<Arc<Mutex<()>>>,
     /// The call that runs.
     bytes: Vec<u8>,
@@ -277,7 +267,7 @@ struct PortRecorder {
     last: Time,
 }
 
-impl Recorder for PortRecorder {
+impl<F: FnMut(&[u8]) + Send> Recorder for PortRecorder<F> {
     fn turn(&self) -> Option<Arc<Mutex<()>>> {
         self.turn.clone()
     }
@@ -308,16 +298,16 @@ impl Recorder for PortRecorder {
     }
 }
 
-impl PortRecorder {
+impl<F: FnMut(&[u8])> PortRecorder<F> {
     fn hand_over(&mut self) {
         self.open = false;
-        self.shared.append(self.port, &self.bytes);
+        (self.to)(&self.bytes);
         self.bytes.clear();
         self.bytes.shrink_to(KEPT);
     }
 }
 
-impl Drop for PortRecorder {
+impl<F: FnMut(&[u8])> Drop for PortRecorder<F> {
     /// A port that panics is worth its recording: the call in which it did has no end.
     fn drop(&mut self) {
         if self.open {

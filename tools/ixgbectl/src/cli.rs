@@ -33,6 +33,7 @@ EXAMPLES
   ixgbectl fault ecc-rx
   ixgbectl leds
   ixgbectl check
+  ixgbectl record run.rec --for 10
   ixgbectl replay run.rec --until rx:17 --show rings,stats
   ixgbectl --port 1 link down
   ixgbectl --json stats | jq '.counters[] | select(.value > 0)'
@@ -145,9 +146,14 @@ pub(crate) enum Command {
     /// For a server with --check report. Each breach is shown once for each queue or register, with what led to it. The exit
     /// code is 1 if there is any.
     Check,
+    /// Record all that the NIC is given and does, from now on, for replay.
+    ///
+    /// The recording begins with the NIC's state. Ctrl-C ends it. The NIC does not wait for it: if it does more than can be
+    /// written, the recording ends, and says so. A card of two ports is recorded by vfio-user-ixgbe --record alone.
+    Record(RecordArguments),
     /// Do again what a recording says, and compare.
     ///
-    /// The file is one of vfio-user-ixgbe --record. No server is asked: the model in this program is called as the NIC was,
+    /// The file is one of record, or of vfio-user-ixgbe --record. No server is asked: the model in this program is called as the NIC was,
     /// gets what it got, and has to do what it did, bit for bit. The first difference is told with its place, and the exit
     /// code is 1. Where the replay stops, --show shows what the commands of those names show of a running NIC, and --serve
     /// lets all of them look. --port says at which port --show looks.
@@ -408,6 +414,17 @@ impl From<Way> for control::Direction {
             Way::Tx => Self::Transmit,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordArguments {
+    /// File to write; an existing one is replaced.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// End after so many seconds.
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) for_seconds: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

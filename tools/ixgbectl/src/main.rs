@@ -22,6 +22,7 @@ mod pace;
 mod perfetto;
 mod ports;
 mod progress;
+mod record;
 mod regs;
 mod replay;
 mod rings;
@@ -136,6 +137,7 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
             drop(client);
             top::run(path, &ports, &top, &output)
         }
+        Command::Record(arguments) => record::run(client, &arguments, &mut output),
         Command::Trace(arguments) => trace::run(client, &arguments, &mut output),
         Command::Regs(arguments) => regs::run(&mut client, &arguments, &mut output),
         Command::Rings(arguments) => rings::run(&mut client, &arguments, &mut output),

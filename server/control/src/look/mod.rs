@@ -9,6 +9,7 @@ pub(crate) mod event;
 pub(crate) mod judge;
 pub(crate) mod latency;
 pub(crate) mod memory;
+pub(crate) mod record;
 pub(crate) mod registers;
 pub(crate) mod trace;
 

@@ -20,7 +20,10 @@ use nix::{
 use recording::{Header, PortHeader, Writer};
 use tempfile::TempDir;
 
-use crate::{failure, json, stdout};
+use crate::{failure, ixgbectl, json, run, server::TestServer, stdout};
+
+/// A frame to the server's port, in hex digits.
+const FRAME: &str = "525400123456 525400abcdef 88b5 68656c6c6f";
 
 const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
@@ -129,8 +132,7 @@ fn a_replay_stops_behind_a_packet_and_shows_rings_and_counters() {
     let text = stdout(&output);
     assert!(output.status.success(), "{output:?}");
     assert!(text.contains("behind the received packet 2"), "{text}");
-    let is_counter = |line: &str| line.split_whitespace().eq(["GPRC", "2"]);
-    assert!(text.lines().any(is_counter), "{text}");
+    assert_eq!(counter(text, "GPRC"), Some("2"), "{text}");
     assert!(text.contains("receive        0  yes"), "{text}");
 }
 
@@ -240,6 +242,53 @@ fn other_commands_look_at_ports_that_are_served() {
     assert!(stdout(&rings).contains("60 bytes, DD EOP"), "{rings:?}");
     assert!(stdout(&memory).contains("52 54 00 12 34 56"), "{memory:?}");
     assert!(stdout(&head).contains("00000002"), "{head:?}");
+}
+
+#[test]
+fn a_nic_that_runs_is_recorded_and_does_the_same_again() {
+    let server = TestServer::start();
+    run(&server, &["inject", "--verdict", "--hex", FRAME]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.rec");
+    let path = path.to_str().unwrap();
+    let mut recording = ixgbectl(server.path(), &["record", path])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stderr = BufReader::new(recording.stderr.take().unwrap());
+    stderr.read_line(&mut line).unwrap();
+    let again = run(&server, &["record", "/nowhere"]);
+    for _ in 0..2 {
+        assert!(
+            run(&server, &["inject", "--verdict", "--hex", FRAME])
+                .status
+                .success()
+        );
+    }
+    // The worker turns before it answers the second of these, so that what was before has left it.
+    for _ in 0..2 {
+        assert!(run(&server, &["info"]).status.success());
+    }
+    let id = i32::try_from(recording.id()).unwrap();
+    kill(Pid::from_raw(id), Signal::SIGINT).unwrap();
+    assert!(recording.wait().unwrap().success());
+
+    let replayed = json(&replay(&["--json", "replay", path]));
+    let after = replay(&["replay", path, "--show", "stats"]);
+
+    assert!(failure(&again).contains("recorded already"), "{again:?}");
+    assert_eq!(replayed["outcome"], "over");
+    assert_eq!(replayed["packetsReceived"], 2, "those since the start");
+    assert_eq!(counter(stdout(&after), "GPRC"), Some("3"), "{after:?}");
+}
+
+/// The value of a counter in a table of them.
+fn counter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut rows = text.lines().filter_map(|line| line.trim().split_once(' '));
+    let row = rows.find(|(first, _)| *first == name)?;
+    Some(row.1.trim())
 }
 
 fn look(control: &Path, arguments: &[&str]) -> Output {

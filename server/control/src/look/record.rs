@@ -1,0 +1,218 @@
+//! A recording of a port that runs already: `Record`.
+//!
+//! It begins with the port's state, which is restored first when the recording is done again, and with what the client has
+//! mapped. Calls are handed over whole. A client that is too slow ends the recording, since one with a hole cannot be
+//! done again.
+
+use std::sync::{Arc, Mutex};
+
+use nic_model::{
+    State,
+    bus::Iova,
+    record::{Answer, Call},
+};
+use recording::{Header, PortHeader};
+use serde::{Deserialize, Serialize};
+
+use super::{View, lock, memory::Mapping};
+use crate::{
+    protocol::ControlError,
+    queue::{self, Ending, Item, Limits, Receiver, Sender},
+};
+
+/// Bytes that are sent together.
+const PIECE: usize = 128 << 10;
+/// Bytes from which on calls are sent before the turn is over.
+const ENOUGH: usize = 64 << 10;
+
+/// A piece of the calls.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// The header, alone.
+    header: Option<String>,
+    bytes: Vec<u8>,
+    /// Whether a call ends with it.
+    whole: bool,
+}
+
+/// One of the replies of `Record`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct RecordedCalls {
+    /// The header of the recording, in the first reply with calls: a JSON text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// Calls, as a recording holds them.
+    #[serde(with = "crate::base64")]
+    pub calls: Vec<u8>,
+    /// Whether the last call is there to its end; if not, it goes on in the next reply.
+    pub whole: bool,
+    /// Calls that found no room: after the first the recording is over.
+    pub lost: u64,
+}
+
+impl Item for Piece {
+    const LIMITS: Limits = Limits {
+        items: 32_768,
+        bytes: 64 << 20,
+        reply_items: 1,
+        reply_bytes: PIECE,
+    };
+    type Reply = RecordedCalls;
+
+    fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn reply(pieces: Vec<Self>, lost: u64) -> RecordedCalls {
+        let whole = pieces.last().is_none_or(|piece| piece.whole);
+        let mut header = None;
+        let mut calls = Vec::new();
+        for piece in pieces {
+            header = header.or(piece.header);
+            calls.extend(piece.bytes);
+        }
+        RecordedCalls {
+            header,
+            calls,
+            whole,
+            lost,
+        }
+    }
+}
+
+/// Calls that wait for the end of the turn. It is in the worker's thread.
+#[derive(Debug)]
+struct Calls {
+    bytes: Vec<u8>,
+    pieces: Sender<Piece>,
+    over: bool,
+}
+
+impl Calls {
+    fn add(&mut self, call: &[u8]) {
+        self.bytes.extend_from_slice(call);
+        if self.bytes.len() >= ENOUGH {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        if self.bytes.is_empty() || self.over {
+            self.bytes.clear();
+            return;
+        }
+        // All of it or nothing.
+        if !self.pieces.has_room(self.bytes.len()) {
+            self.pieces.lose();
+            self.over = true;
+            return;
+        }
+        let mut rest = self.bytes.as_slice();
+        while !rest.is_empty() {
+            let (piece, later) = rest.split_at(rest.len().min(PIECE));
+            rest = later;
+            self.pieces.push(Piece {
+                header: None,
+                bytes: piece.to_vec(),
+                whole: rest.is_empty(),
+            });
+        }
+        self.bytes.clear();
+    }
+}
+
+/// The worker's end of a recording that is to begin.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pieces: Sender<Piece>,
+}
+
+/// A recording's two ends.
+///
+/// # Errors
+/// The system has no descriptor left.
+pub(crate) fn record() -> std::io::Result<(Start, Receiver<Piece>)> {
+    let (pieces, calls) = queue::queue()?;
+    Ok((Start { pieces }, calls))
+}
+
+/// A recording that runs at a port.
+#[derive(Debug)]
+pub(crate) struct Running {
+    calls: Arc<Mutex<Calls>>,
+    ending: Ending,
+}
+
+impl Running {
+    /// Begins.
+    ///
+    /// # Errors
+    /// [`ControlError::NotRecordable`]
+    pub(crate) fn begin(
+        start: Start,
+        view: &mut View<'_>,
+        mappings: &[Mapping],
+        wire: &str,
+    ) -> Result<Self, ControlError> {
+        let refused = |why: &str| ControlError::NotRecordable {
+            why: why.to_owned(),
+        };
+        if view.port.is_recorded() {
+            return Err(refused("it is recorded already"));
+        }
+        let now = view.context.now;
+        let header = Header {
+            program: concat!("vfio-user-ixgbe ", env!("CARGO_PKG_VERSION")).to_owned(),
+            // What it was built of does not matter: its state is restored.
+            ports: vec![PortHeader::new([2, 0, 0, 0, 0, 0], view.port, false, wire)],
+        };
+        // One of two ports shares what others write, so that a recording of it alone would not do the same again.
+        let mut built = header.build().unwrap_or_default();
+        let restored = built
+            .first_mut()
+            .is_some_and(|port| port.restore(view.port.save(now), now).is_ok());
+        if !restored {
+            return Err(refused(
+                "it is one of a card's two; start the server with --record FILE",
+            ));
+        }
+        let text = serde_json::to_string(&header).map_err(|_| ControlError::NotAnswering)?;
+        start.pieces.push(Piece {
+            header: Some(text),
+            bytes: Vec::new(),
+            whole: true,
+        });
+        let ending = start.pieces.ending();
+        let calls = Arc::new(Mutex::new(Calls {
+            bytes: Vec::new(),
+            pieces: start.pieces,
+            over: false,
+        }));
+        let mut recorder = recording::recorder(None, {
+            let calls = Arc::clone(&calls);
+            move |call| lock(&calls).add(call)
+        });
+        let state: State = view.port.save(now);
+        let state = state.to_bytes();
+        recorder.call(Some(now), &Call::Restore { state: &state });
+        recorder.done(&Answer::Restored(true));
+        for mapping in mappings {
+            let (iova, len) = (
+                Iova(mapping.iova),
+                mapping.last.saturating_sub(mapping.iova),
+            );
+            let len = len.saturating_add(1);
+            recorder.call(Some(now), &Call::Mapped { iova, len });
+            recorder.done(&Answer::Nothing);
+        }
+        view.port.record(recorder);
+        Ok(Self { calls, ending })
+    }
+
+    /// A turn of the worker is over. Returns whether the recording goes on.
+    pub(crate) fn turn(&self) -> bool {
+        let mut calls = lock(&self.calls);
+        calls.send();
+        !calls.over && !self.ending.has_come()
+    }
+}
