@@ -112,6 +112,9 @@ const ALWAYS_HERE: &[c_long] = &[];
 /// What a server that keeps an NVM calls besides.
 const KEEPING: &[c_long] = &[
     libc::SYS_openat,
+    // So musl opens a file.
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
     libc::SYS_readlinkat,

@@ -8,6 +8,7 @@ mod cable;
 mod cargo_tool;
 mod coverage;
 mod demo;
+mod dist;
 mod driver_test;
 mod failures;
 mod fuzz;
@@ -62,12 +63,22 @@ enum Command {
     /// Measure, print tables, and write bench/*.json and a page with plots, bench/index.html, in the target folder.
     /// Without a command all of it, in less than 15 minutes
     Bench(BenchArguments),
+    /// Make what is given to others, in dist of the target folder: programs that are linked statically, and a Debian package
+    /// with manual pages, completions, units for systemd and a bill of materials
+    Dist(DistArguments),
     /// Check licences, sources and versions of all dependencies (deny.toml), and that the oldest Rust that is stated
     /// builds the project
     Supply(SupplyArguments),
     /// Run the fuzzers: drivers that do anything and memory that changes under the card, drivers that keep to the rules
     /// against invariants, capture files, the vfio-user session. Takes nightly Rust
     Fuzz(FuzzArguments),
+}
+
+#[derive(Debug, Args)]
+struct DistArguments {
+    /// Build everything a second time, in another folder, and compare the bytes
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Debug, Args)]
@@ -294,6 +305,10 @@ struct DemoArguments {
     #[arg(long, default_value = "ixgbe", value_enum)]
     nic: Nic,
 
+    /// Another vfio-user-ixgbe than the one that is built now, such as one of `cargo xtask dist`
+    #[arg(long, value_name = "PATH")]
+    server: Option<PathBuf>,
+
     /// Give the guest a virtio-net, whose buffers vhost-user-ixgbe posts on our NIC's rings
     #[arg(long, conflicts_with_all = ["nic", "shell"])]
     zero_copy: bool,
@@ -326,6 +341,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(arguments) => bench(arguments),
+        Command::Dist(arguments) => dist::run(if arguments.check {
+            dist::Reproduce::Check
+        } else {
+            dist::Reproduce::Trust
+        }),
         Command::Supply(arguments) => supply::run(if arguments.advisories {
             supply::Advisories::Fetch
         } else {
@@ -350,6 +370,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             demo::run(&demo::Options {
                 kernel: arguments.kernel,
                 qemu,
+                server: arguments.server,
                 nic: if arguments.zero_copy {
                     Nic::VirtioNet
                 } else {

@@ -4,6 +4,7 @@ mod counters;
 mod report;
 mod steps;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -38,6 +39,8 @@ pub struct Options {
     pub kernel: Kernel,
     /// The QEMU that was asked for.
     pub qemu: Option<Qemu>,
+    /// The server that was asked for instead of one that is built.
+    pub server: Option<PathBuf>,
     /// The NIC.
     pub nic: Nic,
     /// How the guest comes to it.

@@ -19,7 +19,7 @@ const TCP_SECONDS: u32 = 3;
 
 /// Does all steps; the report knows about each. An error has been reported.
 pub fn all(options: &Options, report: &mut Report) -> Result<()> {
-    let binaries = report.step("build", build)?;
+    let binaries = report.step("build", || build(options))?;
     let lab = report.step("QEMU and image", || find(options))?;
     let cable = report.step("cable", || lay_cable(&lab, options))?;
     for log in ["console.log", "qemu.stderr", "server.log", "stack.log"] {
@@ -53,8 +53,12 @@ pub fn all(options: &Options, report: &mut Report) -> Result<()> {
     report.step("kernel log", || kernel_log(&mut rig.guest))
 }
 
-fn build() -> Result<(Binaries, Seen)> {
-    let binaries = binaries::build()?;
+fn build(options: &Options) -> Result<(Binaries, Seen)> {
+    let mut binaries = binaries::build()?;
+    if let Some(server) = &options.server {
+        ensure!(server.is_file(), "there is no file {}", server.display());
+        binaries.server = std::path::absolute(server)?;
+    }
     let seen = Seen::new(
         format!("{}", binaries.server.display()),
         json!({ "server": binaries.server, "ixgbectl": binaries.ixgbectl }),

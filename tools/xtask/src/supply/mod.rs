@@ -2,11 +2,11 @@
 //!
 //! - `deny.rs`: licences, sources and banned crates, by cargo-deny and `deny.toml`.
 //! - `oldest_rust.rs`: the `rust-version` of the workspace.
-//!
-//! Not there: a bill of materials.
+//! - `sbom.rs`: the bill of materials that a package contains.
 
 mod deny;
 mod oldest_rust;
+pub mod sbom;
 
 use std::process::ExitCode;
 
