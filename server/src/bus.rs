@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use vm_memory::{Permissions, VolatileSlice};
 
 use crate::{
+    dirty_log::DirtyLog,
     events::Registry,
     irq::{IrqCounters, Irqs},
     message_dma::{Command, MessageDma, Serial},
@@ -32,6 +33,7 @@ pub struct ClientBus {
     /// When files that no range uses are unmapped.
     release: Option<Time>,
     messages: RefCell<MessageDma>,
+    dirty: DirtyLog,
     irqs: RefCell<Irqs>,
     refused: Cell<u64>,
     pending: Cell<u64>,
@@ -62,6 +64,7 @@ impl ClientBus {
             memory: IovaTable::default(),
             release: None,
             messages: RefCell::default(),
+            dirty: DirtyLog::default(),
             irqs: RefCell::new(Irqs::new(registry)),
             refused: Cell::new(0),
             pending: Cell::new(0),
@@ -89,7 +92,19 @@ impl ClientBus {
     pub fn disconnect(&mut self) {
         self.memory.unmap_all();
         *self.messages.get_mut() = MessageDma::default();
+        self.dirty.stop();
         self.irqs.get_mut().disable_all();
+    }
+
+    /// What the card has written.
+    pub(crate) const fn dirty_log(&mut self) -> &mut DirtyLog {
+        &mut self.dirty
+    }
+
+    /// Whether the client still has to acknowledge writes by messages.
+    #[must_use]
+    pub fn has_unacknowledged_writes(&self) -> bool {
+        self.messages.borrow().has_writes()
     }
 
     /// Tells the time.
@@ -310,15 +325,19 @@ impl Bus for ClientBus {
     }
 
     fn write(&self, _by: Requester, iova: Iova, from: &[u8]) -> Result<(), DmaError> {
-        match self.memory.write(iova.0, from) {
+        let result = match self.memory.write(iova.0, from) {
             Ok(()) => Ok(()),
             Err(AccessError::MessageBacked { .. }) => self.counted(self.write_parts(iova.0, from)),
             Err(error) => self.counted(Err(refused(error))),
+        };
+        if result.is_ok() {
+            self.dirty.wrote(iova.0, from.len());
         }
+        result
     }
 
     fn write_back(&self, _by: Requester, iova: Iova, low: u64, high: u64) -> Result<(), DmaError> {
-        match self.memory.write_back(iova.0, low, high) {
+        let result = match self.memory.write_back(iova.0, low, high) {
             Ok(()) => Ok(()),
             Err(AccessError::MessageBacked { .. }) => {
                 // Two messages: nothing says in which order a client copies one of 16 bytes.
@@ -328,7 +347,11 @@ impl Bus for ClientBus {
                 self.counted(high)
             }
             Err(error) => self.counted(Err(refused(error))),
+        };
+        if result.is_ok() {
+            self.dirty.wrote(iova.0, 16);
         }
+        result
     }
 
     fn gather<'a>(
@@ -353,6 +376,8 @@ impl Bus for ClientBus {
     fn window(&self, _by: Requester, iova: Iova, right: Right) -> Option<Window<'_>> {
         let access = match right {
             Right::Read => Permissions::Read,
+            // Each write has to be seen.
+            Right::Write if self.dirty.is_on() => return None,
             Right::Write => Permissions::Write,
         };
         let (first, memory) = self.memory.window(iova.0, access)?;

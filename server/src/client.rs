@@ -11,6 +11,7 @@ use crate::{
     doorbells::{Doorbells, Look, Mirror},
     events::{Registry, Source, Watched},
     message_dma::Command,
+    moving::Motion,
 };
 
 /// Messages that are served in one turn. A burst of register writes does not keep frames waiting for longer.
@@ -24,6 +25,7 @@ pub struct Client {
     more: bool,
     /// The pages that this client may map: memory of its own, which no client after it shares.
     mirror: Option<Mirror>,
+    motion: Motion,
 }
 
 impl Client {
@@ -52,6 +54,7 @@ impl Client {
             in_flight: InFlight::new(),
             more: false,
             mirror,
+            motion: Motion::default(),
         })
     }
 
@@ -59,6 +62,12 @@ impl Client {
     #[must_use]
     pub const fn has_mapped_doorbells(&self) -> bool {
         self.mirror.is_some()
+    }
+
+    /// Whether it has stopped the card, to move it: until it starts it again the card does nothing by itself.
+    #[must_use]
+    pub fn has_stopped_the_card(&self) -> bool {
+        self.motion != Motion::Works
     }
 
     /// Takes over what the client has stored in pages that it maps; returns whether that was anything.
@@ -95,6 +104,7 @@ impl Client {
             card,
             in_flight: &mut self.in_flight,
             mirror: self.mirror.as_mut(),
+            motion: &mut self.motion,
         };
         let Progress { more, .. } = self.session.get_mut().receive(&mut served)?;
         self.more = more;

@@ -11,13 +11,15 @@ use vfio_user::{
     Errno,
     message::{DeviceFlags, IrqFlags, Protection},
     server::{
-        Description, Device, DmaMapping, DmaRange, Irq, IrqAction, IrqOperation, IrqUpdate, Region,
-        RegionMapping, RequestId,
+        Description, Device, DmaMapping, DmaRange, Irq, IrqAction, IrqOperation, IrqUpdate,
+        Migratable, Region, RegionMapping, RequestId,
     },
 };
 use vm_memory::Permissions;
 
-use crate::{bus::ClientBus, doorbells::Mirror, irq::IrqIndex, message_dma::Serial};
+use crate::{
+    bus::ClientBus, doorbells::Mirror, irq::IrqIndex, message_dma::Serial, moving::Motion,
+};
 
 /// Index of the expansion ROM among the regions (`VFIO_PCI_ROM_REGION_INDEX`).
 const ROM_REGION: u32 = 6;
@@ -95,12 +97,17 @@ pub(crate) struct Served<'a, 'card> {
     pub(crate) in_flight: &'a mut InFlight,
     /// The pages that the client may have mapped.
     pub(crate) mirror: Option<&'a mut Mirror>,
+    pub(crate) motion: &'a mut Motion,
 }
 
 impl<'card> Served<'_, 'card> {
     /// Does what a message asks for. What the client has stored in mapped pages before it sent the message comes first,
     /// and what the message changes is there when the client has the reply. `read` is the offset in BAR 0 of a read.
-    fn in_order<R>(&mut self, read: Option<u64>, act: impl FnOnce(&mut Card<'card>) -> R) -> R {
+    pub(crate) fn in_order<R>(
+        &mut self,
+        read: Option<u64>,
+        act: impl FnOnce(&mut Card<'card>) -> R,
+    ) -> R {
         let Some(mirror) = &mut self.mirror else {
             return act(self.card);
         };
@@ -225,6 +232,10 @@ impl Device for Served<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    fn migration(&mut self) -> Option<&mut dyn Migratable> {
+        Some(self)
     }
 
     fn dma_read_done(&mut self, id: RequestId, result: Result<&[u8], Errno>) {

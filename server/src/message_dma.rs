@@ -361,6 +361,12 @@ impl MessageDma {
         self.write_bytes > WRITE_BYTES_CONGESTED
     }
 
+    /// Whether the client still has to acknowledge writes; signals may wait for them.
+    #[must_use]
+    pub fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
     /// The next command to send.
     pub fn next_command(&mut self) -> Option<Command> {
         self.commands.pop_front()

@@ -78,7 +78,6 @@ pub struct Worker {
     shown: bool,
     /// Whether the port is known to have more to do at once.
     busy: bool,
-    carrier: bool,
     /// Whether the other end sees the port.
     lit: bool,
     /// Whether frames that come get into the port, as the wire knows it.
@@ -154,7 +153,6 @@ impl Worker {
             looked: false,
             shown: false,
             busy: true,
-            carrier: false,
             lit: true,
             listening: false,
             accept_again: None,
@@ -305,14 +303,25 @@ impl Worker {
     }
 
     fn has_more(&self) -> bool {
-        let resting = self.bus.is_congested();
+        let resting = self.rests();
         (self.busy && !resting)
             || (self.wire.has_frames() && self.port.has_room() && !resting)
             || self.client.as_ref().is_some_and(Client::has_more)
     }
 
+    /// Whether the client moves the card, which does nothing meanwhile.
+    fn is_stopped(&self) -> bool {
+        let client = self.client.as_ref();
+        client.is_some_and(Client::has_stopped_the_card)
+    }
+
+    /// Whether the port is to do nothing by itself now.
+    fn rests(&self) -> bool {
+        self.bus.is_congested() || self.is_stopped()
+    }
+
     fn deadline(&self) -> Option<Time> {
-        let port = if self.bus.is_congested() {
+        let port = if self.rests() {
             None
         } else {
             self.port.deadline()
@@ -359,8 +368,10 @@ impl Worker {
             notice.changed();
         }
         self.wire.advance(now);
-        self.follow_carrier(now);
-        if !self.bus.is_congested() {
+        if !self.is_stopped() {
+            self.follow_carrier(now);
+        }
+        if !self.rests() {
             self.receive(ready, now);
             self.busy = self.step(now);
             self.bus.end_turn();
@@ -460,8 +471,7 @@ impl Worker {
     /// Tells the port when the far end of the cable comes or goes.
     fn follow_carrier(&mut self, now: Time) {
         let carrier = self.wire.carrier();
-        if carrier != self.carrier {
-            self.carrier = carrier;
+        if carrier != self.port.has_carrier() {
             tracing::info!(carrier, "the cable");
             self.card(now)
                 .with(|port, context| port.set_carrier(carrier, context));
@@ -510,7 +520,7 @@ impl Worker {
         if self.wire.poll_fd().is_none() {
             self.wire_events = None;
         }
-        let wanted = self.port.has_room() && !self.bus.is_congested();
+        let wanted = self.port.has_room() && !self.rests();
         match &mut self.wire_events {
             Some(events) => events
                 .set_interest(wanted, false)

@@ -20,8 +20,8 @@ use vfio_user::{
     client::{Client, Options},
     message::{DeviceFlags, IrqFlags},
     server::{
-        Description, Device, DmaMapping, DmaRange, Irq, IrqOperation, IrqUpdate, Limits, Region,
-        RequestId, Session,
+        Description, Device, DmaMapping, DmaRange, Irq, IrqOperation, IrqUpdate, Limits,
+        Migratable, Region, RequestId, Session,
     },
 };
 use vm_memory::Permissions;
@@ -128,6 +128,10 @@ impl Device for Card {
             self.eventfds.extend(fds);
         }
         Ok(())
+    }
+
+    fn migration(&mut self) -> Option<&mut dyn Migratable> {
+        None
     }
 
     fn dma_read_done(&mut self, _id: RequestId, result: Result<&[u8], Errno>) {

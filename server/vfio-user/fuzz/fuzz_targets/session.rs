@@ -38,6 +38,7 @@ use vfio_user::message::{
 };
 use vfio_user::server::{
     Description, Device, DmaMapping, DmaRange, Irq, IrqOperation, IrqSelection, IrqUpdate, Limits,
+    Migratable,
     Region, RequestId, Session, SessionError,
 };
 
@@ -319,6 +320,10 @@ impl Device for Checked {
             IrqOperation::Assign(_, eventfds) => assert_eq!(eventfds.len(), count),
         }
         Ok(())
+    }
+
+    fn migration(&mut self) -> Option<&mut dyn Migratable> {
+        None
     }
 
     fn dma_read_done(&mut self, id: RequestId, result: Result<&[u8], Errno>) {

@@ -8,6 +8,7 @@ mod connection;
 mod details;
 mod error;
 mod memory;
+mod migration;
 mod session;
 
 pub use connection::Message;

@@ -475,7 +475,7 @@ impl Client {
     /// As every call.
     pub fn device_feature(&mut self, flags: u32, data: &[u8]) -> Result<Vec<u8>, ClientError> {
         let feature = DeviceFeature {
-            argsz: U32::new(4096),
+            argsz: U32::new(self.room()),
             flags: U32::new(flags),
         };
         self.call(&Request::DeviceFeature(feature, data), &[], |payload, _| {
@@ -540,6 +540,12 @@ impl Client {
         }
     }
 
+    /// The longest reply that can be taken.
+    fn room(&self) -> u32 {
+        let ours = self.options.capabilities.max_data_xfer_size;
+        ours.unwrap_or(DEFAULT_MAX_DATA_XFER_SIZE)
+    }
+
     fn patience(&self) -> Patience {
         Patience {
             timeout: self.options.timeout,
@@ -578,7 +584,7 @@ impl Client {
     }
 
     /// Sends a command, waits for its reply and has it read.
-    fn call<T>(
+    pub(super) fn call<T>(
         &mut self,
         request: &Request<'_>,
         fds: &[BorrowedFd<'_>],
@@ -654,17 +660,17 @@ fn irq_set(index: u32, action: IrqAction, data: IrqSetFlags, start: u32, count: 
 }
 
 /// For replies whose content tells nothing new.
-fn no_reply_data(_: &[u8], _: Vec<OwnedFd>) -> Result<(), ClientError> {
+pub(super) fn no_reply_data(_: &[u8], _: Vec<OwnedFd>) -> Result<(), ClientError> {
     Ok(())
 }
 
-fn prefix<T>(command: Command, payload: &[u8]) -> Result<(T, &[u8]), ClientError>
+pub(super) fn prefix<T>(command: Command, payload: &[u8]) -> Result<(T, &[u8]), ClientError>
 where
     T: FromBytes + KnownLayout + Immutable,
 {
     T::read_from_prefix(payload).map_err(|_| malformed(command, "it is too short"))
 }
 
-fn malformed(command: Command, problem: &'static str) -> ClientError {
+pub(super) fn malformed(command: Command, problem: &'static str) -> ClientError {
     ClientError::Malformed { command, problem }
 }

@@ -7,6 +7,7 @@ mod dma;
 mod feature;
 mod header;
 mod irq;
+mod migration;
 mod region;
 mod request;
 mod version;
@@ -15,6 +16,9 @@ pub use dma::{DirtyPages, DmaAccess, DmaMap, DmaUnmap, DmaUnmapFlags, Protection
 pub use feature::{DeviceFeature, FeatureFlags, MigData};
 pub use header::{Command, HEADER_SIZE, Header, HeaderFlags, MessageType};
 pub use irq::{IrqFlags, IrqInfo, IrqSet, IrqSetFlags};
+pub use migration::{
+    Feature, LoggingRange, LoggingReport, LoggingStart, MigrationFlags, MigrationState,
+};
 pub use region::{
     CAP_SPARSE_MMAP, CapabilityHeader, DeviceFlags, DeviceInfo, MultiWrite, RegionAccess,
     RegionFlags, RegionInfo, RegionIoFds, SparseArea, SparseMmap,

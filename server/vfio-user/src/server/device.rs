@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use super::Migratable;
 use crate::Errno;
 use crate::message::Protection;
 
@@ -67,6 +68,9 @@ pub trait Device {
     ///
     /// The errno for the client.
     fn set_irqs(&mut self, update: IrqUpdate<'_>) -> Result<(), Errno>;
+
+    /// What moves the device to another server; `None` if it cannot be moved.
+    fn migration(&mut self) -> Option<&mut dyn Migratable>;
 
     /// The answer to [`Session::dma_read`](super::Session::dma_read): all of its data, or why
     /// there are none.

@@ -6,6 +6,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use std::os::fd::OwnedFd;
 
 use super::dma::MessageDma;
+use super::migration::Migration;
 use super::negotiation::negotiate;
 use super::{
     ClientInfo, Counters, Description, Device, DmaMapping, DmaRange, ErrorStyle, IovaRange, Limits,
@@ -15,7 +16,7 @@ use crate::Errno;
 use crate::frame::{Fds, Frame};
 use crate::message::{
     CAP_SPARSE_MMAP, CapabilityHeader, Command, DeviceFeature, DeviceInfo, DmaMap, DmaUnmap,
-    DmaUnmapFlags, FeatureFlags, Header, IrqInfo, IrqSet, MAJOR, MINOR, MessageType, MultiWrite,
+    DmaUnmapFlags, Header, IrqInfo, IrqSet, MAJOR, MINOR, MessageType, MigData, MultiWrite,
     Protection, RegionAccess, RegionFlags, RegionInfo, RegionIoFds, Request, SparseArea,
     SparseMmap, Version,
 };
@@ -31,6 +32,7 @@ pub(super) struct Engine {
     /// `None` until the client has introduced itself.
     pub(super) client: Option<ClientInfo>,
     pub(super) counters: Counters,
+    migration: Migration,
 }
 
 impl Engine {
@@ -42,6 +44,7 @@ impl Engine {
             limits,
             client: None,
             counters: Counters::default(),
+            migration: Migration::default(),
         }
     }
 
@@ -181,19 +184,75 @@ impl Engine {
             Request::DeviceGetIrqInfo(info) => self.irq_info(header, &info),
             Request::DeviceReset => {
                 device.reset()?;
+                self.migration.reset();
+                if let Some(device) = device.migration() {
+                    device.start();
+                }
                 self.outbox.push(&header.reply(0), &[]);
                 Ok(())
             }
-            Request::DeviceFeature(feature, _) => Err(feature_error(&feature)),
-            Request::MigDataRead(_) | Request::MigDataWrite(..) | Request::DirtyPages(..) => {
-                Err(Errno::NOTSUP)
+            Request::DeviceFeature(feature, data) => self.feature(header, feature, data, device),
+            Request::MigDataRead(asked) => self.migration_read(header, asked, device),
+            Request::MigDataWrite(_, bytes) => {
+                device.migration().ok_or(Errno::NOTSUP)?;
+                self.migration.write(bytes)?;
+                self.outbox.push(&header.reply(0), &[]);
+                Ok(())
             }
+            // What migration was before it had its second version.
+            Request::DirtyPages(..) => Err(Errno::NOTSUP),
             // A second one.
             Request::Version(..) => Err(Errno::INVAL),
             // These go the other way.
             Request::DmaRead(_) | Request::DmaWrite(..) => Err(Errno::NOSYS),
             Request::Unknown(..) => Err(Errno::NOSYS),
         }
+    }
+
+    fn feature(
+        &mut self,
+        header: &Header,
+        feature: DeviceFeature,
+        data: &[u8],
+        device: &mut dyn Device,
+    ) -> Result<(), Errno> {
+        let most = usize::try_from(self.limits.max_data_xfer_size).unwrap_or(usize::MAX);
+        let most = most.saturating_sub(64);
+        let device = device.migration();
+        let data = self.migration.feature(&feature, data, most, device)?;
+        let length = small(data.len()).saturating_add(8);
+        let reply = DeviceFeature {
+            argsz: U32::new(length),
+            ..feature
+        };
+        self.outbox
+            .push(&header.reply(length), &[reply.as_bytes(), &data]);
+        Ok(())
+    }
+
+    fn migration_read(
+        &mut self,
+        header: &Header,
+        asked: MigData,
+        device: &mut dyn Device,
+    ) -> Result<(), Errno> {
+        device.migration().ok_or(Errno::NOTSUP)?;
+        let size = asked.size.get();
+        if size > self.limits.max_data_xfer_size || asked.argsz.get() < 8 {
+            return Err(Errno::INVAL);
+        }
+        let data = self
+            .migration
+            .read(usize::try_from(size).unwrap_or(usize::MAX))?;
+        let size = small(data.len());
+        let length = size.saturating_add(8);
+        let reply = MigData {
+            argsz: U32::new(length),
+            size: U32::new(size),
+        };
+        self.outbox
+            .push(&header.reply(length), &[reply.as_bytes(), data]);
+        Ok(())
     }
 
     #[inline]
@@ -513,22 +572,6 @@ fn unmapped_range(unmap: &DmaUnmap) -> Result<DmaRange, Errno> {
             .ok_or(Errno::INVAL),
         _ => Err(Errno::INVAL),
     }
-}
-
-/// No feature is there yet, so a well-formed request gets "not supported", as a probe expects.
-fn feature_error(feature: &DeviceFeature) -> Errno {
-    let flags = FeatureFlags::from_bits_retain(feature.flags.get() & !0xffff);
-    let all = FeatureFlags::GET | FeatureFlags::SET | FeatureFlags::PROBE;
-    let both = FeatureFlags::GET | FeatureFlags::SET;
-    let probe = flags.contains(FeatureFlags::PROBE);
-    if feature.argsz.get() < 8
-        || flags.is_empty()
-        || !(flags - all).is_empty()
-        || (!probe && flags.contains(both))
-    {
-        return Errno::INVAL;
-    }
-    Errno::NOTSUP
 }
 
 /// A count of our own making, far below 2^32.

@@ -5,6 +5,7 @@ mod device;
 mod dma;
 mod engine;
 mod irqs;
+mod migration;
 mod negotiation;
 mod session;
 
@@ -14,5 +15,6 @@ pub use device::{
     RequestId,
 };
 pub use dma::DmaError;
+pub use migration::{DeviceState, Migratable};
 pub use negotiation::{ClientInfo, ErrorStyle, NegotiationError};
 pub use session::{Counters, Progress, Session, SessionError};

@@ -11,7 +11,7 @@ use vfio_user::client::{Client, Options};
 use vfio_user::message::{DeviceFlags, IrqFlags, Protection, RegionFlags};
 use vfio_user::server::{
     Description, Device, DmaError, DmaMapping, DmaRange, Irq, IrqAction, IrqOperation, IrqUpdate,
-    Limits, Region, RequestId, Session, SessionError,
+    Limits, Migratable, Region, RequestId, Session, SessionError,
 };
 
 /// Interrupt types by their place in [`description`].
@@ -240,6 +240,10 @@ impl Device for TestDevice {
             }
         }
         Ok(())
+    }
+
+    fn migration(&mut self) -> Option<&mut dyn Migratable> {
+        None
     }
 
     fn dma_read_done(&mut self, id: RequestId, result: Result<&[u8], Errno>) {
