@@ -32,8 +32,7 @@ impl Migratable for Served<'_, '_> {
     }
 
     fn start(&mut self) {
-        let was = std::mem::take(self.motion);
-        if was == Motion::Restored {
+        if std::mem::take(self.motion) == Motion::Restored {
             self.in_order(None, |card| {
                 card.with(|port, context| port.renew_signals(context));
             });
@@ -42,12 +41,12 @@ impl Migratable for Served<'_, '_> {
 
     fn save(&mut self) -> Result<Vec<u8>, Errno> {
         // What the client has stored in mapped pages is part of the state.
-        self.in_order(None, |card| {
+        Ok(self.in_order(None, |card| {
+            let mut state = card.port.save(card.now);
             // Vectors that could not be delivered here are pending there.
-            let pending = card.bus.irqs().msix_pending();
-            card.port.add_pending_vectors(pending);
-        });
-        Ok(self.card.port.save(self.card.now).to_bytes())
+            state.add_pending_vectors(card.bus.irqs().msix_pending());
+            state.to_bytes()
+        }))
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), Errno> {

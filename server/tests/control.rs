@@ -125,3 +125,29 @@ fn a_server_without_descriptors_takes_control_clients_again_when_it_has_some() {
     assert_eq!(info.unwrap().pid, server.id());
     assert_eq!(first.info().unwrap().pid, server.id());
 }
+
+#[test]
+fn a_state_is_loaded_into_another_server_and_a_broken_one_is_refused_by_its_field() {
+    let (old, new) = (Server::start(), Server::start());
+    let offset = u64::from(Reg::RETA.offset(3));
+    let value = 0x0102_0304_u32.to_le_bytes();
+    let mut client = old.client();
+    client.region_write(CSR, offset, &value).unwrap();
+
+    let state = controller(&old).save().unwrap();
+    controller(&new).load(&state).unwrap();
+    let broken = state.replace("\"turn\":0", "\"turn\":200");
+    let refused = controller(&new).load(&broken).unwrap_err();
+
+    let mut loaded = [0; 4];
+    new.client().region_read(CSR, offset, &mut loaded).unwrap();
+    assert_eq!(loaded, value);
+    assert!(
+        matches!(
+            &refused,
+            control::ClientError::Refused(control::ControlError::BadState { field, .. })
+                if field == "transmit.turn"
+        ),
+        "{refused}"
+    );
+}

@@ -78,6 +78,11 @@ impl Chip {
         }
     }
 
+    /// What the chip holds.
+    pub(crate) const fn image(&self) -> &NvmImage {
+        &self.image
+    }
+
     /// A port's MAC address, if the chip has one.
     pub(crate) fn mac(&self, lan_id: LanId) -> Option<[u8; 6]> {
         self.image.mac(lan_id)

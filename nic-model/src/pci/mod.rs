@@ -293,11 +293,6 @@ impl Function {
         self.flush(bus);
     }
 
-    /// Messages of these vectors are to be sent again.
-    pub(crate) fn add_pending_vectors(&mut self, vectors: u64) {
-        self.msix.add_pending(vectors);
-    }
-
     /// Takes back messages that have not been sent.
     pub(crate) fn clear_msix_pending(&mut self, vectors: u64) {
         self.msix.clear_pending(vectors);

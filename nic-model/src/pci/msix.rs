@@ -73,10 +73,6 @@ impl MsixTable {
         self.pending |= 1 << (vector % u32::from(MSIX_VECTORS));
     }
 
-    pub(super) fn add_pending(&mut self, vectors: u64) {
-        self.pending |= vectors;
-    }
-
     pub(super) fn clear_pending(&mut self, vectors: u64) {
         self.pending &= !vectors;
     }

@@ -35,6 +35,13 @@ pub(crate) struct Saved {
     gio_disabled: bool,
 }
 
+impl Saved {
+    /// Messages of these vectors wait, too.
+    pub(crate) fn add_pending_vectors(&mut self, vectors: u64) {
+        self.msix_pending |= vectors;
+    }
+}
+
 impl Function {
     /// The saved form of the function at `place`.
     pub(crate) fn save(&self, place: &Place) -> Saved {

@@ -384,11 +384,6 @@ impl Port {
         self.link.has_carrier()
     }
 
-    /// MSI-X vectors, one bit each, whose messages a client has not got: they are sent again, if nothing masks them.
-    pub fn add_pending_vectors(&mut self, vectors: u64) {
-        self.pci.add_pending_vectors(vectors);
-    }
-
     /// Tells a client again what it may not have been told: an INTx pin that is active is asserted anew. For a port
     /// that was restored for another client than that of the one that was saved.
     pub fn renew_signals(&mut self, context: &Context<'_>) {

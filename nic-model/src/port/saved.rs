@@ -118,6 +118,7 @@ impl Port {
         let rx = Receive::restore(receive, shift, &regs).map_err(within("receive"))?;
         let tx = Transmit::restore(transmit, shift, &regs).map_err(within("transmit"))?;
 
+        let same_nvm = self.nvm.chip().image() == *shared.chip.image();
         *handle.lock() = shared;
         self.place = place;
         self.mac = mac;
@@ -127,7 +128,8 @@ impl Port {
         self.link = link;
         self.flow_control = flow_control.restored(shift);
         self.leds = leds;
-        self.nvm.set_written(nvm_written);
+        // Who keeps the NVM's contents has others to keep now.
+        self.nvm.set_written(nvm_written || !same_nvm);
         self.timers = timers.restored(shift);
         self.timesync = timesync;
         self.ipsec = ipsec;

@@ -73,4 +73,10 @@ impl State {
     pub const fn at(&self) -> Time {
         self.at
     }
+
+    /// Adds MSI-X vectors, one bit each, whose messages have left the port and have not reached the client: the port
+    /// that is restored sends them again.
+    pub fn add_pending_vectors(&mut self, vectors: u64) {
+        self.pci.add_pending_vectors(vectors);
+    }
 }

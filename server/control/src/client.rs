@@ -26,6 +26,7 @@ use crate::{
         memory::{Mappings, MemoryRead, NvmContents, ReadMemoryParameters},
         record::RecordedCalls,
         registers::{RegisterValue, Registers, RegistersParameters},
+        state::{LoadParameters, SavedState},
         trace::{TraceFilter, Traced},
     },
     protocol::{
@@ -298,6 +299,28 @@ impl Client {
         self.call("Nvm", &PlainParameters { port: self.port })
     }
 
+    /// The state of the port, as a file holds it.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ControlError::TooMuch`] if it does not fit a message.
+    pub fn save(&mut self) -> Result<String, ClientError> {
+        let SavedState { state } = self.call("Save", &PlainParameters { port: self.port })?;
+        Ok(state)
+    }
+
+    /// Puts a state that was saved into the port.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ControlError::BadState`] if it is none, and the port is as before.
+    pub fn load(&mut self, state: &str) -> Result<(), ClientError> {
+        let parameters = LoadParameters {
+            state: state.to_owned(),
+            port: self.port,
+        };
+        let _: serde_json::Map<_, _> = self.call("Load", &parameters)?;
+        Ok(())
+    }
+
     /// Lets frames arrive one by one, at most [`MAX_JUDGED`](crate::MAX_JUDGED), and tells what became of each.
     ///
     /// # Errors
@@ -457,6 +480,11 @@ fn failure(method: &str, error: &str, parameters: &str) -> ClientError {
         }
         .into(),
         Some("UnknownRegister") => ControlError::UnknownRegister { name: text("name") }.into(),
+        Some("BadState") => ControlError::BadState {
+            field: text("field"),
+            problem: text("problem"),
+        }
+        .into(),
         Some("NotMapped") => ControlError::NotMapped { iova: text("iova") }.into(),
         Some("TooMuch") => ControlError::TooMuch.into(),
         Some("TooManyTraces") => ControlError::TooManyTraces.into(),

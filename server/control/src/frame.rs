@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead, Write};
 
-/// Largest message that is taken, its end included.
-pub const MAX_MESSAGE: usize = 1 << 20;
+/// Largest message that is taken, its end included: the state of a port with a full packet buffer and a flash.
+pub const MAX_MESSAGE: usize = 4 << 20;
 
 /// Why no message was read.
 #[derive(Debug, thiserror::Error)]

@@ -523,6 +523,14 @@ pub enum ControlError {
     /// As many captures run as may.
     #[error("too many captures run already; end one of them")]
     TooManyCaptures,
+    /// What was to be loaded is no state, or not of such a port. The port is as before.
+    #[error("the state cannot be loaded: {field}: {problem}")]
+    BadState {
+        /// The field that is wrong.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The worker did not answer in time, or is ending.
     #[error("the server's worker does not answer; it is ending or stuck (see its log)")]
     NotAnswering,

@@ -112,6 +112,9 @@ impl From<ControlError> for Failure {
             }
             ControlError::UnknownRegister { name } => ("UnknownRegister", json!({ "name": name })),
             ControlError::NotMapped { iova } => ("NotMapped", json!({ "iova": iova })),
+            ControlError::BadState { field, problem } => {
+                ("BadState", json!({ "field": field, "problem": problem }))
+            }
             ControlError::TooMuch => ("TooMuch", json!({})),
             ControlError::NotRecordable { why } => ("NotRecordable", json!({ "why": why })),
             ControlError::TooManyTraces => ("TooManyTraces", json!({})),

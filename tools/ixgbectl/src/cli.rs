@@ -31,6 +31,7 @@ EXAMPLES
   ixgbectl link down
   ixgbectl module da-passive
   ixgbectl fault ecc-rx
+  ixgbectl save nic.state
   ixgbectl leds
   ixgbectl check
   ixgbectl record run.rec --for 10
@@ -136,6 +137,17 @@ pub(crate) enum Command {
     /// Errors of the bus are noted in the AER capability (lspci -vvv shows them); whether the NIC tells the root complex is
     /// printed, but no virtual machine gets that message. ECC errors are a cause of interrupt; drivers reset the NIC.
     Fault(FaultArguments),
+    /// Write the NIC's state into a file: registers, rings, filters, timers, counters, NVM, frames that wait.
+    ///
+    /// The NIC goes on. Not in the file are the client's memory and what is on the cable. It holds the keys of IPsec if there
+    /// are any.
+    Save(StateArguments),
+    /// Put the state of a file into the NIC, which goes on as the one that was saved.
+    ///
+    /// For a server without a client, or whose client has the memory and the driver of the NIC that was saved, at the same
+    /// addresses. A client that resets the NIC when it starts, as QEMU does, ends the state that was loaded before. A file that is
+    /// no state is refused with the name of the field, and changes nothing. Of a card with two ports both are to be loaded.
+    Load(StateArguments),
     /// Show the LEDs beside the cage: what each shows and is to show.
     ///
     /// One that shows activity shows whether frames have passed since somebody looked last. `ethtool -p` in a guest turns
@@ -584,6 +596,13 @@ pub(crate) struct FaultArguments {
     /// unsupported-request.
     #[arg(value_name = "KIND")]
     pub(crate) kind: control::HardwareError,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateArguments {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 /// A number of frames: digits, and `k`, `M` or `G` for thousands, millions and billions.

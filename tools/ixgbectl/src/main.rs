@@ -27,6 +27,7 @@ mod regs;
 mod replay;
 mod rings;
 mod shell;
+mod state;
 mod stats;
 mod top;
 mod trace;
@@ -148,6 +149,8 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
         Command::Link(arguments) => link::run(&mut client, arguments.state, &mut output),
         Command::Module(arguments) => module::run(&mut client, arguments.kind, &mut output),
         Command::Fault(arguments) => fault::run(&mut client, arguments.kind, &mut output),
+        Command::Save(arguments) => state::save(&mut client, &arguments, &mut output),
+        Command::Load(arguments) => state::load(&mut client, &arguments, &mut output),
         Command::Leds => leds::run(&mut client, &mut output),
         Command::Completions { .. } | Command::Man { .. } | Command::Replay(_) => Ok(()),
         Command::Check => {

@@ -11,6 +11,7 @@ pub(crate) mod latency;
 pub(crate) mod memory;
 pub(crate) mod record;
 pub(crate) mod registers;
+pub(crate) mod state;
 pub(crate) mod trace;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -29,6 +30,7 @@ use self::{
     activity::Watching,
     copies::{Accounting, CopiesParameters},
     memory::{Mapping, ReadMemoryParameters},
+    state::LoadParameters,
     trace::Tracer,
 };
 
@@ -50,6 +52,8 @@ pub(crate) enum Question {
     Memory,
     ReadMemory(ReadMemoryParameters),
     Nvm,
+    Save,
+    Load(LoadParameters),
     Judge(InjectParameters),
     Trace(Tracer),
 }
@@ -76,6 +80,10 @@ impl Question {
                 (asked.port, Self::ReadMemory(asked))
             }),
             "Nvm" => read(parameters, |asked: Plain| (asked.port, Self::Nvm)),
+            "Save" => read(parameters, |asked: Plain| (asked.port, Self::Save)),
+            "Load" => read(parameters, |asked: LoadParameters| {
+                (asked.port, Self::Load(asked))
+            }),
             "Judge" => read(parameters, |asked: InjectParameters| {
                 (asked.port, Self::Judge(asked))
             }),
@@ -114,6 +122,11 @@ impl Looks {
             Question::Memory => Ok(raw(&memory::mappings(mappings))),
             Question::ReadMemory(asked) => Ok(raw(&memory::read(&asked, view.context.bus)?)),
             Question::Nvm => Ok(raw(&memory::nvm(view.port))),
+            Question::Save => Ok(raw(&state::save(view)?)),
+            Question::Load(asked) => {
+                state::load(&asked, view)?;
+                Ok(raw(&serde_json::Map::new()))
+            }
             Question::Judge(asked) => Ok(raw(&judge::answer(&asked, view, wire)?)),
             Question::Trace(tracer) => {
                 // Those that have ended since the last turn make room.

@@ -83,7 +83,7 @@ pub trait Migratable {
     /// again, or is started.
     fn stop(&mut self) -> Result<(), Errno>;
 
-    /// Works again. After [`Migratable::restore`] the client is told anew of interrupts that are active.
+    /// Works again. After [`Migratable::restore`] it tells the client of interrupts that are active.
     fn start(&mut self);
 
     /// Its state. It is stopped.

@@ -242,3 +242,22 @@ fn mem_shows_what_is_mapped_and_what_is_there() {
     assert_eq!(bytes["data"], digits.concat());
     assert!(failure(&nowhere).contains("client memory at 0x10 is not mapped"));
 }
+
+#[test]
+fn a_state_is_saved_to_a_file_and_loaded_from_it_and_what_is_none_is_refused() {
+    let server = TestServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nic.state");
+    let path = file.to_str().unwrap();
+
+    let saved = run(&server, &["save", path]);
+    let length = fs::metadata(&file).unwrap().len();
+    let loaded = json(&run(&server, &["--json", "load", path]));
+    fs::write(&file, "no state").unwrap();
+    let refused = run(&server, &["load", path]);
+
+    assert!(stdout(&saved).starts_with("saved "), "{saved:?}");
+    assert_eq!(loaded["bytes"], length);
+    let text = failure(&refused);
+    assert!(text.contains("magic: a state begins with"), "{text}");
+}
