@@ -66,6 +66,12 @@ struct Bench {
 pub fn run(input: &[u8]) {
     let mut bytes = Bytes(input);
     let how = bytes.byte();
+    let port = Port::new(PortConfig::new([2, 0, 0, 0, 0, 1]));
+    drive(port, how, &mut bytes);
+}
+
+/// Does to a card what the rest of an input says, whose first byte is `how`.
+pub(crate) fn drive(port: Port, how: u8, bytes: &mut Bytes<'_>) {
     let memory = TestBus::new(MEMORY);
     let memory = if how & 2 == 0 {
         memory
@@ -73,7 +79,7 @@ pub fn run(input: &[u8]) {
         memory.without_record()
     };
     let mut bench = Bench {
-        port: Port::new(PortConfig::new([2, 0, 0, 0, 0, 1])),
+        port,
         bus: HostileBus::new(memory),
         wire: Taker::default(),
         now: Time::from_nanos(1_000_000_000),
@@ -84,7 +90,7 @@ pub fn run(input: &[u8]) {
     let mut acts = 0;
     while !bytes.is_empty() && acts < MAX_ACTS {
         acts += 1;
-        bench.act(&mut bytes);
+        bench.act(bytes);
         bench.bus.memory.take_reads();
         bench.bus.memory.take_writes();
         bench.bus.memory.take_signals();

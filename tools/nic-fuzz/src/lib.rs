@@ -14,14 +14,16 @@ pub mod card;
 mod hostile_bus;
 pub mod recording;
 pub mod rings;
+pub mod state;
 
 /// A target: its name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets of this crate.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     ("capture", capture::run),
     ("card", card::run),
     ("recording", recording::run),
     ("rings", rings::run),
+    ("state", state::run),
 ];

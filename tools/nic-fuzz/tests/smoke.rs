@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use nic_fuzz::{TARGETS, capture, card, recording, rings};
+use nic_fuzz::{TARGETS, capture, card, recording, rings, state};
 use proptest::{collection::vec, prelude::*};
 
 #[test]
@@ -58,6 +58,18 @@ proptest! {
     #[test]
     fn no_driver_takes_the_card_down_while_memory_changes_under_it(how in 0..4_u8, rest in acts(12, 200)) {
         card::run(&[vec![how], rest].concat());
+    }
+
+    #[test]
+    fn no_state_takes_the_card_down_that_is_restored_from_it(
+        changes in vec((any::<u16>(), 0..8_u8, prop_oneof![any::<u64>(), 0..300_u64]), 1..6),
+        rest in acts(12, 60),
+    ) {
+        let changes = changes.into_iter().flat_map(|(place, kind, number)| {
+            let place = (place % 2000).to_le_bytes();
+            [place.to_vec(), vec![kind], number.to_le_bytes().to_vec()].concat()
+        });
+        state::run(&[vec![1], changes.collect(), vec![0, 0, 255, 1], rest].concat());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::binaries;
 const FUZZERS: [(&str, &[&str]); 2] = [
     (
         "tools/nic-fuzz/fuzz",
-        &["capture", "card", "recording", "rings"],
+        &["capture", "card", "recording", "rings", "state"],
     ),
     ("server/vfio-user/fuzz", &["session"]),
 ];
@@ -151,7 +151,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("card, recording, rings, session"),
+                .contains("card, recording, rings, state, session"),
             "{error}"
         );
     }

@@ -90,7 +90,7 @@ struct SupplyArguments {
 
 #[derive(Debug, Args)]
 struct FuzzArguments {
-    /// capture, card, rings or session (default: all, one after the other)
+    /// capture, card, rings, state or session (default: all, one after the other)
     target: Option<String>,
 
     /// How long each target runs
