@@ -15,6 +15,7 @@ mod fuzz;
 mod nic;
 mod privileges;
 mod rig;
+mod soak;
 mod suite;
 mod supply;
 mod threat_model;
@@ -63,6 +64,9 @@ enum Command {
     /// Measure, print tables, and write bench/*.json and a page with plots, bench/index.html, in the target folder.
     /// Without a command all of it, in less than 15 minutes
     Bench(BenchArguments),
+    /// Let a Linux guest send and receive for a long time while links flap, hardware fails, the driver is loaded anew and
+    /// settings change; every byte and packet is checked, and that the server does not grow
+    Soak(SoakArguments),
     /// Make what is given to others, in dist of the target folder: programs that are linked statically, and a Debian package
     /// with manual pages, completions, units for systemd and a bill of materials
     Dist(DistArguments),
@@ -72,6 +76,32 @@ enum Command {
     /// Run the fuzzers: drivers that do anything and memory that changes under the card, drivers that keep to the rules
     /// against invariants, capture files, the vfio-user session. Takes nightly Rust
     Fuzz(FuzzArguments),
+}
+
+#[derive(Debug, Args)]
+struct SoakArguments {
+    /// How long, which may have decimals
+    #[arg(long, default_value_t = 60.0, value_parser = minutes)]
+    minutes: f64,
+
+    /// The guest's kernel: debian12 (6.1), debian13 (6.12), or backports (the newest)
+    #[arg(long, default_value = "debian13")]
+    kernel: Kernel,
+
+    /// The QEMU to use, 10.1 or newer (default: the one on PATH if it is, else one is fetched)
+    #[arg(long, value_name = "PATH")]
+    qemu: Option<PathBuf>,
+}
+
+/// A number of minutes that is a time.
+fn minutes(text: &str) -> Result<f64, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (0.0..=100_000.0).contains(number));
+    number.ok_or_else(|| {
+        "a number of minutes from 0 to 100000 is wanted, as in 60 or 0.75".to_owned()
+    })
 }
 
 #[derive(Debug, Args)]
@@ -341,6 +371,14 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(arguments) => bench(arguments),
+        Command::Soak(arguments) => {
+            privileges::enter_user_namespace();
+            soak::run(&soak::Options {
+                time: Duration::from_secs_f64(60.0 * arguments.minutes),
+                kernel: arguments.kernel,
+                qemu: arguments.qemu.as_deref().map(Qemu::at).transpose()?,
+            })
+        }
         Command::Dist(arguments) => dist::run(if arguments.check {
             dist::Reproduce::Check
         } else {

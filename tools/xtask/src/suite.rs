@@ -20,6 +20,8 @@ use crate::{
 const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
 /// Kernel under which DPDK is tested.
 const DPDK_KERNEL: Kernel = Kernel::Debian13;
+/// How long the soak is here; `cargo xtask soak` alone takes an hour.
+const SOAK_MINUTES: &str = "0.75";
 /// Set to `true` by CI systems: there, a test that cannot run has failed.
 const CI: &str = "CI";
 
@@ -76,6 +78,10 @@ pub fn run(extent: TestExtent, qemu: Option<&Path>) -> Result<ExitCode> {
         demo.args(["demo", "--zero-copy"])
             .envs(variables.iter().map(|(name, value)| (name, value)));
         count.add(check("demo of the host stack", &mut demo, &mut failures)?);
+        let mut soak = xtask()?;
+        soak.args(["soak", "--minutes", SOAK_MINUTES])
+            .envs(variables.iter().map(|(name, value)| (name, value)));
+        count.add(check("soak", &mut soak, &mut failures)?);
     }
     if extent == TestExtent::Full {
         let name = "instructions of a packet";

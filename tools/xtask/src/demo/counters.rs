@@ -58,7 +58,8 @@ pub fn compare(guest: &mut Guest, ixgbectl: &Path, control: &Path) -> Result<(()
     Ok(((), Seen::new(text, Value::Array(data))))
 }
 
-fn nic_counters(ixgbectl: &Path, control: &Path) -> Result<Value> {
+/// What `ixgbectl stats --json` says.
+pub fn nic_counters(ixgbectl: &Path, control: &Path) -> Result<Value> {
     let mut command = Command::new(ixgbectl);
     command
         .arg("--control")
@@ -69,7 +70,7 @@ fn nic_counters(ixgbectl: &Path, control: &Path) -> Result<Value> {
 }
 
 /// Finds a counter of the card in what `ixgbectl stats --json` says: `{"counters": [{group, name, value}]}`.
-fn nic_counter(stats: &Value, name: &str) -> Result<u64> {
+pub fn nic_counter(stats: &Value, name: &str) -> Result<u64> {
     let counters = stats
         .get("counters")
         .and_then(Value::as_array)
@@ -88,7 +89,7 @@ fn nic_counter(stats: &Value, name: &str) -> Result<u64> {
 }
 
 /// A counter of the card without what flow control frames add to it.
-fn without_pauses(stats: &Value, name: &str, of_pause: u64) -> Result<u64> {
+pub fn without_pauses(stats: &Value, name: &str, of_pause: u64) -> Result<u64> {
     let value = nic_counter(stats, name)?;
     let pauses = PAUSES
         .iter()
@@ -99,7 +100,8 @@ fn without_pauses(stats: &Value, name: &str, of_pause: u64) -> Result<u64> {
         .with_context(|| format!("{name} counts less than the flow control frames"))
 }
 
-fn guest_counter(statistics: &str, name: &str) -> Result<u64> {
+/// Finds a counter in what `ethtool -S` says.
+pub fn guest_counter(statistics: &str, name: &str) -> Result<u64> {
     let pairs = statistics
         .lines()
         .filter_map(|line| line.trim().split_once(": "));

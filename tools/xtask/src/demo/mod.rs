@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: one guest, from nothing to TCP both ways, step by step.
 
-mod counters;
+pub mod counters;
 mod report;
 mod steps;
 

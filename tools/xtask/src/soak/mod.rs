@@ -1,0 +1,182 @@
+//! `cargo xtask soak`: a Linux guest on the NIC under traffic, while all kinds of things happen to the NIC.
+//!
+//! It goes in rounds. In each, connections carry random bytes to a host on the cable, which sends them back, while one
+//! disturbance comes ([`disturbance::ALL`], in turns): every byte is compared. Then all is left in peace, packets of all
+//! sizes are sent and answered, and each is accounted for: by the host's kernel, the NIC and the guest's driver. The server's
+//! memory and descriptors are compared with those of an early round.
+//!
+//! Not there: packets that were on their way when the link went or the card was reset are lost, as they are on a card; that
+//! TCP makes up for them is what is checked of those.
+
+mod account;
+mod disturbance;
+mod traffic;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use guest_vm::{ConsoleUse, Kernel, Lab, NicServer, Qemu, Userland};
+
+use crate::binaries;
+use crate::cable::Cable;
+use crate::nic::Nic;
+use crate::rig::{INTERFACE, Rig, RigOptions};
+use account::Account;
+use disturbance::Disturber;
+use traffic::Traffic;
+
+/// How much more memory than in an early round the server may have: what the C library keeps for its threads.
+const MORE_MEMORY: u64 = 2 << 20;
+/// Memory and descriptors are compared with those of this round: by then each structure has been used.
+const SETTLED: u32 = 3;
+
+/// What to do.
+#[derive(Debug)]
+pub struct Options {
+    /// How long.
+    pub time: Duration,
+    /// The guest's kernel.
+    pub kernel: Kernel,
+    /// The QEMU that was asked for.
+    pub qemu: Option<Qemu>,
+}
+
+/// What the server has.
+#[derive(Clone, Copy, Debug)]
+struct Holdings {
+    memory: u64,
+    descriptors: usize,
+}
+
+impl Holdings {
+    fn of(server: &NicServer) -> Result<Self> {
+        Ok(Self {
+            memory: server.own_memory().context("the server has ended")?,
+            descriptors: server.descriptors().context("the server has ended")?,
+        })
+    }
+
+    fn ensure_no_more_than(self, earlier: Self) -> Result<()> {
+        ensure!(
+            self.descriptors <= earlier.descriptors,
+            "the server had {} descriptors and has {}",
+            earlier.descriptors,
+            self.descriptors
+        );
+        ensure!(
+            self.memory <= earlier.memory + MORE_MEMORY,
+            "the server had {} bytes of memory and has {}",
+            earlier.memory,
+            self.memory
+        );
+        Ok(())
+    }
+}
+
+/// Runs it. Succeeds if no byte, packet, page or descriptor went astray.
+///
+/// # Errors
+/// What did, and in which round, under which disturbance.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let programs = binaries::build()?;
+    let lab = Lab::open_with(options.kernel, options.qemu.clone())?;
+    let userland = Userland::prepare(&lab.cache)?;
+    let peer = guest_vm::CablePeer::start(&userland, &lab.cache.log_folder("soak-cable")?)
+        .context("a soak takes a tap in a network namespace")?;
+    let cable = Cable::Tap(peer);
+    let rig_options = RigOptions {
+        nic: Nic::Ixgbe,
+        server: &programs.server,
+        stack: None,
+        stack_arguments: &[],
+        iommu: crate::rig::Iommu::None,
+        console: ConsoleUse::Log,
+        name: "soak",
+        cpus: 2,
+        memory: 512,
+    };
+    let mut rig = Rig::boot(&lab, &cable, &rig_options)?;
+    rig.guest.sh("echo soak: begins >/dev/kmsg")?;
+    let traffic = Traffic::start(&mut rig, &cable, &userland, &lab)?;
+    let control = rig.server.as_ref().context("there is no server")?.control();
+    let disturber = Disturber::new(&programs.ixgbectl, &control);
+    let begun = Instant::now();
+    let mut settled = None;
+    let mut account = Account::default();
+    let mut round = 0;
+    // A round more than nothing, however short the time.
+    while round <= SETTLED || begun.elapsed() < options.time {
+        let disturbance = disturbance::ALL
+            .get(usize::try_from(round)? % disturbance::ALL.len())
+            .context("there is no disturbance")?;
+        let told = || format!("round {round}, {}", disturbance.name);
+        traffic.begin(&mut rig, round).with_context(told)?;
+        disturber
+            .disturb(disturbance, &mut rig, &cable)
+            .with_context(told)?;
+        account.bytes += traffic.end(&mut rig).with_context(told)?;
+        account
+            .in_peace(&mut rig, &cable, &programs.ixgbectl, &control, round)
+            .with_context(told)?;
+        let holdings = Holdings::of(rig.server.as_ref().context("there is no server")?)?;
+        if round == SETTLED {
+            settled = Some(holdings);
+        }
+        if let Some(settled) = settled {
+            holdings.ensure_no_more_than(settled).with_context(told)?;
+        }
+        println!(
+            "round {round:>4}  {:<24} {:>6.1} MB back  {:>7} packets  {:>6} KB  {} descriptors",
+            disturbance.name,
+            to_f64(account.bytes) / 1e6,
+            account.packets,
+            holdings.memory / 1024,
+            holdings.descriptors
+        );
+        round += 1;
+    }
+    kernel_log(&mut rig)?;
+    println!(
+        "{} rounds in {:.0} s: {} bytes of TCP came back as they were, {} packets accounted for, nothing grew",
+        round,
+        begun.elapsed().as_secs_f64(),
+        account.bytes,
+        account.packets
+    );
+    rig.guest.quit()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fails if the guest's kernel found something wrong. That it tells of links that go and of cards that are reset is its
+/// answer to the disturbances.
+fn kernel_log(rig: &mut Rig) -> Result<()> {
+    let log = rig.guest.sh("dmesg -r")?;
+    let wrong: Vec<&str> = log
+        .lines()
+        .skip_while(|line| !line.contains("soak: begins"))
+        .skip(1)
+        .filter(|line| disturbance::is_no_answer(line))
+        .collect();
+    ensure!(
+        wrong.is_empty(),
+        "the guest's kernel warned:\n{}",
+        wrong.join("\n")
+    );
+    Ok(())
+}
+
+/// For a person to read.
+#[expect(clippy::cast_precision_loss, reason = "it is rounded anyway")]
+fn to_f64(number: u64) -> f64 {
+    number as f64
+}
+
+/// Brings the interface up with its address, as after each loss of the driver.
+fn bring_up(rig: &mut Rig) -> Result<()> {
+    rig.bring_up(Nic::Ixgbe)?;
+    let address = guest_vm::CablePeer::LEASE;
+    rig.guest
+        .sh(&format!("ip address replace {address}/24 dev {INTERFACE}"))?;
+    Ok(())
+}
