@@ -67,9 +67,10 @@ pub(crate) fn written(
     }
 }
 
-/// The VFs are no longer enabled in configuration space: nothing of them is left.
-pub(crate) fn are_gone(regs: &mut RegisterFile) {
-    (0..Reg::VTCTRL.count()).for_each(|vf| reset(vf, regs));
+/// The VFs, so many, are no longer enabled in configuration space: nothing of them is left. The pools behind theirs are
+/// the PF's.
+pub(crate) fn are_gone(vfs: usize, regs: &mut RegisterFile) {
+    (0..vfs.min(Reg::VTCTRL.count())).for_each(|vf| reset(vf, regs));
     regs.reset(Reg::PFVFLRE);
 }
 
@@ -175,7 +176,7 @@ mod tests {
         let mut world = World::enabled();
         world.config_write16(NUM_VFS, 8);
         world.config_write16(CONTROL, 0x0001);
-        world.set_at(Reg::PFVFRE, 0, 0xFF);
+        world.set_at(Reg::PFVFRE, 0, 0x1FF);
         world.set_at(Reg::VTEIMS, 2, 7);
         world.set_at(Reg::VTCTRL, 3, RST);
 
@@ -183,6 +184,6 @@ mod tests {
 
         assert_eq!(world.get_at(Reg::PFVFLRE, 0), 0);
         assert_eq!(world.get_at(Reg::VTEIMS, 2), 0);
-        assert_eq!(world.get_at(Reg::PFVFRE, 0), 0);
+        assert_eq!(world.get_at(Reg::PFVFRE, 0), 0x100, "the PF's own pool");
     }
 }

@@ -263,7 +263,8 @@ impl Port {
         let active = if vfs == 0 { 0 } else { status::IOV_ACTIVE };
         let shown = self.regs.get(Reg::STATUS, 0);
         if shown & !active & status::IOV_ACTIVE != 0 {
-            virtual_function::are_gone(&mut self.regs);
+            let gone = (shown & status::VFS_MASK) >> status::VFS_SHIFT;
+            virtual_function::are_gone(gone.try_into().unwrap_or(usize::MAX), &mut self.regs);
         }
         let others = shown & !(status::VFS_MASK | status::IOV_ACTIVE);
         let new = others | vfs << status::VFS_SHIFT | active;

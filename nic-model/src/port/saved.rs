@@ -54,7 +54,7 @@ impl Port {
             card: nvm.card().save(),
             nvm_written: nvm.is_written(),
             timers: timers.clone(),
-            timesync: timesync.clone(),
+            timesync: timesync.saved(now),
             ipsec: ipsec.save(),
             receive: rx.save(),
             transmit: tx.save(),

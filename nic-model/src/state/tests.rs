@@ -464,7 +464,7 @@ fn a_field_that_no_port_can_have_is_named() {
         refused(|state| state["receive"]["queues"]["1"]["fetched"] = json!(vec![[0, 0]; 33])),
         refused(|state| state["transmit"]["queues"]["0"]["head"] = json!(32)),
         refused(|state| state["transmit"]["turn"] = json!(128)),
-        refused(|state| state["timesync"]["clock"]["phase"] = json!(640)),
+        refused(|state| state["timesync"]["clock"]["phase"] = json!(6400 * 255)),
         refused(|state| state["card"]["nvm"]["image"] = json!("00")),
         refused(|state| state["pci"]["config"]["0"] = json!(0)),
         refused(|state| state["link"]["module"] = json!("xfp")),

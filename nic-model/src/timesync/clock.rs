@@ -31,6 +31,9 @@ impl Tick {
     }
 }
 
+/// The longest step, in tenths of a nanosecond.
+const LONGEST_STEP: u64 = Tick::Fast.tenths() * 255;
+
 /// The counter: what it was at `since`, and how it goes on.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -62,7 +65,8 @@ impl Clock {
             return None;
         }
         let steps = u128::from(missing.div_ceil(self.increment.into()));
-        let tenths = steps * u128::from(self.step()) - u128::from(self.phase);
+        // A step may have become shorter than what had passed of it.
+        let tenths = (steps * u128::from(self.step())).saturating_sub(self.phase.into());
         let nanos = u64::try_from(tenths.div_ceil(10)).ok()?;
         let time = self.since.as_nanos().checked_add(nanos)?;
         Some(Time::from_nanos(time))
@@ -107,8 +111,8 @@ impl Clock {
     /// # Errors
     /// It has no such tick.
     pub(super) fn restored(self, shift: Shift) -> Result<Self, StateError> {
-        let phase = self.phase == 0 || self.phase < self.step();
-        StateError::unless(phase, "phase", "it is longer than a step")?;
+        let phase = self.phase < LONGEST_STEP;
+        StateError::unless(phase, "phase", "it is longer than any step")?;
         let period = self.period <= u8::MAX.into();
         StateError::unless(period, "period", "it is longer than TIMINCA can say")?;
         Ok(Self {
@@ -117,7 +121,8 @@ impl Clock {
         })
     }
 
-    fn advance(&mut self, now: Time) {
+    /// Counts up to `now`.
+    pub(super) fn advance(&mut self, now: Time) {
         (self.value, self.phase) = self.advanced(now);
         self.since = now;
     }
@@ -241,6 +246,30 @@ mod tests {
         assert_eq!(clock.reaches(u64::MAX), None);
         assert_eq!(running(1 << 24).reaches(1), None);
         assert_eq!(running(10).reaches(1), None);
+    }
+
+    #[test]
+    fn a_shorter_step_takes_what_has_passed_of_the_longer_one() {
+        let mut clock = running(255 << 24 | 1);
+        clock.set_attributes(1 << 24 | 1, nanos(1600));
+
+        let reached = clock.reaches(3);
+
+        assert_eq!(reached, Some(nanos(1600)));
+        assert_eq!(clock.at(nanos(1600)), 250);
+    }
+
+    #[test]
+    fn a_clock_that_has_run_for_long_goes_on_by_a_younger_one() {
+        let second = |seconds: u64| nanos(seconds * 1_000_000_000);
+        let mut clock = running(1 << 24 | 64);
+        clock.advance(second(1000));
+        let before = clock.at(second(1000));
+
+        let restored = clock.restored(Shift::new(second(1000), second(1))).unwrap();
+
+        assert_eq!(restored.at(second(1)), before);
+        assert_eq!(restored.at(second(2)), before + 10_000_000_000);
     }
 
     #[test]

@@ -89,6 +89,13 @@ impl TimeSync {
         }
     }
 
+    /// As it is at `now`.
+    pub(crate) fn saved(&self, now: Time) -> Self {
+        let mut saved = self.clone();
+        saved.clock.advance(now);
+        saved
+    }
+
     /// On another clock.
     ///
     /// # Errors

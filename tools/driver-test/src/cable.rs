@@ -51,6 +51,9 @@ pub trait Cable {
     /// The server fails.
     fn register(&mut self, name: &str) -> Result<u32>;
 
+    /// Frames of the guest's that this end has missed since it began.
+    fn missed(&self) -> u64;
+
     /// Packets that the card has given to the driver (RXDGPC).
     ///
     /// # Errors
@@ -74,6 +77,7 @@ pub struct Running {
     /// What the guest has sent and nobody has asked for yet.
     sent: VecDeque<Vec<u8>>,
     frames: Frames,
+    missed: u64,
 }
 
 impl Running {
@@ -90,6 +94,7 @@ impl Running {
             capture,
             sent: VecDeque::new(),
             frames: Frames::default(),
+            missed: 0,
         })
     }
 
@@ -126,6 +131,7 @@ impl Running {
             .iter()
             .filter(|frame| frame.direction == Direction::Transmit);
         self.sent.extend(sent.map(|frame| frame.data.clone()));
+        self.missed = captured.lost;
         self.frames.extend(captured);
         Ok(())
     }
@@ -197,6 +203,10 @@ impl Cable for Running {
             .first()
             .with_context(|| format!("there is no register {name}"))?;
         Ok(first.value)
+    }
+
+    fn missed(&self) -> u64 {
+        self.missed
     }
 
     fn received(&mut self) -> Result<u64> {

@@ -375,6 +375,31 @@ impl<'a> Station<'a> {
         }
     }
 
+    /// Lets some time pass without a word.
+    ///
+    /// # Errors
+    /// The server fails.
+    pub fn away(&mut self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if self.cable.next(left)?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lets some time pass, in which questions for our MAC address are answered.
+    ///
+    /// # Errors
+    /// The server fails.
+    pub fn pause(&mut self, time: Duration) -> Result<()> {
+        let patience = std::mem::replace(&mut self.patience, time);
+        let passed = self.wait(|_| false);
+        self.patience = patience;
+        passed.map(|_| ())
+    }
+
     /// The answer to a question for our MAC address.
     fn answer_arp(&self, packet: &Dissection<'_>) -> Result<Option<Vec<Vec<u8>>>> {
         let Addresses { station, mac, .. } = self.addresses;

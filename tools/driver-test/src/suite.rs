@@ -64,11 +64,21 @@ pub fn run(
     for trial in trials {
         reporter.begins(trial);
         let trial_begin = Instant::now();
+        let missed = station.cable.missed();
         let outcome = (trial.run)(station, wish);
+        let missed = station.cable.missed().saturating_sub(missed);
         let time = trial_begin.elapsed();
         let (outcome, evidence) = match outcome {
             Ok(outcome) => (Ok(outcome), Vec::new()),
-            Err(error) => (Err(format!("{error:#}")), reporter.failed(trial)),
+            Err(error) => {
+                let doubt = match missed {
+                    0 => String::new(),
+                    _ => format!(
+                        "; but {missed} frames of the guest's were missed at this end, so it may be no fault of the driver"
+                    ),
+                };
+                (Err(format!("{error:#}{doubt}")), reporter.failed(trial))
+            }
         };
         let result = crate::report::Result {
             chapter: trial.chapter,

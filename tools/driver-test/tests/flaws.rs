@@ -197,6 +197,10 @@ impl Cable for Guest {
         })
     }
 
+    fn missed(&self) -> u64 {
+        0
+    }
+
     fn received(&mut self) -> Result<u64> {
         Ok(self.taken)
     }

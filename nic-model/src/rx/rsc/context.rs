@@ -126,7 +126,8 @@ impl Context {
         let unless = StateError::unless;
         unless(saved.queue < 128, "queue", "there are 128")?;
         unless(saved.aging.vector < 64, "aging.vector", "there are 64")?;
-        let packets = saved.filling.packets <= MOST_PACKETS;
+        // One with as many was complete.
+        let packets = saved.filling.packets < MOST_PACKETS;
         unless(packets, "filling.packets", "its field holds no more")?;
         let short = saved.payload_len <= u16::MAX.into();
         unless(short, "payload_len", "longer than an IP packet")?;

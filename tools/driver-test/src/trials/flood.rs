@@ -1,11 +1,15 @@
 //! More than the driver can take. Frames may be lost then; the driver has to be there again afterwards.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use packets::Dissection;
 use wire::Damage;
 
-use crate::{Outcome, Station, Wish, station::Echo};
+use crate::{
+    Outcome, Station, Wish,
+    station::{Echo, is_echo_reply},
+};
 
 pub(super) fn small(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome> {
     flood(station, wish, 10_000, 18)
@@ -31,10 +35,13 @@ fn flood(station: &mut Station<'_>, wish: &Wish, count: usize, payload: usize) -
     }
     // What is under way still comes.
     let mut answers = 0_usize;
-    while let Some(frame) = station.cable.next(Duration::from_millis(300))? {
-        answers += usize::from(crate::station::is_echo_reply(&packets::Dissection::new(
-            &frame,
-        )));
+    let end = Instant::now() + wish.recovery;
+    let quiet = Duration::from_millis(300);
+    while Instant::now() < end
+        && let Some(frame) = station.cable.next(quiet)?
+    {
+        let packet = Dissection::new(&frame);
+        answers += usize::from(is_echo_reply(&packet));
     }
     let back = station.ping_until(wish.recovery)?;
     for payload in [0, 56, station.longest()] {

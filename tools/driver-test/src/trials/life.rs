@@ -15,7 +15,7 @@ pub(super) fn flaps(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome> {
         station.cable.plug(Link::Down)?;
         // Some see it, some do not: short ones and longer ones.
         let away = Duration::from_millis(u64::from(flap) * 20);
-        while station.cable.next(away)?.is_some() {}
+        station.away(away)?;
         station.cable.plug(Link::Up)?;
         let back = station.ping_until(wish.recovery);
         longest = longest.max(back.with_context(|| format!("after flap {flap}"))?);
@@ -33,7 +33,7 @@ pub(super) fn ecc(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome> {
         let back = station.ping_until(wish.recovery);
         longest = longest.max(back.with_context(|| format!("after {error}"))?);
         // A reset that the driver does because of it comes a moment later.
-        while station.cable.next(Duration::from_millis(500))?.is_some() {}
+        station.pause(Duration::from_millis(500))?;
         let back = station.ping_until(wish.recovery);
         longest = longest.max(back.with_context(|| format!("after {error}"))?);
     }

@@ -1,6 +1,6 @@
 //! Whether the guest is there at all.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
@@ -29,17 +29,19 @@ pub(super) fn link(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome> {
             }
         );
         // The guest's frames tell nothing here; the time passes.
-        station.cable.next(std::time::Duration::from_millis(50))?;
+        station.cable.next(Duration::from_millis(50))?;
     }
 }
 
 pub(super) fn arp(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome> {
     let begin = Instant::now();
     let mac = loop {
-        // A guest that comes up just now has no link for a moment.
         match station.who_has(station.addresses.guest) {
             Ok(Some(mac)) => break mac,
-            Ok(None) if begin.elapsed() < wish.recovery => {}
+            // A guest that comes up just now has no link for a moment.
+            Ok(None) | Err(_) if begin.elapsed() < wish.recovery => {
+                station.away(Duration::from_millis(50))?;
+            }
             _ => break station.guest()?,
         }
     };
