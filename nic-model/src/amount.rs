@@ -31,6 +31,12 @@ impl Amount {
         self.frames
     }
 
+    /// The frames, and their bytes.
+    pub(crate) const fn parts(self) -> (u32, u64) {
+        let Self { frames, bytes } = self;
+        (frames, bytes)
+    }
+
     /// Whether there is nothing in it.
     #[inline]
     pub(crate) const fn is_empty(&self) -> bool {

@@ -36,6 +36,9 @@ pub(super) struct Tally {
     delivered: Amount,
     statistics: usize,
     counters: Counters,
+    /// Packets in the ring of this queue that are not among those by queue yet.
+    of_queue: Amount,
+    queue: usize,
     /// Packets by the queue itself.
     queues: QueueCounts,
 }
@@ -101,11 +104,15 @@ impl Tally {
             self.statistics = statistics;
             self.counters = counters;
         }
+        if self.queue != queue {
+            self.settle_queue();
+            self.queue = queue;
+        }
         self.delivered.add(1, len as u64);
-        self.queues.add(queue, 1, len as u64);
+        self.of_queue.add(1, len as u64);
     }
 
-    /// What each queue has received.
+    /// What each queue has received, but for what [`Tally::settle`] has still to bring there.
     pub(super) const fn queues(&self) -> &QueueCounts {
         &self.queues
     }
@@ -120,6 +127,7 @@ impl Tally {
 
     fn settle_all(&mut self, regs: &mut RegisterFile) {
         self.settle_delivered(regs);
+        self.settle_queue();
         let Self {
             arrived,
             intact,
@@ -131,6 +139,8 @@ impl Tally {
             delivered: _,
             statistics: _,
             counters: _,
+            of_queue: _,
+            queue: _,
             queues: _,
         } = self;
         let plain = std::mem::take(plain);
@@ -143,6 +153,11 @@ impl Tally {
         sizes.settle(SIZES, regs);
         amount::settle(multicast, Reg::MPRC, regs);
         amount::settle(broadcast, Reg::BPRC, regs);
+    }
+
+    fn settle_queue(&mut self) {
+        let (packets, bytes) = std::mem::take(&mut self.of_queue).parts();
+        self.queues.add(self.queue, packets, bytes);
     }
 
     fn settle_delivered(&mut self, regs: &mut RegisterFile) {
