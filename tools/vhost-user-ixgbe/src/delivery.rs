@@ -22,6 +22,7 @@ use crate::{
     header::Header,
     large::{LOOK, Large},
     memory::Mapped,
+    negotiated::Negotiated,
     own::Own,
     packet::{Packet, Piece},
     place::{Payload, Place},
@@ -210,7 +211,7 @@ impl Delivery {
             seams += seam;
         }
         let buffers = u16::try_from(self.parts.len() + more).unwrap_or(u16::MAX);
-        let header = header(buffers, packet, large.as_ref());
+        let header = header(turn.negotiated, buffers, packet, large.as_ref());
         written &= access::write(memory, place.header, &header.as_bytes()[..header_len]);
         let counters = &mut *turn.counters;
         counters.rx_bytes_copied += (headers + moved + seams) as u64;
@@ -275,6 +276,7 @@ impl Delivery {
         let mut large = None;
         let mut first = None;
         let mut done = 0;
+        let mut bad = 0;
         // No more chains than a ring has, whatever the guest adds meanwhile.
         for _ in 0..MAX_SIZE {
             let Some(read) = vring.take(memory, &mut self.chain, Way::ToGuest) else {
@@ -283,11 +285,13 @@ impl Delivery {
             };
             let head = self.chain.head();
             if read.is_err() || (first.is_none() && self.chain.len() < header_len) {
-                turn.counters.rx_bad_chains += 1;
-                if first.is_none() {
+                if first.is_none() && begins {
+                    turn.counters.rx_bad_chains += 1;
                     self.used.push((head, 0));
                 } else {
-                    // In the middle of a packet it is given back with it, as a part without bytes.
+                    // In the middle of a packet it is given back with it, as a part without bytes: the chains before it
+                    // go first, and it is read again if the packet has to wait.
+                    bad += 1;
                     self.parts.push((head, 0));
                 }
                 continue;
@@ -312,7 +316,11 @@ impl Delivery {
                 break;
             }
         }
-        let first = first?;
+        let Some(first) = first else {
+            vring.unpop(self.parts.len());
+            return None;
+        };
+        turn.counters.rx_bad_chains += bad;
         if done < total {
             // The guest's buffers are too small for what its MTU allows.
             turn.counters.rx_no_room += 1;
@@ -320,7 +328,7 @@ impl Delivery {
         }
         if begins {
             let buffers = u16::try_from(self.parts.len()).unwrap_or(u16::MAX);
-            let header = header(buffers, packet, large.as_ref());
+            let header = header(turn.negotiated, buffers, packet, large.as_ref());
             let mut bytes = &header.as_bytes()[..header_len];
             for (address, len) in first {
                 let (part, rest) = bytes.split_at(len.min(bytes.len()));
@@ -394,9 +402,10 @@ fn complete(look: &mut [u8], packet: &Packet) -> Option<Large> {
     Some(large)
 }
 
-fn header(buffers: u16, packet: &Packet, large: Option<&Large>) -> Header {
+fn header(negotiated: Negotiated, buffers: u16, packet: &Packet, large: Option<&Large>) -> Header {
     match large {
         Some(large) => Header::large(buffers, large),
-        None => Header::received(buffers, packet.verified),
+        // Without the feature the flags have to be zero (virtio 1.2, 5.1.6.4.1).
+        None => Header::received(buffers, packet.verified && negotiated.guest_checksum()),
     }
 }

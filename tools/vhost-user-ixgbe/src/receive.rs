@@ -357,12 +357,6 @@ impl Receive {
         vring.publish(turn.memory);
         lost
     }
-
-    /// Whether a frame waits for chains of the guest.
-    #[must_use]
-    pub const fn holds(&self) -> bool {
-        self.held.is_some()
-    }
 }
 
 /// The descriptor with which a packet goes on: NEXTP where it is a large receive, else the next one of the ring.

@@ -1,6 +1,7 @@
 //! The stack: the guest's rings on one side, the card's on the other.
 
 use std::{
+    fs::File,
     os::fd::{AsFd, BorrowedFd},
     time::Duration,
 };
@@ -405,14 +406,11 @@ impl<D: Device> Stack<D> {
     pub fn want_wakeups(&mut self, want: bool) -> Result<bool, DriverError> {
         let memory = self.ram.mapped();
         let mut already = false;
-        for (index, vring) in self.vrings.iter_mut().enumerate() {
+        for vring in &mut self.vrings {
             if !vring.runs() {
                 continue;
             }
-            // Chains that wait for the card are no reason to stay awake; a frame that waits for a chain is.
-            let pair = self.nic.as_ref().and_then(|nic| nic.pairs.get(index / 2));
-            let holds = index % 2 == 0 && pair.is_some_and(|pair| pair.rx.holds());
-            already |= vring.want_kicks(&memory, want) && holds;
+            already |= vring.want_kicks(&memory, want);
         }
         if let Some(nic) = &mut self.nic {
             nic.interrupts(if want { Reg::EIMS_EX } else { Reg::EIMC_EX })?;
@@ -420,16 +418,17 @@ impl<D: Device> Stack<D> {
         Ok(already)
     }
 
-    /// What to wait for beside the front-end: the guest's kicks, and the card.
+    /// The guest's kicks, to be waited for.
+    pub fn kicks(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let running = self.vrings.iter().filter(|vring| vring.runs());
+        running.filter_map(|vring| vring.kick.as_ref().map(File::as_fd))
+    }
+
+    /// What the card wakes this process up by, or has something to say on.
     #[must_use]
-    pub fn wakeups(&self) -> Vec<BorrowedFd<'_>> {
-        let kicks = self.vrings.iter().filter(|vring| vring.runs());
-        let kicks = kicks.filter_map(|vring| vring.kick.as_ref());
-        let mut fds: Vec<_> = kicks.map(|kick| kick.as_fd()).collect();
-        if let Some(nic) = &self.nic {
-            fds.extend(nic.driver.wakeups(nic.pairs.len()));
-        }
-        fds
+    pub fn card_wakeups(&self) -> Vec<BorrowedFd<'_>> {
+        let nic = self.nic.as_ref();
+        nic.map_or_else(Vec::new, |nic| nic.driver.wakeups(nic.pairs.len()))
     }
 
     /// Takes note of what woke this process up: reads the eventfds.

@@ -39,6 +39,8 @@ pub struct Vring {
     event_idx: bool,
     /// What the guest has put in, as far as it was looked at.
     available: u16,
+    /// The last look found no further chain: whoever looked waits for the guest.
+    waits: bool,
     /// Where the next chain goes back to; what is before it and not published is not seen by the guest.
     used: u16,
     /// What the guest was told.
@@ -58,6 +60,7 @@ impl Default for Vring {
             broken: false,
             event_idx: false,
             available: 0,
+            waits: false,
             used: 0,
             published: 0,
             interrupts: 0,
@@ -81,6 +84,7 @@ impl Vring {
     /// Starts it.
     pub fn start(&mut self) {
         self.broken = false;
+        self.waits = false;
         self.available = self.queue.next_avail();
         self.queue.set_ready(true);
     }
@@ -173,22 +177,28 @@ impl Vring {
         }
         let next = self.queue.next_avail();
         if self.available != next {
+            self.waits = false;
             return Some(next);
         }
-        let index = self.queue.avail_ring().checked_add(2).map(GuestAddress);
         // Acquire: the entries and descriptors are read after the index that announces them.
-        let index = index.and_then(|index| access::load(memory, index, Ordering::Acquire));
-        match index {
+        match self.available_index(memory, Ordering::Acquire) {
             // More than the ring has is no guest's index (2.7.5).
             Some(index) if self.queue.ready() && index.wrapping_sub(next) <= self.queue.size() => {
                 self.available = index;
-                (index != next).then_some(next)
+                self.waits = index == next;
+                (!self.waits).then_some(next)
             }
             _ => {
                 self.broken = true;
                 None
             }
         }
+    }
+
+    /// How many chains the guest has put in.
+    fn available_index(&self, memory: &Mapped, ordering: Ordering) -> Option<u16> {
+        let place = self.queue.avail_ring().checked_add(2)?;
+        access::load(memory, GuestAddress(place), ordering)
     }
 
     fn available_entry(&self, index: u16) -> Option<GuestAddress> {
@@ -304,18 +314,43 @@ impl Vring {
         }
     }
 
-    /// Asks the guest to ring when it puts something in, or not to. When it is asked to, this tells whether there is
-    /// something already.
+    /// Asks the guest to ring when it puts something in, or not to. When it is asked to, this tells whether it has put
+    /// something in since a look found nothing more. That is told once, until the next such look.
+    ///
+    /// Chains that were seen and put back are not counted: they are too few, or wait for the card, and to ring for the
+    /// next one the guest has to be told an index behind them.
     pub fn want_kicks(&mut self, memory: &Mapped, want: bool) -> bool {
-        let outcome = if want {
-            self.queue.enable_notification(memory)
+        let asked = if want {
+            self.ask_for_kicks(memory)
         } else {
-            self.queue.disable_notification(memory).map(|()| false)
+            self.queue.disable_notification(memory).ok()
         };
-        outcome.unwrap_or_else(|_| {
+        // The wish has to be seen before the index is read: the guest does it the other way round (2.7.10).
+        fence(Ordering::SeqCst);
+        let index = asked.and_then(|()| self.available_index(memory, Ordering::Relaxed));
+        let Some(index) = index else {
             self.broken = true;
-            false
-        })
+            return false;
+        };
+        let already = want && self.waits && index != self.available;
+        self.waits &= !already;
+        already
+    }
+
+    fn ask_for_kicks(&mut self, memory: &Mapped) -> Option<()> {
+        if !self.event_idx {
+            return self.queue.enable_notification(memory).ok().map(drop);
+        }
+        // avail_event follows the used ring (2.7.8).
+        let behind = 4 + u64::from(self.queue.size()) * 8;
+        let place = self.queue.used_ring().checked_add(behind)?;
+        access::store(
+            memory,
+            GuestAddress(place),
+            self.available,
+            Ordering::Relaxed,
+        )
+        .then_some(())
     }
 
     /// Takes note of a ring.

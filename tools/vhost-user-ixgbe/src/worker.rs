@@ -223,9 +223,10 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
             None => (listening, patience),
         };
         let mut fds = vec![self.end, listening];
-        let (front, end) = {
-            let more = stack.wakeups();
-            fds.extend(more);
+        let (front, end, card) = {
+            fds.extend(stack.kicks());
+            let first_of_card = fds.len();
+            fds.extend(stack.card_wakeups());
             let mut fds: Vec<_> = fds
                 .iter()
                 .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
@@ -236,12 +237,14 @@ impl<'a, D: Device, C: FnMut() -> Result<D, DeviceError>> Worker<'a, D, C> {
                 Err(error) => return Err(WorkerError::Wait(error.into())),
             }
             let came = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-            (came(1), came(0))
+            let card = (first_of_card..fds.len()).any(came);
+            (came(1), came(0), card)
         };
         if end {
             return Ok(true);
         }
-        let served = if patience.is_zero() {
+        // A loop that never sleeps hears of a card that is gone here alone.
+        let served = if patience.is_zero() && !card {
             Ok(())
         } else {
             stack.take_note()

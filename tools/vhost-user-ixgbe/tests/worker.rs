@@ -2,17 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::{
-    io::{Read, Write},
+    io::{Error, ErrorKind, Read, Write},
     os::{
-        fd::{AsFd, AsRawFd},
+        fd::{AsFd, AsRawFd, BorrowedFd},
         unix::net::UnixStream,
     },
+    sync::mpsc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use guest_memory::SharedMemory;
-use nic_driver::in_process::InProcess;
+use nic_driver::{Device, device::DeviceError, in_process::InProcess};
 use nic_model::{
     PortConfig, Wire,
     wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
@@ -86,31 +87,37 @@ fn arriving() -> Vec<u8> {
     [&MAC[..], &[2, 0, 0, 0, 0, 9, 0x88, 0xB5], &[0x5A; 200]].concat()
 }
 
+fn card() -> InProcess<Drip> {
+    let drip = Drip {
+        frame: arriving(),
+        next: Next::Frame,
+    };
+    InProcess::new(PortConfig::new(MAC), drip)
+}
+
+fn options(polling: Polling) -> Options {
+    Options {
+        settings: Settings {
+            rx: Mode::ZeroCopy,
+            packet_split: Switch::Off,
+            offer: Offer {
+                mergeable: Switch::On,
+                offloads: Switch::On,
+                large_receive: Switch::Off,
+            },
+            pairs: 1,
+            mtu: 1500,
+        },
+        polling,
+    }
+}
+
 /// A stack in a thread. It ends with the other end of `end`, and tells what was copied.
 fn serve(listener: Listener, end: UnixStream) -> JoinHandle<u64> {
     thread::spawn(move || {
-        let options = Options {
-            settings: Settings {
-                rx: Mode::ZeroCopy,
-                packet_split: Switch::Off,
-                offer: Offer {
-                    mergeable: Switch::On,
-                    offloads: Switch::On,
-                    large_receive: Switch::Off,
-                },
-                pairs: 1,
-                mtu: 1500,
-            },
-            polling: Polling::UpTo(Duration::ZERO),
-        };
-        let card = || {
-            let drip = Drip {
-                frame: arriving(),
-                next: Next::Frame,
-            };
-            Ok(InProcess::new(PortConfig::new(MAC), drip))
-        };
-        let mut worker = Worker::new(options, &listener, end.as_fd(), card).unwrap();
+        let options = options(Polling::UpTo(Duration::ZERO));
+        let connect = || Ok(card());
+        let mut worker = Worker::new(options, &listener, end.as_fd(), connect).unwrap();
         worker.run().unwrap();
         worker.stack().counters().rx_bytes_copied
     })
@@ -301,5 +308,98 @@ fn a_front_end_that_truncates_its_memory_ends_itself_and_not_the_stack() {
     guest.wait_for_frame(1);
     assert_eq!(guest.get(PARTS[3] + 12, arriving().len()), arriving());
     drop(end);
+    finish(stack);
+}
+
+/// A card behind a socket, which is gone with the other end of it.
+struct Mortal {
+    card: InProcess<Drip>,
+    life: UnixStream,
+}
+
+impl Device for Mortal {
+    fn read(&mut self, offset: u32) -> Result<u32, DeviceError> {
+        self.card.read(offset)
+    }
+
+    fn write(&mut self, offset: u32, value: u32) -> Result<(), DeviceError> {
+        self.card.write(offset, value)
+    }
+
+    fn config_read(&mut self, offset: u16, to: &mut [u8]) -> Result<(), DeviceError> {
+        self.card.config_read(offset, to)
+    }
+
+    fn config_write(&mut self, offset: u16, from: &[u8]) -> Result<(), DeviceError> {
+        self.card.config_write(offset, from)
+    }
+
+    fn lend(&mut self, iova: u64, memory: &SharedMemory) -> Result<(), DeviceError> {
+        self.card.lend(iova, memory)
+    }
+
+    fn lend_file(
+        &mut self,
+        iova: u64,
+        len: u64,
+        file: BorrowedFd<'_>,
+        offset: u64,
+    ) -> Result<(), DeviceError> {
+        self.card.lend_file(iova, len, file, offset)
+    }
+
+    fn take_back(&mut self, iova: u64, len: u64) -> Result<(), DeviceError> {
+        self.card.take_back(iova, len)
+    }
+
+    fn pass(&mut self, time: Duration) -> Result<Duration, DeviceError> {
+        self.life.set_nonblocking(true).unwrap();
+        match self.life.read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.card.pass(time),
+            _ => Err(DeviceError::new(
+                "serving",
+                Error::from(ErrorKind::BrokenPipe),
+            )),
+        }
+    }
+
+    fn fired(&mut self, vector: u8) -> Result<u64, DeviceError> {
+        self.card.fired(vector)
+    }
+
+    fn wakeups(&self, _vectors: usize) -> Vec<BorrowedFd<'_>> {
+        vec![self.life.as_fd()]
+    }
+}
+
+#[test]
+fn a_loop_that_polls_always_notices_a_card_that_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stack");
+    let listener = Listener::bind(&path).unwrap();
+    let (end, ended) = UnixStream::pair().unwrap();
+    let (lives, plugged) = mpsc::channel();
+    let stack = thread::spawn(move || {
+        let connect = || {
+            let (life, other) = UnixStream::pair().unwrap();
+            lives.send(other).unwrap();
+            Ok(Mortal { card: card(), life })
+        };
+        let options = options(Polling::Always);
+        let mut worker = Worker::new(options, &listener, ended.as_fd(), connect).unwrap();
+        worker.run().unwrap();
+        worker.sleeps()
+    });
+    let guest = guest();
+    let mut front_end = Frontend::connect(&path, 2).unwrap();
+    guest.introduce(&mut front_end);
+    // With the answer it is known that the ring runs: from now on the loop does not sleep.
+    front_end.get_features().unwrap();
+
+    drop(plugged.recv_timeout(PATIENCE).unwrap());
+
+    let second = plugged.recv_timeout(PATIENCE);
+    assert!(second.is_ok(), "the loss of the card goes unnoticed");
+    drop((front_end, end));
     finish(stack);
 }

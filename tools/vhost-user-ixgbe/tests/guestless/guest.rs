@@ -44,6 +44,7 @@ pub const INDIRECT: u16 = 4;
 
 pub const VERSION_1: u64 = 1 << 32;
 pub const MERGEABLE: u64 = 1 << 15;
+pub const EVENT_IDX: u64 = 1 << 29;
 pub const CSUM: u64 = 1;
 pub const GUEST_CSUM: u64 = 1 << 1;
 pub const GUEST_TSO4: u64 = 1 << 7;
@@ -238,6 +239,12 @@ impl World {
     /// The descriptor that the next chain begins with.
     pub fn next_descriptor(&self, ring: usize) -> u16 {
         self.rings[ring].next_descriptor
+    }
+
+    /// With which chain the guest is to ring, by its number since the ring began (`avail_event`).
+    pub fn rings_at(&self, ring: usize) -> u16 {
+        let used = BASE + ring as u64 * RINGS + 0x2000;
+        self.load(used + 4 + u64::from(RING) * 8)
     }
 
     /// What has come back since this was asked last.

@@ -1,5 +1,7 @@
 //! Guests that do what no driver does.
 
+use vhost_user_ixgbe::{receive::Mode, stack::Settings};
+
 use crate::guest::{
     BASE, BUFFERS, INDIRECT, MERGEABLE, NEXT, SIZE, WRITE, World, frame, header, settings, tcp,
 };
@@ -132,6 +134,56 @@ fn bad_chains_amid_mergeable_ones_do_not_lose_the_packet() {
 
     assert_eq!(world.used(RX), [(first, 112), (bad, 0), (last, 100)]);
     assert_eq!(world.read(BUFFERS + 10, 1), [3]);
+}
+
+#[test]
+fn a_bad_chain_amid_a_packet_that_waits_is_counted_once() {
+    let copying = Settings {
+        rx: Mode::Copy,
+        ..settings()
+    };
+    let mut world = World::new(copying, MERGEABLE);
+    let first = world.add(RX, &[(BUFFERS, 112)], WRITE);
+    let bad = world.add(RX, &[(BASE + SIZE, 112)], WRITE);
+    world.arrive([frame(200, 1)]);
+    for _ in 0..10 {
+        world.settle();
+    }
+    assert_eq!(world.used(RX), []);
+
+    let last = world.add(RX, &[(BUFFERS + 0x1000, 112)], WRITE);
+    world.settle();
+
+    assert_eq!(world.used(RX), [(first, 112), (bad, 0), (last, 100)]);
+    assert_eq!(world.stack.counters().rx_bad_chains, 1);
+}
+
+#[test]
+fn a_chain_that_turns_bad_does_not_come_back_before_those_in_front_of_it() {
+    let jumbo = Settings {
+        mtu: 9000,
+        ..settings()
+    };
+    let mut world = World::new(jumbo, MERGEABLE);
+    let first = world.add(RX, &[(BUFFERS, 1536)], WRITE);
+    // Too small for the card: the rest of the packet comes into buffers of the stack.
+    let turned = world.add(RX, &[(BUFFERS + 0x1000, 600)], WRITE);
+    world.settle();
+    let elsewhere = World::descriptor(BASE + SIZE, 600, WRITE, 0);
+    world.set_descriptor(RX, turned, elsewhere);
+
+    let arriving = frame(2024, 1);
+    world.arrive([arriving.clone()]);
+    assert_eq!(world.used(RX), []);
+    let last = world.add(RX, &[(BUFFERS + 0x2000, 1536)], WRITE);
+    world.settle();
+
+    assert_eq!(world.used(RX), [(first, 1036), (turned, 0), (last, 1000)]);
+    let bytes = [
+        world.read(BUFFERS + 12, 1024),
+        world.read(BUFFERS + 0x2000, 1000),
+    ];
+    assert_eq!(bytes.concat(), arriving);
 }
 
 #[test]

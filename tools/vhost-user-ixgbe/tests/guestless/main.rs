@@ -13,3 +13,4 @@ mod packet_split;
 mod pieces;
 mod receive;
 mod transmit;
+mod wakeups;

@@ -1,5 +1,7 @@
 //! Out of the guest's pages onto the wire.
 
+use vhost_user_ixgbe::{receive::Mode, stack::Settings};
+
 use crate::guest::{
     BUFFERS, CSUM, GUEST_CSUM, INDIRECT, TSO4, USO, WRITE, World, frame, header, settings, tcp,
     tcp_sum,
@@ -184,13 +186,18 @@ fn a_large_datagram_with_tcps_checksum_is_not_sent() {
     assert_eq!(world.stack.counters().tx_bad_chains, 1);
 }
 
-#[test]
-fn a_checksum_that_the_card_has_verified_is_reported_to_the_guest() {
-    let mut world = World::new(settings(), CSUM | GUEST_CSUM);
+/// A segment whose checksum the card has put in.
+fn with_checksum(world: &mut World) -> Vec<u8> {
     world.write(BUFFERS, &header(0));
     world.write(BUFFERS + 12, &tcp(100));
     world.add(TX, &[(BUFFERS, 12 + 154)], 0);
-    let right = world.sent().remove(0);
+    world.sent().remove(0)
+}
+
+#[test]
+fn a_checksum_that_the_card_has_verified_is_reported_to_the_guest() {
+    let mut world = World::new(settings(), CSUM | GUEST_CSUM);
+    let right = with_checksum(&mut world);
     let mut wrong = right.clone();
     wrong[60] ^= 1;
     world.add(0, &[(BUFFERS + 0x1000, 1600)], WRITE);
@@ -201,4 +208,20 @@ fn a_checksum_that_the_card_has_verified_is_reported_to_the_guest() {
     assert_eq!(world.used(0).len(), 2);
     assert_eq!(world.read(BUFFERS + 0x1000, 2), [2, 0]);
     assert_eq!(world.read(BUFFERS + 0x2000, 2), [0, 0]);
+}
+
+#[test]
+fn a_guest_that_does_not_take_checksums_is_told_nothing_of_them() {
+    for rx in [Mode::ZeroCopy, Mode::Copy] {
+        let settings = Settings { rx, ..settings() };
+        let mut world = World::new(settings, CSUM);
+        let right = with_checksum(&mut world);
+        world.write(BUFFERS + 0x1000, &[0xEE; 12]);
+        world.add(0, &[(BUFFERS + 0x1000, 1600)], WRITE);
+
+        world.arrive([right]);
+
+        assert_eq!(world.used(0).len(), 1);
+        assert_eq!(world.read(BUFFERS + 0x1000, 1), [0], "{rx:?}");
+    }
 }
