@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Packet, mac::LONGEST_LEN, ring::Progress};
 use crate::state::{StateError, hex::Hex};
 
-/// Least memory that a frame takes.
+/// Least memory that a frame takes; a longer one takes whole lines.
 const GRANULE: usize = 64;
 
 /// What RXPBSIZE can give a class at most (8.2.3.8.9).
@@ -40,7 +40,7 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     fn size(&self) -> usize {
-        self.len.max(GRANULE)
+        self.len.max(GRANULE).next_multiple_of(PacketBuffer::LINE)
     }
 }
 

@@ -67,6 +67,7 @@ fn received(world: &World, count: u64) -> Vec<u8> {
 #[test]
 fn a_wire_waits_100_ms_for_descriptors() {
     let mut world = waiting();
+    let start = world.now;
     arrive(&mut world, 0..1);
 
     let at_once = world.port.has_room();
@@ -77,7 +78,7 @@ fn a_wire_waits_100_ms_for_descriptors() {
     world.pass_nanos(1);
     world.step();
 
-    assert_eq!(due.since(world.now).as_nanos(), 0);
+    assert_eq!(due.since(start).as_nanos(), u128::from(100 * MILLISECOND));
     assert_eq!((at_once, just_before), (false, false));
     assert!(world.port.has_room());
     assert_eq!(world.port.deadline(), None);
@@ -189,4 +190,17 @@ fn a_queue_that_drops_holds_up_nobody() {
     assert_eq!(verdicts, [Verdict::Dropped(DropReason::Queue); 5]);
     assert!(world.port.has_room());
     assert_eq!((world.get(Reg::QPRDC), world.get(Reg::MPC)), (5, 0));
+}
+
+#[test]
+fn frames_take_whole_lines_of_the_packet_buffer() {
+    let mut world = waiting();
+    let frame = &numbered(0)[..65];
+
+    let verdicts: Vec<_> = (0..257).map(|_| world.receive(frame)).collect();
+
+    // 20 KB have room for 256 frames of five lines of 16 bytes each, and no more.
+    assert_eq!(verdicts[..256], [Verdict::Buffered; 256]);
+    assert_eq!(verdicts[256], MISSED);
+    assert_eq!(world.get(Reg::RXUSED), 20 << 10 >> 4);
 }
