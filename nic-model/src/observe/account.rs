@@ -224,7 +224,7 @@ impl Observer for Account {
             Event::Received { verdict, .. } if !self.replicated => {
                 self.received(verdict, self.arrived);
             }
-            Event::Released { class, verdict } => {
+            Event::Released { class, verdict, .. } => {
                 let waiting = self.waiting.get_mut(usize::from(class));
                 let len = waiting.and_then(VecDeque::pop_front);
                 self.received(verdict, len.unwrap_or(0));

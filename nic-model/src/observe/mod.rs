@@ -317,6 +317,8 @@ pub enum Event<'a> {
     Released {
         /// Traffic class.
         class: u8,
+        /// Receive queue that was chosen for it, 0 to 127.
+        queue: u8,
         /// Delivered or dropped.
         verdict: Verdict,
     },

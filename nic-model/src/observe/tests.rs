@@ -194,7 +194,7 @@ fn a_frame_that_waits_for_descriptors_is_told_when_it_waits_and_when_it_goes_on(
             "received 60: Buffered"
         ]
     );
-    let released = "Released { class: 0, verdict: Delivered { queue: 0 } }";
+    let released = "Released { class: 0, queue: 0, verdict: Delivered { queue: 0 } }";
     assert_eq!(goes_on.iter().filter(|told| *told == released).count(), 1);
 }
 

@@ -458,6 +458,12 @@ impl Port {
             && !IpSec::receive_is_stopped(&self.regs)
     }
 
+    /// Frames that wait for descriptors in the receive packet buffer of a traffic class, 0 to 7 (7.1.4); 0 for any other.
+    #[must_use]
+    pub fn waiting_frames(&self, class: usize) -> usize {
+        self.rx.waiting_frames(class)
+    }
+
     /// The address filter that lets in frames to this destination, as the registers stand; `None` if none does.
     #[must_use]
     pub fn address_match(&self, destination: [u8; 6]) -> Option<AddressMatch> {

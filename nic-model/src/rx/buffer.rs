@@ -138,6 +138,11 @@ impl PacketBuffer {
         self.frames.is_empty()
     }
 
+    /// Frames that wait.
+    pub(crate) fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Bytes that wait.
     pub(crate) const fn level(&self) -> usize {
         self.used

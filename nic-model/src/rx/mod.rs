@@ -595,9 +595,14 @@ impl Receive {
                         queue: waiting.packet.queue,
                     },
                 };
-                let class_of_packet = waiting.packet.class;
+                let Packet {
+                    class: of_packet,
+                    queue,
+                    ..
+                } = waiting.packet;
                 hw.dma.tell(move || Event::Released {
-                    class: class_of_packet,
+                    class: of_packet,
+                    queue,
                     verdict,
                 });
                 buffer.pop(capacity(class, hw.regs));
@@ -637,6 +642,11 @@ impl Receive {
             fcoe: &mut self.fcoe,
             tally: &mut self.tally,
         }
+    }
+
+    /// Frames that wait in the packet buffer of a class.
+    pub(crate) fn waiting_frames(&self, class: usize) -> usize {
+        self.buffers.get(class).map_or(0, PacketBuffer::frames)
     }
 
     /// What each queue has received.

@@ -159,10 +159,10 @@ impl Sums {
         }
     }
 
-    /// A copy of the frame was dropped, if that is its fate.
-    fn copy(&mut self, verdict: Verdict) {
+    /// A copy of the frame for this queue was dropped, if that is its fate.
+    fn copy(&mut self, queue: Option<u8>, verdict: Verdict) {
         if let Verdict::Dropped(_) = verdict
-            && let Some(queue) = self.steered
+            && let Some(queue) = queue
             && let Some(dropped) = self.dropped.get_mut(usize::from(queue))
         {
             count(dropped);
@@ -190,15 +190,18 @@ impl Sums {
             Event::Steered(steering) => self.steered = Some(steering.queue),
             Event::Replica { verdict, .. } => {
                 self.replicated = true;
-                self.copy(verdict);
+                self.copy(self.steered, verdict);
             }
             Event::Received { verdict, .. } => {
                 if !self.replicated {
-                    self.copy(verdict);
+                    self.copy(self.steered, verdict);
                 }
                 self.whole(verdict);
             }
-            Event::Released { verdict, .. } => self.whole(verdict),
+            Event::Released { queue, verdict, .. } => {
+                self.copy(Some(queue), verdict);
+                self.whole(verdict);
+            }
             Event::Dma(transfer) => match transfer.result {
                 Ok(()) => {
                     let sum = if transfer.reads() {
@@ -363,4 +366,54 @@ pub(crate) fn answer(
         kept.by.push(who);
     }
     lock(&kept.sums).show(nanos(kept.since, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use ixgbe_spec::register::Reg;
+    use nic_model::{
+        Bar, Context,
+        testing::{Silence, TestBus, receiving_port},
+        wire::RxFrame,
+    };
+
+    use super::*;
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const DROP_EN: u32 = 1 << 28;
+
+    #[test]
+    fn a_frame_dropped_after_it_has_waited_is_counted_at_its_queue() {
+        let bus = TestBus::new(0x1_0000).without_record();
+        let mut port = receiving_port(MAC, &bus);
+        let sums = Latency::new(&port, Instant::now);
+        let sums = Arc::new(Mutex::new(Sums::new(sums)));
+        port.observe(Box::new(Shared(Arc::clone(&sums))));
+        let mut wire = Silence;
+        let mut context = Context {
+            now: Time::from_nanos(2_000_000_000),
+            bus: &bus,
+            wire: &mut wire,
+        };
+        let mut frame = [0x5A; 64];
+        frame[..6].copy_from_slice(&MAC);
+
+        // The ring has seven descriptors: two frames wait, and then the queue is to drop such.
+        let verdicts: Vec<_> = (0..9)
+            .map(|_| port.receive(&RxFrame::new(&frame), &mut context))
+            .collect();
+        let srrctl = port.register(Reg::SRRCTL, 0) | DROP_EN;
+        let offset = u64::from(Reg::SRRCTL.offset(0));
+        port.bar_write(Bar::Csr, offset, &srrctl.to_le_bytes(), &mut context);
+        while port.step(&mut context) {}
+
+        assert_eq!(verdicts[7..], [Verdict::Buffered; 2]);
+        let activity = lock(&sums).show(0);
+        let [queue] = activity.queues.as_slice() else {
+            panic!("{activity:?}");
+        };
+        assert_eq!((queue.queue, queue.frames, queue.dropped), (0, 7, 2));
+        let drops: Vec<_> = activity.drops.iter().map(|drop| drop.frames).collect();
+        assert_eq!(drops, [2]);
+    }
 }

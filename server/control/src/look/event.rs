@@ -284,8 +284,13 @@ impl TraceEvent {
                 length: Some(length(frame.len())),
                 ..packet("received").with_fate(*verdict)
             },
-            Event::Released { class, verdict } => Self {
+            Event::Released {
+                class,
+                queue,
+                verdict,
+            } => Self {
                 class: Some((*class).into()),
+                queue: Some((*queue).into()),
                 ..packet("released").with_fate(*verdict)
             },
             Event::Sent { queue, frame } => Self {

@@ -6,9 +6,10 @@
 //! the one of each queue that has waited longest counts. What the driver has taken before an interrupt came (it moves the
 //! tail) counts in none.
 //!
-//! Not measured: frames that become part of a large receive (7.11), and the time that a frame waits in the wire's socket.
+//! Not measured: frames that become part of a large receive (7.11), and the time that a frame waits in the wire's socket, and
+//! frames that wait in a packet buffer when it begins.
 
-use std::time::Instant;
+use std::{collections::VecDeque, time::Instant};
 
 use ixgbe_spec::register::{
     Reg,
@@ -150,8 +151,8 @@ pub(crate) struct Latency {
     arrived: Option<Instant>,
     /// A copy of it was delivered, and is counted.
     counted: bool,
-    /// Arrival of the frames in each packet buffer.
-    buffered: [std::collections::VecDeque<Instant>; CLASSES],
+    /// Arrival of the frames in each packet buffer; `None` for those that were there before.
+    buffered: [VecDeque<Option<Instant>>; CLASSES],
     /// Arrival and queue of the frames that this call delivers.
     delivered: Vec<(Instant, u8)>,
     /// Queues with frames in memory of which no interrupt has told, one bit each.
@@ -170,7 +171,9 @@ impl Latency {
             clock,
             arrived: None,
             counted: false,
-            buffered: Default::default(),
+            buffered: std::array::from_fn(|class| {
+                std::iter::repeat_n(None, port.waiting_frames(class)).collect()
+            }),
             delivered: Vec::new(),
             waiting: 0,
             oldest: vec![None; 128],
@@ -190,16 +193,15 @@ impl Latency {
             }
             Event::Received { verdict, .. } if !self.counted => self.deliver(self.arrived, verdict),
             Event::Buffered { class, .. } => {
-                if let (Some(buffered), Some(arrived)) =
-                    (self.buffered.get_mut(usize::from(class)), self.arrived)
+                if let Some(buffered) = self.buffered.get_mut(usize::from(class))
                     && buffered.len() < MAX_WAITING
                 {
-                    buffered.push_back(arrived);
+                    buffered.push_back(self.arrived);
                 }
             }
-            Event::Released { class, verdict } => {
+            Event::Released { class, verdict, .. } => {
                 let buffered = self.buffered.get_mut(usize::from(class));
-                let arrived = buffered.and_then(std::collections::VecDeque::pop_front);
+                let arrived = buffered.and_then(VecDeque::pop_front).flatten();
                 self.deliver(arrived, verdict);
             }
             Event::RegisterWrite { offset, .. } => match Reg::decode(offset) {
@@ -434,6 +436,35 @@ mod tests {
         });
 
         assert_eq!(bench.shown()[0], [(Some(5), 7), (Some(20), 1)]);
+    }
+
+    #[test]
+    fn a_frame_that_waited_before_is_not_timed_and_takes_no_others_time() {
+        let mut bench = Bench::new();
+        bench.write(Reg::EIMC, 1);
+        (0..8).for_each(|_| bench.arrive());
+        bench.latency = Arc::new(Mutex::new(Latency::new(&bench.port, ticking)));
+        bench
+            .port
+            .observe(Box::new(Probe(Arc::clone(&bench.latency))));
+
+        // This one waits behind the last of those before; they leave one after the other.
+        bench.arrive();
+        bench.write(Reg::RDT, 0);
+        bench.with(|port, context| {
+            port.step(context);
+        });
+        let after_the_first = bench.shown();
+        bench.write(Reg::RDT, 1);
+        bench.with(|port, context| {
+            port.step(context);
+        });
+
+        assert_eq!(after_the_first[0], []);
+        let [(_, timed)] = bench.shown()[0][..] else {
+            panic!("{:?}", bench.shown());
+        };
+        assert_eq!(timed, 1);
     }
 
     #[test]
