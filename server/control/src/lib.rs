@@ -48,7 +48,7 @@ pub use protocol::{
     Group, INTERFACE, Info, Injected, Led, Leds, Light, Link, Severity, Stats,
 };
 pub use server::{BindError, Bound, Server, default_path};
-pub use worker::{Card, Handle, Inbox, channel};
+pub use worker::{Card, Handle, Inbox, Overview, channel};
 
 /// Bytes of frames that surely fit one call of [`Client::inject`], if each frame is counted with 8 bytes more.
 pub const MAX_INJECT_BYTES: usize = 512 << 10;

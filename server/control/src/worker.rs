@@ -39,9 +39,9 @@ use crate::{
 
 /// How long a client waits for the worker. A turn of its loop takes far less.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Requests that are served in one turn: as many as there can be, since each client, and the thread of `/metrics`, waits for
-/// the answer to its one.
-const PER_TURN: usize = MAX_CLIENTS + 1;
+/// Requests that are served in one turn: as many as there can be, since each client waits for the answer to its one, and the
+/// thread of `/metrics` for those to its two.
+const PER_TURN: usize = MAX_CLIENTS + 2;
 
 /// What a client wants of the worker.
 #[derive(Debug)]
@@ -181,42 +181,61 @@ impl fmt::Debug for Handle {
 }
 
 impl Handle {
-    /// Which server answers, and the state of this port: number `port` of `ports`.
+    /// Asks for the state of this port, number `port` of `ports`, and for its counters, and does not wait.
     ///
     /// # Errors
-    /// [`ControlError::NotAnswering`].
-    pub fn info(&self, port: u32, ports: u32) -> Result<Info, ControlError> {
-        match self.ask(Request::Info { port, ports })? {
-            Reply::Info(info) => Ok(info),
-            _ => Err(ControlError::NotAnswering),
-        }
-    }
-
-    /// All counters of the port.
-    ///
-    /// # Errors
-    /// [`ControlError::NotAnswering`].
-    pub fn stats(&self) -> Result<Stats, ControlError> {
-        match self.ask(Request::Stats)? {
-            Reply::Stats(stats) => Ok(stats),
-            _ => Err(ControlError::NotAnswering),
-        }
+    /// [`ControlError::NotAnswering`]: the worker has ended.
+    pub fn overview(&self, port: u32, ports: u32) -> Result<Overview, ControlError> {
+        Ok(Overview {
+            info: self.send(Request::Info { port, ports })?,
+            stats: self.send(Request::Stats)?,
+        })
     }
 
     /// Asks the worker and waits for its answer.
     pub(crate) fn ask(&self, request: Request) -> Answer {
+        match self.send(request)?.recv_timeout(PATIENCE) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                Err(ControlError::NotAnswering)
+            }
+        }
+    }
+
+    fn send(&self, request: Request) -> Result<Receiver<Answer>, ControlError> {
         let (answer, answered) = mpsc::sync_channel(1);
         self.requests
             .send(Asked { request, answer })
             .map_err(|_| ControlError::NotAnswering)?;
         // A full counter means that the worker has been woken already.
         let _ = self.wake.write(1);
-        match answered.recv_timeout(PATIENCE) {
-            Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                Err(ControlError::NotAnswering)
-            }
-        }
+        Ok(answered)
+    }
+}
+
+/// What [`Handle::overview`] has asked for.
+#[derive(Debug)]
+pub struct Overview {
+    info: Receiver<Answer>,
+    stats: Receiver<Answer>,
+}
+
+impl Overview {
+    /// Waits at most so long for the answer; `None` if it is still to come. There is one answer.
+    ///
+    /// # Errors
+    /// [`ControlError::NotAnswering`]: there will be none.
+    pub fn wait(&self, patience: Duration) -> Option<Result<(Info, Stats), ControlError>> {
+        // The worker answers in turn: once it has told the counters, the state is there.
+        let stats = match self.stats.recv_timeout(patience) {
+            Ok(stats) => stats,
+            Err(RecvTimeoutError::Timeout) => return None,
+            Err(RecvTimeoutError::Disconnected) => return Some(Err(ControlError::NotAnswering)),
+        };
+        Some(match (self.info.try_recv(), stats) {
+            (Ok(Ok(Reply::Info(info))), Ok(Reply::Stats(stats))) => Ok((info, stats)),
+            _ => Err(ControlError::NotAnswering),
+        })
     }
 }
 

@@ -52,7 +52,7 @@ const fn bytes(name: &'static str, index: &'static str, help: &'static str) -> F
 }
 
 /// All families of counters, in the order in which they are written.
-pub(super) const FAMILIES: [Family; 35] = [
+pub(super) const FAMILIES: [Family; 37] = [
     RX_PACKETS,
     RX_BYTES,
     TX_PACKETS,
@@ -68,6 +68,8 @@ pub(super) const FAMILIES: [Family; 35] = [
     RX_MISSED,
     RX_RING_DROPPED,
     RX_ERRORS,
+    RX_JABBERS,
+    RX_CHECKSUM_ERRORS,
     RX_PAUSE,
     TX_PAUSE,
     REGISTER,
@@ -139,7 +141,17 @@ const RX_RING_DROPPED: Family = counter(
 const RX_ERRORS: Family = counter(
     "rx_errors",
     "",
-    "Packets received with an error, by what the MAC found",
+    "Packets received with an error, by what the MAC found; each is in one of these",
+);
+const RX_JABBERS: Family = counter(
+    "rx_jabber_packets",
+    "",
+    "Of the packets received with a wrong FCS, those that were too long as well (RJC)",
+);
+const RX_CHECKSUM_ERRORS: Family = counter(
+    "rx_checksum_errors",
+    "",
+    "Good packets whose IPv4, TCP, UDP or SCTP checksum is wrong (XEC)",
 );
 const RX_PAUSE: Family = counter(
     "rx_pause_frames",
@@ -266,8 +278,8 @@ fn hardware(name: &str) -> (Family, Label<'_>) {
         "RUC" => labelled(RX_ERRORS, "error", "undersize"),
         "RFC" => labelled(RX_ERRORS, "error", "fragment"),
         "ROC" => labelled(RX_ERRORS, "error", "oversize"),
-        "RJC" => labelled(RX_ERRORS, "error", "jabber"),
-        "XEC" => labelled(RX_ERRORS, "error", "checksum"),
+        "RJC" => (RX_JABBERS, None),
+        "XEC" => (RX_CHECKSUM_ERRORS, None),
         "LXONRXCNT" | "PXONRXCNT" => labelled(RX_PAUSE, "kind", "xon"),
         "LXOFFRXCNT" | "PXOFFRXCNT" => labelled(RX_PAUSE, "kind", "xoff"),
         "LXONTXC" | "PXONTXC" => labelled(TX_PAUSE, "kind", "xon"),

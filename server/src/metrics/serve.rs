@@ -183,7 +183,7 @@ fn run(door: &Door, stop: &EventFd, mut scraper: Scraper) {
         connections.retain_mut(|connection| {
             let is_ready = readies.next().unwrap_or(false);
             let goes_on =
-                !is_ready || connection.advance(|| scraper.text(Instant::now())) == Outcome::GoesOn;
+                !is_ready || connection.advance(|| scraper.text(Instant::now)) == Outcome::GoesOn;
             goes_on && Instant::now() < connection.deadline()
         });
         accept_again = accept_again.filter(|again| Instant::now() < *again);

@@ -10,6 +10,7 @@ mod worker;
 use std::{
     fs,
     os::unix::{fs::PermissionsExt, net::UnixListener},
+    time::Duration,
 };
 
 use control::{
@@ -308,6 +309,22 @@ fn a_client_of_a_server_whose_worker_is_gone_is_told_so() {
         error,
         ClientError::Refused(ControlError::NotAnswering)
     ));
+}
+
+#[test]
+fn a_worker_that_hangs_does_not_keep_the_answer_of_another() {
+    let running = Running::start();
+    let (hangs, _inbox) = control::channel().unwrap();
+
+    let hanging = hangs.overview(0, 2).unwrap();
+    let answering = running.handle().overview(1, 2).unwrap();
+    let none = hanging.wait(Duration::ZERO);
+    let answer = answering.wait(Duration::from_secs(60)).unwrap();
+
+    assert!(none.is_none());
+    let (info, stats) = answer.unwrap();
+    assert_eq!((info.port, info.ports), (1, 2));
+    assert!(!stats.counters.is_empty());
 }
 
 #[test]

@@ -27,6 +27,7 @@ use wire::{Loopback, Tapped};
 /// A server with its ports.
 pub struct Running {
     server: Server,
+    handle: Handle,
     _directory: tempfile::TempDir,
     ports: Vec<Port>,
 }
@@ -67,9 +68,11 @@ impl Running {
             .zip(modules)
             .map(|(budget, module)| Port::start(budget, module));
         let (handles, ports): (Vec<_>, Vec<_>) = started.unzip();
+        let handle = handles[0].clone();
         let server = Server::start(&directory.path().join("test.control"), handles).unwrap();
         Self {
             server,
+            handle,
             _directory: directory,
             ports,
         }
@@ -77,6 +80,11 @@ impl Running {
 
     pub fn client(&self) -> Client {
         Client::connect(self.server.path()).unwrap()
+    }
+
+    /// The way to the first worker.
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     pub fn path(&self) -> PathBuf {
