@@ -16,6 +16,7 @@ use vm_memory::{Bytes, VolatileSlice};
 
 use crate::{
     bus::{Bus, DmaError, Iova, Requester, Right, Span, Spans, Window},
+    fault::CardFaults,
     observe::{Event, Watch},
 };
 
@@ -41,6 +42,8 @@ pub(crate) struct Dma<'a> {
     done: SmallVec<[Done<'a>; BATCH]>,
     /// Who looks on.
     watch: Option<Watch<'a>>,
+    /// What somebody wants to go wrong.
+    faults: Option<&'a mut CardFaults>,
 }
 
 /// The ranges that were used last.
@@ -111,7 +114,21 @@ impl<'a> Dma<'a> {
             asked: false,
             done: SmallVec::new(),
             watch,
+            faults: None,
         }
+    }
+
+    /// Lets faults have their say. With those that see each access to memory there are no windows.
+    pub(crate) fn set_faults(&mut self, faults: &'a mut CardFaults, sees_memory: bool) {
+        self.read.none |= sees_memory;
+        self.write.none |= sees_memory;
+        self.faults = Some(faults);
+    }
+
+    /// The faults that somebody wants, if there are any.
+    #[inline]
+    pub(crate) fn faults(&mut self) -> Option<&mut CardFaults> {
+        self.faults.as_deref_mut()
     }
 
     /// Tells an event, if there is someone to tell. Where each packet passes, [`Dma::is_watched`] is asked first and the
@@ -142,8 +159,16 @@ impl<'a> Dma<'a> {
             from.copy_to(to);
             return Ok(());
         }
+        self.read_slowly(by, iova, to)
+    }
+
+    #[inline(never)]
+    fn read_slowly(&mut self, by: Requester, iova: Iova, to: &mut [u8]) -> Result<(), DmaError> {
         self.asked = true;
-        self.bus.read(by, iova, to)
+        match &mut self.faults {
+            None => self.bus.read(by, iova, to),
+            Some(faults) => faults.read(self.bus, by, iova, to),
+        }
     }
 
     /// As [`Bus::write`].
@@ -156,8 +181,7 @@ impl<'a> Dma<'a> {
             to.copy_from(from);
             return Ok(());
         }
-        self.asked = true;
-        self.bus.write(by, iova, from)
+        self.write_slowly(by, iova, from)
     }
 
     /// Writes four bytes in one piece, after all that was written before: a head that the driver polls.
@@ -173,8 +197,16 @@ impl<'a> Dma<'a> {
         {
             return Ok(());
         }
+        self.write_slowly(by, iova, &value.to_le_bytes())
+    }
+
+    #[inline(never)]
+    fn write_slowly(&mut self, by: Requester, iova: Iova, from: &[u8]) -> Result<(), DmaError> {
         self.asked = true;
-        self.bus.write(by, iova, &value.to_le_bytes())
+        match &mut self.faults {
+            None => self.bus.write(by, iova, from),
+            Some(faults) => faults.write(self.bus, by, iova, from),
+        }
     }
 
     /// The `len` bytes at `iova` will be read soon. Only a hint.
@@ -219,9 +251,23 @@ impl<'a> Dma<'a> {
             self.done.push(Done { place, low, high });
             return Ok(());
         }
+        self.write_back_slowly(by, iova, low, high)
+    }
+
+    #[inline(never)]
+    fn write_back_slowly(
+        &mut self,
+        by: Requester,
+        iova: Iova,
+        low: u64,
+        high: u64,
+    ) -> Result<(), DmaError> {
         self.write_back_all();
         self.asked = true;
-        self.bus.write_back(by, iova, low, high)
+        match &mut self.faults {
+            None => self.bus.write_back(by, iova, low, high),
+            Some(faults) => faults.write_back(self.bus, by, iova, low, high),
+        }
     }
 
     /// Writes back what is still to be written, in order.
@@ -251,8 +297,22 @@ impl<'a> Dma<'a> {
             spans.push(Span::Mapped(slice));
             return Ok(());
         }
+        self.gather_slowly(by, iova, len, spans)
+    }
+
+    #[inline(never)]
+    fn gather_slowly(
+        &mut self,
+        by: Requester,
+        iova: Iova,
+        len: usize,
+        spans: &mut Spans<'a>,
+    ) -> Result<(), DmaError> {
         self.asked = true;
-        self.bus.gather(by, iova, len, spans)
+        match &mut self.faults {
+            None => self.bus.gather(by, iova, len, spans),
+            Some(faults) => faults.gather(self.bus, by, iova, len, spans),
+        }
     }
 
     /// As [`Bus::masters`].

@@ -108,7 +108,14 @@ impl Port {
             let call = Call::HardwareError(error);
             return self.recorded(&call, context, inject, |message| Answer::Message(*message));
         }
-        let message = match error {
+        let message = self.have_error(error);
+        self.deliver(context);
+        message
+    }
+
+    /// The same, whose interrupts are delivered with those of the call.
+    pub(crate) fn have_error(&mut self, error: HardwareError) -> Option<ErrorMessage> {
+        match error {
             HardwareError::Bus(error) => self.pci.report(error),
             HardwareError::ReceiveEcc => {
                 ecc(Reg::RXDBUEST, &mut self.regs, &mut self.irq);
@@ -118,9 +125,7 @@ impl Port {
                 ecc(Reg::TXDBUEST, &mut self.regs, &mut self.irq);
                 None
             }
-        };
-        self.deliver(context);
-        message
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub mod bus;
 mod card;
 pub mod check;
 mod dma;
+pub mod fault;
 pub mod faults;
 mod fcoe;
 mod filter;

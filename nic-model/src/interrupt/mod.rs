@@ -18,7 +18,7 @@ use ixgbe_spec::register::{
     bits::{eicr, eitr, gpie, ivar},
 };
 
-use crate::{bus::Bus, pci, pci::Delivery, regs::RegisterFile, time::Time};
+use crate::{bus::Bus, observe, pci, pci::Delivery, regs::RegisterFile, time::Time};
 use credits::Credits;
 use moderation::Moderation;
 pub(crate) use saved::Saved;
@@ -151,6 +151,26 @@ impl Interrupts {
             _ => 0,
         };
         self.moderation.end(vector, now, regs)
+    }
+
+    /// The vectors, one bit each, of a queue or of all, in a direction or both, as IVAR has them.
+    #[cold]
+    pub(crate) fn vectors(
+        regs: &RegisterFile,
+        queue: Option<u8>,
+        direction: Option<observe::Direction>,
+    ) -> u64 {
+        let mut vectors = 0;
+        let queues = queue.map_or(0..=127, |queue| queue..=queue);
+        for queue in queues.map(usize::from) {
+            if direction != Some(observe::Direction::Transmit) {
+                vectors |= Self::queue_vector(regs, queue, Direction::Receive);
+            }
+            if direction != Some(observe::Direction::Receive) {
+                vectors |= Self::queue_vector(regs, queue, Direction::Transmit);
+            }
+        }
+        vectors
     }
 
     /// Sets causes outside the queues, EICR bits 30:16 (8.2.3.5.1).

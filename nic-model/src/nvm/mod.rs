@@ -187,6 +187,23 @@ impl Nvm {
         self.written = true;
     }
 
+    /// Flips a bit of a word that belongs to the words with a checksum and is no pointer, chosen by `number`, as a chip
+    /// that grows old does: nobody has written it. Returns the word and the bit.
+    pub(crate) fn flip(&self, number: u64) -> (usize, u16) {
+        let [word, bit, ..] = number.to_le_bytes();
+        let address = FLIPPED.start + usize::from(word) % FLIPPED.len();
+        let mask = 1 << (bit % 16);
+        self.flip_back(address, mask);
+        (address, mask)
+    }
+
+    /// Flips these bits of a word.
+    pub(crate) fn flip_back(&self, address: usize, mask: u16) {
+        let image = &mut self.card.lock().chip.image;
+        let word = image.word(address).unwrap_or(0);
+        image.set_word(address, word ^ mask);
+    }
+
     /// A handle to the chip.
     pub(crate) fn chip(&self) -> NvmChip {
         NvmChip(self.card.clone())
@@ -329,5 +346,8 @@ impl Nvm {
         self.card.lock().chip.flash.read(offset, data);
     }
 }
+
+/// Words with a checksum that are no pointers: the general configuration and the boot code's (6.1).
+const FLIPPED: std::ops::Range<usize> = 0x10..0x3F;
 
 const _: () = assert!(WORDS == 1 << (7 + eec::SIZE_UNIT), "EEC.SIZE is 7");

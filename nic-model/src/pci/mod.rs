@@ -287,6 +287,11 @@ impl Function {
         self.flush(bus);
     }
 
+    /// Whether the INTx pin is to be active.
+    pub(crate) const fn intx_is_active(&self) -> bool {
+        self.intx
+    }
+
     /// Sends the MSI-X message of `vector`, or notes that it is to be sent.
     pub(crate) fn send_msix(&mut self, vector: u32, bus: &dyn Bus) {
         self.msix.set_pending(vector);

@@ -59,28 +59,36 @@ impl Port {
         };
         let gate = Gate::of(passage, &self.observers);
         let has_classes = rx::has_classes(&self.regs);
-        // It tells nobody what it does.
+        // It tells nobody what it does, and nothing goes wrong there.
         let express = match gate {
-            Gate::Open => Express::survey(&mut self.rx, &self.regs),
-            Gate::Guarded(_) | Gate::Watched(_) | Gate::Recorded => None,
+            Gate::Open if self.injected.is_none() => Express::survey(&mut self.rx, &self.regs),
+            Gate::Open | Gate::Guarded(_) | Gate::Watched(_) | Gate::Recorded => None,
         };
-        let result = frames(&mut Arrivals {
-            gate: if tape.is_some() { Gate::Recorded } else { gate },
-            behind: tape.map(|tape| (tape, gate)),
-            has_classes,
-            express,
-            hw: Hw {
-                now: context.now,
-                dma: Dma::watched(context.bus, self.observers.watch(context.now)),
-                regs: &mut self.regs,
-                irq: &mut self.irq,
-                timesync: &self.timesync,
-                ipsec: &self.ipsec,
-                faults: &mut self.faults,
-            },
-            rx: &mut self.rx,
-            pci: &mut self.pci,
-        });
+        // What is to be written back is, when this ends: before the interrupts.
+        let result = {
+            let mut arrivals = Arrivals {
+                gate: if tape.is_some() { Gate::Recorded } else { gate },
+                behind: tape.map(|tape| (tape, gate)),
+                has_classes,
+                express,
+                hw: Hw {
+                    now: context.now,
+                    dma: Dma::watched(context.bus, self.observers.watch(context.now)),
+                    regs: &mut self.regs,
+                    irq: &mut self.irq,
+                    timesync: &self.timesync,
+                    ipsec: &self.ipsec,
+                    faults: &mut self.faults,
+                },
+                rx: &mut self.rx,
+                pci: &mut self.pci,
+            };
+            if let Some(faults) = &mut self.injected {
+                let Hw { dma, regs, .. } = &mut arrivals.hw;
+                faults.attach(dma, context.now, regs);
+            }
+            frames(&mut arrivals)
+        };
         self.deliver(context);
         result
     }

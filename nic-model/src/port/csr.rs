@@ -225,6 +225,9 @@ impl Port {
     /// the table stores nothing for it (the access kind `Effect`).
     fn written(&mut self, reg: Reg, index: usize, old: u32, new: u32, context: &mut Context<'_>) {
         let now = context.now;
+        if self.injected.is_some() {
+            self.before_written(reg, context);
+        }
         match reg.row().chapter {
             Chapter::Receive | Chapter::Filter | Chapter::Fcoe => {
                 let (mut hw, rx, _) = self.data_path(context.now, context.bus);
@@ -263,6 +266,7 @@ impl Port {
         match reg {
             Reg::CTRL if new & (ctrl::RST | ctrl::LRST) != 0 => {
                 self.reset_told(Reset::Device, context);
+                self.lengthen_reset(context.now);
             }
             Reg::CTRL => {
                 // Nothing is outstanding between two calls, so the handshake is complete at once (5.2.5.3.2).

@@ -10,8 +10,12 @@ impl Port {
     pub(super) fn report_refused_dma(&mut self) {
         let refused = self.faults.ring_dma.wrapping_add(self.faults.buffer_dma);
         if refused != self.refused_dma {
+            let poisoned = self.report_poisoned();
+            // What was answered with a poisoned TLP was answered.
+            if refused.wrapping_sub(self.refused_dma) > poisoned {
+                self.pci.set_master_abort();
+            }
             self.refused_dma = refused;
-            self.pci.set_master_abort();
             self.irq.other(&mut self.regs, eicr::PCI);
         }
     }

@@ -5,6 +5,7 @@ mod arrivals;
 mod bus_master;
 mod csr;
 mod dma_errors;
+mod injected;
 mod reset;
 mod saved;
 mod statistics;
@@ -23,6 +24,7 @@ use crate::{
     bus::{Bus, Iova},
     card::{Card, Functions, Place},
     dma::Dma,
+    fault::{CardFaults, FaultySignals},
     faults::GuestFaults,
     filter::{AddressMatch, Mac},
     firmware::Firmware,
@@ -150,6 +152,8 @@ pub struct Port {
     unmodelled: Unmodelled,
     observers: Observers,
     pub(crate) recording: Recording,
+    /// What somebody wants to go wrong.
+    injected: Option<Box<CardFaults>>,
 }
 
 impl Port {
@@ -211,6 +215,7 @@ impl Port {
             unmodelled: Unmodelled::default(),
             observers: Observers::default(),
             recording: Recording::default(),
+            injected: None,
             place,
             mac: config.mac,
         };
@@ -441,6 +446,7 @@ impl Port {
                 .filter(|_| self.pci.masters()),
             self.flow_control.deadline(),
             self.tx.deadline().filter(|_| self.pci.masters()),
+            self.injected.as_ref().and_then(|faults| faults.deadline()),
         ]
         .into_iter()
         .flatten()
@@ -521,6 +527,9 @@ impl Port {
             return self.recorded(&Call::Step, context, Self::step, |more| Answer::More(*more));
         }
         let now = context.now;
+        if self.injected.is_some() {
+            self.advance_faults(context);
+        }
         self.with_link(|link, regs, irq| link.step(now, regs, irq));
         self.timers.step(context.now, &mut self.regs, &mut self.irq);
         self.timesync
@@ -582,7 +591,7 @@ impl Port {
         bus: &'a dyn Bus,
     ) -> (Hw<'a>, &'a mut Receive, &'a mut Transmit) {
         let bus = if self.pci.masters() { bus } else { &NotMaster };
-        let hw = Hw {
+        let mut hw = Hw {
             now,
             dma: Dma::watched(bus, self.observers.watch(now)),
             regs: &mut self.regs,
@@ -591,6 +600,9 @@ impl Port {
             ipsec: &self.ipsec,
             faults: &mut self.faults,
         };
+        if let Some(faults) = &mut self.injected {
+            faults.attach(&mut hw.dma, now, hw.regs);
+        }
         (hw, &mut self.rx, &mut self.tx)
     }
 
@@ -620,7 +632,7 @@ impl Port {
             self.complete_large_receives(context);
         }
         self.report_refused_dma();
-        if self.observers.is_empty() {
+        if self.observers.is_empty() && self.injected.is_none() {
             self.irq
                 .deliver(context.now, &mut self.regs, &mut self.pci, context.bus);
         } else {
@@ -632,8 +644,13 @@ impl Port {
     fn deliver_watched(&mut self, context: &Context<'_>) {
         let now = context.now;
         self.observers.see_causes(now, self.irq.pending());
-        let bus = Told::new(context.bus, now, &mut self.observers);
-        self.irq.deliver(now, &mut self.regs, &mut self.pci, &bus);
+        let told = Told::new(context.bus, now, &mut self.observers);
+        let faulty = self.injected.as_deref_mut().map(|faults| {
+            faults.aim(&self.regs, now);
+            FaultySignals::new(&told, faults)
+        });
+        let bus: &dyn Bus = faulty.as_ref().map_or(&told, |faulty| faulty);
+        self.irq.deliver(now, &mut self.regs, &mut self.pci, bus);
         // What is cleared by the signal may come up again.
         self.observers.keep_causes(self.irq.pending());
         self.observers.settle(&Scene {

@@ -38,6 +38,7 @@ impl Port {
             unmodelled: _,
             observers: _,
             recording: _,
+            injected,
         } = self;
         let extended_vlan = regs.get(Reg::CTRL_EXT, 0) & ctrl_ext::EXTENDED_VLAN;
         for reg in Reg::ALL {
@@ -56,6 +57,9 @@ impl Port {
             u32::from_le_bytes([e, f, 0, 0]) | ADDRESS_VALID,
         );
 
+        if let Some(injected) = injected {
+            injected.reset(reset == Reset::Bus);
+        }
         link.reset(regs);
         flow_control.reset();
         leds.reset();

@@ -40,6 +40,8 @@ impl Port {
             unmodelled: _,
             observers: _,
             recording: _,
+            // What goes wrong is the affair of who asked for it, here.
+            injected: _,
         } = self;
         State {
             at: now,

@@ -101,6 +101,8 @@ pub struct Transmit {
     queues: Vec<Queue>,
     /// Queues that may have work, one bit each.
     runnable: u128,
+    /// Queues that a fault has stopped, one bit each.
+    stuck: u128,
     /// Queues with descriptors that wait to be written back, one bit each.
     accumulating: u128,
     /// When the first of them have waited long enough.
@@ -117,6 +119,7 @@ impl Default for Transmit {
         Self {
             queues: (0..).take(QUEUES as usize).map(Queue::new).collect(),
             runnable: 0,
+            stuck: 0,
             accumulating: 0,
             write_back_at: None,
             turn: 0,
@@ -177,6 +180,7 @@ impl Transmit {
         let Self {
             queues,
             runnable,
+            stuck,
             accumulating,
             write_back_at,
             turn,
@@ -186,6 +190,7 @@ impl Transmit {
         } = self;
         queues.iter_mut().for_each(Queue::reset);
         *runnable = 0;
+        *stuck = 0;
         *accumulating = 0;
         *write_back_at = None;
         *turn = 0;
@@ -197,6 +202,7 @@ impl Transmit {
         let Self {
             queues,
             runnable,
+            stuck,
             accumulating,
             write_back_at,
             turn,
@@ -206,7 +212,8 @@ impl Transmit {
         } = self;
         Saved {
             queues: sparse::save(queues, Queue::save),
-            runnable: *runnable,
+            // A fault is not saved, and neither is what it has stopped.
+            runnable: *runnable | *stuck,
             accumulating: *accumulating,
             write_back_at: *write_back_at,
             turn: *turn,
@@ -278,7 +285,12 @@ impl Transmit {
             Reg::TDT => queue.set_tail(new, hw.faults),
             Reg::TDH | Reg::TDBAL | Reg::TDBAH | Reg::TDLEN => queue.set_ring(index, hw.regs),
             Reg::TDWBAL | Reg::TDWBAH => queue.set_head_write_back(index, hw.regs),
-            Reg::TXDCTL => queue.set_control(new, index, hw),
+            Reg::TXDCTL => {
+                queue.set_control(new, index, hw);
+                if new & TXDCTL_ENABLE == 0 {
+                    self.stuck &= !(1 << index);
+                }
+            }
             _ => return,
         }
         self.mark(index);
@@ -404,6 +416,7 @@ impl Transmit {
             queues,
             framer,
             tally,
+            stuck,
             ..
         } = self;
         let Some(queue) = queues.get_mut(index) else {
@@ -420,6 +433,10 @@ impl Transmit {
                     return Turn::Idle;
                 }
             };
+            if step.hw.dma.faults().is_some() && sticks(index, queue, &packet, step.hw) {
+                *stuck |= 1 << index;
+                return Turn::Idle;
+            }
             match send(index, queue, &packet, (framer, tally), left, step) {
                 Ok(()) => queue.complete(index, &packet, step.hw),
                 Err(Stop::Blocked) => return Turn::Blocked,
@@ -432,9 +449,24 @@ impl Transmit {
         Turn::Over
     }
 
+    /// Lets the queues go on that a fault has stopped.
+    #[cold]
+    pub(crate) fn unstick(&mut self) {
+        let mut stuck = std::mem::take(&mut self.stuck);
+        while stuck != 0 {
+            self.mark(stuck.trailing_zeros() as usize);
+            stuck &= stuck - 1;
+        }
+    }
+
     /// Marks a queue as one that may have work, or that has none.
     fn mark(&mut self, index: usize) {
+        let bit = 1 << index;
         let runnable = self.queues.get(index).is_some_and(Queue::is_runnable);
+        if !runnable {
+            self.stuck &= !bit;
+        }
+        let runnable = runnable && self.stuck & bit == 0;
         self.runnable = self.runnable & !(1 << index) | u128::from(runnable) << index;
         self.note_accumulated(index);
     }
@@ -447,6 +479,14 @@ impl Transmit {
             self.write_back_at = Some(self.write_back_at.map_or(until, |at| at.min(until)));
         }
     }
+}
+
+/// Whether a fault stops `queue` before its packet.
+#[cold]
+#[inline(never)]
+fn sticks(index: usize, queue: &Queue, packet: &Packet, hw: &mut Hw<'_>) -> bool {
+    let faults = hw.dma.faults().filter(|_| packet.descriptors > 0);
+    faults.is_some_and(|faults| faults.sticks(index, queue.head()))
 }
 
 /// Sends what is left of the packet at the head of `queue`, or finds that it cannot be sent, which ends it as well.

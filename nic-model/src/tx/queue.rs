@@ -214,6 +214,11 @@ impl Queue {
         self.set_head_write_back(index, regs);
     }
 
+    /// The first descriptor that is not done.
+    pub const fn head(&self) -> u32 {
+        self.head
+    }
+
     /// Stops the queue until it is enabled anew.
     pub fn stall(&mut self) {
         self.stalled = true;

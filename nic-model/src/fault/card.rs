@@ -1,0 +1,321 @@
+//! The faults of a card, and what of them lasts.
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+use ixgbe_spec::register::Reg;
+
+use super::{
+    Armed, Dice, Fault, FaultKind, FaultList, FaultReport, FaultState, Occasion, TooManyFaults,
+    memory::Memory,
+};
+use crate::{
+    bus::{Bus, Requester, Right, Signal},
+    dma::Dma,
+    hardware_error::HardwareError,
+    interrupt::Interrupts,
+    link::Module,
+    observe::Direction,
+    regs::RegisterFile,
+    time::Time,
+};
+
+/// Least time between two occasions that a fault makes.
+const LEAST_EVERY: Duration = Duration::from_micros(100);
+
+/// What the whole port has to do about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// Draw the module.
+    DrawModule(u64),
+    /// Signal an interrupt without a cause; of this vector if there are vectors.
+    Signal(u8),
+    /// Flip a bit of the NVM, chosen by this number.
+    FlipNvm(u64, u64),
+    /// Have this error.
+    Error(HardwareError),
+}
+
+/// A ring of descriptors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ring {
+    pub(super) place: Range<u64>,
+    pub(super) direction: Direction,
+    pub(super) queue: u8,
+}
+
+/// The faults of a card.
+#[derive(Debug, Default)]
+pub(crate) struct CardFaults {
+    pub(super) list: FaultList,
+    /// When the current call was made.
+    pub(super) now: Time,
+    /// The rings as they stand during the call.
+    pub(super) rings: Vec<Ring>,
+    pub(super) memory: Memory,
+    /// Interrupts that come late.
+    pub(super) late_signals: Vec<(Time, Requester, Signal)>,
+    /// Vectors that a fault is aimed at by queue or direction, as IVAR stands.
+    pub(super) aims: BTreeMap<u64, u64>,
+    /// When faults that make their own occasions make the next.
+    next: BTreeMap<u64, Time>,
+    /// Head of each transmit queue when its packet was an occasion.
+    offered: BTreeMap<usize, u32>,
+    /// The module that a fault has drawn.
+    drawn: Option<(u64, Module)>,
+    /// Bits that faults have flipped in the NVM: fault, word and bit.
+    flipped: Vec<(u64, usize, u16)>,
+    /// Until when CTRL.RST stays set.
+    resetting: Option<Time>,
+}
+
+impl CardFaults {
+    /// One more fault.
+    ///
+    /// # Errors
+    /// [`TooManyFaults`].
+    pub(crate) fn add(&mut self, id: u64, fault: Fault, now: Time) -> Result<(), TooManyFaults> {
+        self.list.add(id, fault, now)?;
+        if fault.kind.occasion() == Occasion::Time {
+            self.next.insert(id, now);
+        }
+        Ok(())
+    }
+
+    /// Takes out faults; what lasts of them is to be ended.
+    pub(crate) fn clear(&mut self, id: Option<u64>) -> Vec<Armed> {
+        self.list.clear(id)
+    }
+
+    pub(crate) fn reports(&self) -> Vec<FaultReport> {
+        self.list.iter().map(Armed::report).collect()
+    }
+
+    /// Whether nothing is left, so that there is no need to keep this.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+            && self.memory.held.is_empty()
+            && self.late_signals.is_empty()
+            && self.resetting.is_none()
+    }
+
+    /// A reset of the card: nothing is under way any more. An interrupt that was sent comes all the same, but for a reset by
+    /// the bus.
+    pub(crate) fn reset(&mut self, by_bus: bool) {
+        self.memory.held.clear();
+        self.offered.clear();
+        self.resetting = None;
+        if by_bus {
+            self.late_signals.clear();
+        }
+    }
+
+    /// When something is due.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let waits = |armed: &Armed| armed.state() == FaultState::Armed;
+        let next = self.list.iter().filter(|armed| waits(armed));
+        let next = next.filter_map(|armed| self.next.get(&armed.id()).copied());
+        let ends = self.list.iter().filter_map(Armed::end);
+        let held = self.memory.held.iter().map(|held| held.due);
+        let late = self.late_signals.iter().map(|(due, ..)| *due);
+        let all = next.chain(ends).chain(held).chain(late);
+        all.chain(self.resetting).min()
+    }
+
+    /// Takes the occasions that are due, and tells what is to be done and which faults have just ended.
+    pub(crate) fn advance(&mut self, now: Time) -> (Vec<Deed>, Vec<(u64, FaultKind)>) {
+        self.now = now;
+        let mut deeds = Vec::new();
+        let mut ended = Vec::new();
+        for armed in self.list.iter_mut() {
+            let (id, fault) = (armed.id(), *armed.fault());
+            if armed.expire(now) {
+                ended.push((id, fault.kind));
+                continue;
+            }
+            let Some(next) = self.next.get_mut(&id).filter(|next| **next <= now) else {
+                continue;
+            };
+            *next = now + fault.every().max(LEAST_EVERY);
+            if armed.takes(now) {
+                let number = armed.dice().roll();
+                deeds.extend(match fault.kind {
+                    FaultKind::ModulePulled => Some(Deed::DrawModule(id)),
+                    FaultKind::InterruptSpurious => {
+                        Some(Deed::Signal(fault.target.vector.unwrap_or(0)))
+                    }
+                    FaultKind::NvmCorrupt => Some(Deed::FlipNvm(id, number)),
+                    FaultKind::Hardware(error) => Some(Deed::Error(error)),
+                    _ => None,
+                });
+            }
+        }
+        (deeds, ended)
+    }
+
+    /// A fault is over: nothing of it lasts in memory.
+    pub(crate) fn end_in_memory(&mut self, id: u64) {
+        self.memory.end(id);
+        self.next.remove(&id);
+        self.aims.remove(&id);
+    }
+
+    /// Interrupts that were late and are due now.
+    pub(crate) fn signals_due(&mut self, now: Time) -> Vec<(Requester, Signal)> {
+        let due = self.late_signals.iter().filter(|(due, ..)| *due <= now);
+        let due = due.map(|(_, by, signal)| (*by, *signal)).collect();
+        self.late_signals.retain(|(due, ..)| *due > now);
+        due
+    }
+
+    /// Writes back what is due.
+    pub(crate) fn write_back_due(&mut self, now: Time, bus: &dyn Bus) {
+        self.memory.release(bus, |held| held.due <= now);
+    }
+
+    /// Writes back all that is held: a queue is about to change, and has nothing under way then.
+    pub(crate) fn write_back_all(&mut self, bus: &dyn Bus) {
+        self.memory.release(bus, |_| true);
+    }
+
+    /// A call begins in which this DMA engine may work.
+    #[cold]
+    pub(crate) fn attach<'a>(&'a mut self, dma: &mut Dma<'a>, now: Time, regs: &RegisterFile) {
+        self.now = now;
+        let at_memory = |armed: &Armed| {
+            matches!(
+                armed.fault().kind.occasion(),
+                Occasion::Access | Occasion::Read | Occasion::WriteBack
+            )
+        };
+        let watches = !self.memory.is_quiet() || self.list.iter().any(at_memory);
+        if watches {
+            self.rings = rings(regs);
+        }
+        dma.set_faults(self, watches);
+    }
+
+    /// A ring that has this address in it.
+    pub(super) fn ring_of(&self, iova: u64) -> Option<&Ring> {
+        self.rings.iter().find(|ring| ring.place.contains(&iova))
+    }
+
+    /// The packet whose first descriptor is `head` is the next of a transmit queue: whether the queue stops here.
+    pub(crate) fn sticks(&mut self, queue: usize, head: u32) -> bool {
+        // A packet that has to wait is the same when it is tried again.
+        if self.offered.insert(queue, head) == Some(head) {
+            return false;
+        }
+        let now = self.now;
+        self.takes(FaultKind::TransmitStuck, now, |armed| {
+            let wanted = armed.fault().target.queue;
+            wanted.is_none_or(|wanted| usize::from(wanted) == queue)
+        })
+    }
+
+    /// Software resets the card: whether that takes long, and until when.
+    pub(crate) fn resets_slowly(&mut self, now: Time) -> bool {
+        for armed in self.list.iter_mut() {
+            if armed.fault().kind == FaultKind::ResetSlow && armed.takes(now) {
+                self.resetting = Some(now + armed.fault().delay());
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a reset that took long is done now.
+    pub(crate) fn reset_is_done(&mut self, now: Time) -> bool {
+        self.resetting.take_if(|until| *until <= now).is_some()
+    }
+
+    /// Offers an occasion to the faults of a kind that are aimed at it; all of them see it.
+    fn takes(&mut self, kind: FaultKind, now: Time, aimed: impl Fn(&Armed) -> bool) -> bool {
+        let mut taken = false;
+        for armed in self.list.iter_mut() {
+            if armed.fault().kind == kind && aimed(armed) {
+                taken |= armed.takes(now);
+            }
+        }
+        taken
+    }
+
+    /// Remembers the module that was drawn.
+    pub(crate) fn drawn(&mut self, id: u64, module: Module) {
+        self.drawn = Some((id, module));
+    }
+
+    /// The module that this fault has drawn.
+    pub(crate) fn take_drawn(&mut self, id: u64) -> Option<Module> {
+        let drawn = self.drawn.take_if(|(by, _)| *by == id);
+        drawn.map(|(_, module)| module)
+    }
+
+    /// Remembers a bit of the NVM that was flipped.
+    pub(crate) fn flipped(&mut self, id: u64, word: usize, bit: u16) {
+        self.flipped.push((id, word, bit));
+    }
+
+    /// The bits that this fault has flipped, last first.
+    pub(crate) fn take_flipped(&mut self, id: u64) -> Vec<(usize, u16)> {
+        let (its, others): (Vec<_>, Vec<_>) =
+            self.flipped.drain(..).partition(|(by, ..)| *by == id);
+        self.flipped = others;
+        let its = its.into_iter().rev();
+        its.map(|(_, word, bit)| (word, bit)).collect()
+    }
+
+    /// Interrupts are about to be signalled: finds the vectors that faults are aimed at by queue or direction.
+    pub(crate) fn aim(&mut self, regs: &RegisterFile, now: Time) {
+        self.now = now;
+        for armed in self.list.iter() {
+            let target = armed.fault().target;
+            let by_queue = target.queue.is_some() || target.direction.is_some();
+            if armed.fault().kind.occasion() == Occasion::Interrupt && by_queue {
+                let vectors = Interrupts::vectors(regs, target.queue, target.direction);
+                self.aims.insert(armed.id(), vectors);
+            }
+        }
+    }
+}
+
+/// The rings that have a length.
+fn rings(regs: &RegisterFile) -> Vec<Ring> {
+    let receive = (Reg::RDBAL, Reg::RDBAH, Reg::RDLEN, Direction::Receive);
+    let transmit = (Reg::TDBAL, Reg::TDBAH, Reg::TDLEN, Direction::Transmit);
+    let mut rings = Vec::new();
+    for (low, high, length, direction) in [receive, transmit] {
+        for (queue, length) in (0_u8..128).zip(regs.all(length)) {
+            if *length != 0 {
+                let index = usize::from(queue);
+                let base = u64::from(regs.get(high, index)) << 32 | u64::from(regs.get(low, index));
+                rings.push(Ring {
+                    place: base..base.saturating_add(u64::from(*length)),
+                    direction,
+                    queue,
+                });
+            }
+        }
+    }
+    rings
+}
+
+/// Whether a fault is aimed at an access to `ring`, or without one at a buffer: what is read there is sent, what is written
+/// was received.
+pub(super) fn aims_at(fault: &Fault, ring: Option<&Ring>, right: Right) -> bool {
+    let (direction, queue) = match (ring, right) {
+        (Some(ring), _) => (ring.direction, Some(ring.queue)),
+        (None, Right::Read) => (Direction::Transmit, None),
+        (None, Right::Write) => (Direction::Receive, None),
+    };
+    let target = fault.target;
+    target.direction.is_none_or(|wanted| wanted == direction)
+        && target.queue.is_none_or(|wanted| Some(wanted) == queue)
+}
+
+/// Bytes without a meaning, the same for the same dice.
+pub(super) fn noise(dice: &mut Dice, to: &mut [u8]) {
+    for piece in to.chunks_mut(8) {
+        let number = dice.roll().to_le_bytes();
+        piece.copy_from_slice(&number[..piece.len()]);
+    }
+}
