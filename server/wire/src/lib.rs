@@ -17,12 +17,12 @@
 //! link changes; [`file`](mod@file) reads and writes captures.
 //!
 //! A [`Decoration`] is put on the cable of any of them: a line of a given speed, a latency, a capture. A wire without one has
-//! nothing in its way.
+//! nothing in its way. Faults are put on a [`Tapped`] one while it runs.
 //!
 //! Every wire hands out frames of at least 60 bytes, as a cable does; a frame that its origin left shorter is padded
 //! with zeros.
 //!
-//! Not there yet: a cable between ports of two processes, faults (loss) but for the damage that an injected frame can have.
+//! Not there yet: a cable between ports of two processes.
 #![forbid(unsafe_code)]
 
 mod af_packet;
@@ -31,6 +31,7 @@ mod af_xdp;
 mod backend;
 mod batch;
 mod decoration;
+mod fault;
 pub mod file;
 mod generate;
 mod host;

@@ -1,14 +1,16 @@
-//! Access to a running cable: capture what passes, inject frames, pull the plug.
+//! Access to a running cable: capture what passes, inject frames, pull the plug, let frames have faults.
 
 use std::{fmt, os::fd::BorrowedFd};
 
 use nic_model::{
     Time, Wire,
+    fault::{Fault, FaultReport, TooManyFaults},
     wire::{Capabilities, Fcs, Flow, RxFrame, TxFrame, WireBusy},
 };
 
 use crate::{
     Backend, Counters,
+    fault::WireFaults,
     host::MIN_FRAME,
     passing::{Passing, Sight},
     queue::FrameQueue,
@@ -114,6 +116,8 @@ pub struct Tapped<B> {
     lit: bool,
     counters: TappedCounters,
     sight: Sight,
+    faults: Option<Box<WireFaults>>,
+    now: Time,
 }
 
 impl TappedCounters {
@@ -155,6 +159,8 @@ impl<B: Backend> Tapped<B> {
             lit: true,
             counters: TappedCounters::default(),
             sight: Sight::default(),
+            faults: None,
+            now: Time::ZERO,
         }
     }
 
@@ -166,7 +172,7 @@ impl<B: Backend> Tapped<B> {
         if !INJECTED_LEN.contains(&frame.len()) {
             return Err(InjectError::Length { len: frame.len() });
         }
-        if self.plug == Plug::Out {
+        if !self.is_through() {
             return Err(InjectError::Unplugged);
         }
         let len = match damage.short {
@@ -211,7 +217,111 @@ impl<B: Backend> Tapped<B> {
     }
 
     fn tell_far_end(&mut self) {
-        self.inner.set_far_link(self.lit && self.plug == Plug::In);
+        self.inner.set_far_link(self.lit && self.is_through());
+    }
+
+    /// Whether frames get through: the cable is in, and no fault has taken the carrier.
+    fn is_through(&self) -> bool {
+        self.plug == Plug::In && !self.faults.as_ref().is_some_and(|faults| faults.is_down())
+    }
+
+    /// Lets the cable have a fault from now on; `id` is the caller's number for it. Faults of the card are the card's.
+    ///
+    /// # Errors
+    /// [`TooManyFaults`].
+    pub fn add_fault(&mut self, id: u64, fault: Fault) -> Result<(), TooManyFaults> {
+        let faults = self.faults.get_or_insert_default();
+        faults.add(id, fault, self.now)?;
+        self.tell_far_end();
+        Ok(())
+    }
+
+    /// The faults that were asked for and not cleared, oldest first.
+    #[must_use]
+    pub fn fault_reports(&self) -> Vec<FaultReport> {
+        let faults = self.faults.as_ref();
+        faults.map_or_else(Vec::new, |faults| faults.reports())
+    }
+
+    /// Ends the fault of this number, or all of them. Returns how many there were. Frames that are under way still arrive.
+    pub fn clear_faults(&mut self, id: Option<u64>) -> usize {
+        let cleared = match &mut self.faults {
+            Some(faults) => faults.clear(id),
+            None => 0,
+        };
+        self.tell_far_end();
+        self.forget_faults();
+        cleared
+    }
+
+    /// Without a fault there is nothing to ask for each frame.
+    fn forget_faults(&mut self) {
+        if self.faults.as_ref().is_some_and(|faults| faults.is_empty()) {
+            self.faults = None;
+        }
+    }
+
+    /// As [`Backend::advance`], for the faults.
+    #[cold]
+    fn advance_faults(&mut self, now: Time) {
+        let was_through = self.is_through();
+        let Self {
+            faults,
+            inner,
+            captures,
+            ..
+        } = self;
+        if let Some(faults) = faults {
+            faults.advance(now);
+            faults.depart(inner, &mut |frame| show(captures, frame));
+        }
+        if self.is_through() != was_through {
+            self.tell_far_end();
+        }
+        self.forget_faults();
+    }
+
+    /// As [`Wire::receive`], through the faults.
+    #[cold]
+    fn receive_with_faults(
+        &mut self,
+        budget: usize,
+        sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow,
+    ) -> usize {
+        let Self {
+            faults: Some(faults),
+            injected,
+            inner,
+            captures,
+            ..
+        } = self
+        else {
+            return 0;
+        };
+        let mut wanted = faults.wants(budget);
+        while wanted > 0
+            && let Some(frame) = injected.arriving()
+        {
+            faults.comes(&frame);
+            injected.pop();
+            wanted -= 1;
+        }
+        inner.receive(wanted, &mut |frame| {
+            faults.comes(frame);
+            Flow::More
+        });
+        let mut received = 0;
+        while received < budget
+            && let Some(frame) = faults.arrived()
+        {
+            let frame = frame.received();
+            show(captures, &Passing::received(&frame));
+            received += 1;
+            if sink(&frame) == Flow::Stop {
+                break;
+            }
+        }
+        received
     }
 
     /// Whether the cable is in.
@@ -254,9 +364,13 @@ impl<B: Backend> Wire for Tapped<B> {
     }
 
     fn transmit(&mut self, frame: &TxFrame<'_>) -> Result<(), WireBusy> {
-        if self.plug == Plug::Out {
+        if !self.is_through() {
             self.count_unplugged(1);
             return Ok(());
+        }
+        if let Some(faults) = &mut self.faults {
+            let captures = &mut self.captures;
+            return faults.transmit(frame, &mut self.inner, &mut |frame| show(captures, frame));
         }
         self.inner.transmit(frame)?;
         if !self.captures.is_empty() {
@@ -266,7 +380,11 @@ impl<B: Backend> Wire for Tapped<B> {
     }
 
     fn receive(&mut self, budget: usize, sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow) -> usize {
-        if self.plug == Plug::Out {
+        if !self.is_through() {
+            if let Some(faults) = &mut self.faults {
+                let lost = faults.lose_all();
+                self.count_unplugged(lost);
+            }
             let mut lost = 0;
             while lost < budget && self.injected.front().is_some() {
                 self.injected.pop();
@@ -275,6 +393,9 @@ impl<B: Backend> Wire for Tapped<B> {
             lost += self.inner.receive(budget - lost, &mut |_| Flow::More);
             self.count_unplugged(lost);
             return 0;
+        }
+        if self.faults.is_some() {
+            return self.receive_with_faults(budget, sink);
         }
         let captures = &mut self.captures;
         let mut watched = |frame: &RxFrame<'_>| {
@@ -299,7 +420,7 @@ impl<B: Backend> Wire for Tapped<B> {
     }
 
     fn carrier(&self) -> bool {
-        self.plug == Plug::In && self.inner.carrier()
+        self.is_through() && self.inner.carrier()
     }
 }
 
@@ -313,15 +434,25 @@ impl<B: Backend> Backend for Tapped<B> {
     }
 
     fn has_frames(&self) -> bool {
-        !self.injected.is_empty() || self.inner.has_frames()
+        !self.injected.is_empty()
+            || self.inner.has_frames()
+            || self
+                .faults
+                .as_ref()
+                .is_some_and(|faults| faults.has_frames())
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.inner.deadline()
+        let faults = self.faults.as_ref().and_then(|faults| faults.deadline());
+        self.inner.deadline().into_iter().chain(faults).min()
     }
 
     fn advance(&mut self, now: Time) {
+        self.now = now;
         self.inner.advance(now);
+        if self.faults.is_some() {
+            self.advance_faults(now);
+        }
     }
 
     fn set_far_link(&mut self, up: bool) {
