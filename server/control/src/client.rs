@@ -12,12 +12,15 @@ use std::{
     time::Duration,
 };
 
-use nic_model::{HardwareError, Module};
+use nic_model::{HardwareError, Module, fault::Fault};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use wire::Damage;
 
 use crate::{
+    fault::{
+        ActiveFault, AddFaultParameters, ClearFaultsParameters, FaultAdded, Faults, FaultsCleared,
+    },
     frame::{self, FrameError},
     look::{
         activity::Activity,
@@ -226,6 +229,36 @@ impl Client {
             },
         )?;
         Ok(message.map(Into::into))
+    }
+
+    /// Lets cable or card have a fault from now on. Returns the number that it has at its port.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn add_fault(&mut self, fault: &Fault) -> Result<u64, ClientError> {
+        let parameters = AddFaultParameters::new(fault, self.port);
+        let FaultAdded { id } = self.call("AddFault", &parameters)?;
+        Ok(id)
+    }
+
+    /// The faults that were asked for and not cleared, with how often each has happened.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn faults(&mut self) -> Result<Vec<ActiveFault>, ClientError> {
+        let Faults { faults } = self.call("Faults", &PlainParameters { port: self.port })?;
+        Ok(faults)
+    }
+
+    /// Ends the fault of this number, or all of them, and returns how many there were.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn clear_faults(&mut self, id: Option<u64>) -> Result<u64, ClientError> {
+        let port = self.port;
+        let FaultsCleared { cleared } =
+            self.call("ClearFaults", &ClearFaultsParameters { id, port })?;
+        Ok(cleared)
     }
 
     /// Starts to capture the first `snap_length` bytes (or all) of the frames that pass. When this returns, the capture
@@ -477,6 +510,19 @@ fn failure(method: &str, error: &str, parameters: &str) -> ClientError {
         .into(),
         Some("UnknownError") => ControlError::UnknownError {
             error: text("error"),
+        }
+        .into(),
+        Some("UnknownFault") => ControlError::UnknownFault {
+            fault: text("fault"),
+        }
+        .into(),
+        Some("BadFault") => ControlError::BadFault {
+            reason: text("reason"),
+        }
+        .into(),
+        Some("TooManyFaults") => ControlError::TooManyFaults.into(),
+        Some("NoSuchFault") => ControlError::NoSuchFault {
+            id: number("id").try_into().unwrap_or(u64::MAX),
         }
         .into(),
         Some("UnknownRegister") => ControlError::UnknownRegister { name: text("name") }.into(),

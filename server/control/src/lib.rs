@@ -20,6 +20,7 @@
 mod base64;
 mod capture;
 mod client;
+mod fault;
 mod frame;
 mod look;
 mod protocol;
@@ -29,6 +30,7 @@ mod session;
 mod worker;
 
 pub use client::{Capturing, Client, ClientError, Recording, Stream, Tracing};
+pub use fault::{ActiveFault, ActiveState, FaultAdded, Faults, FaultsCleared};
 pub use frame::{FrameError, MAX_MESSAGE};
 pub use look::{
     View,
@@ -42,7 +44,10 @@ pub use look::{
     registers::{RegisterValue, Registers},
     trace::{TraceFilter, Traced},
 };
-pub use nic_model::{ErrorMessage, HardwareError, Module};
+pub use nic_model::{
+    ErrorMessage, HardwareError, Module,
+    fault::{Fault, FaultKind, Target, Trigger},
+};
 pub use protocol::{
     Captured, CapturedFrame, Checked, ControlError, Counter, DESCRIPTION, Direction, Finding,
     Group, INTERFACE, Info, Injected, Led, Leds, Light, Link, Severity, Stats,

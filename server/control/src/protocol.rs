@@ -496,6 +496,27 @@ pub enum ControlError {
         /// What was asked for.
         error: String,
     },
+    /// There is no such kind of fault.
+    #[error("there is no fault {fault}; there are {}", crate::fault::names().join(", "))]
+    UnknownFault {
+        /// What was asked for.
+        fault: String,
+    },
+    /// There can be no such fault.
+    #[error("there can be no such fault: {reason}")]
+    BadFault {
+        /// Why not.
+        reason: String,
+    },
+    /// As many faults as there may be are at work.
+    #[error("too many faults are at work; `ixgbectl fault clear` ends them")]
+    TooManyFaults,
+    /// There is no fault with this number.
+    #[error("there is no fault {id}; `ixgbectl fault list` shows them")]
+    NoSuchFault {
+        /// What was asked for.
+        id: u64,
+    },
     /// There is no such register.
     #[error("there is no register {name}; `ixgbectl regs` lists them")]
     UnknownRegister {

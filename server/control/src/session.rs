@@ -20,6 +20,7 @@ use serde_json::{json, value::RawValue};
 
 use crate::{
     capture::{self, MAX_SNAP},
+    fault::{self, AddFaultParameters, ClearFaultsParameters},
     frame::{self, FrameError},
     look::{
         Question,
@@ -110,6 +111,13 @@ impl From<ControlError> for Failure {
                     json!({ "error": error, "known": known.as_slice() }),
                 )
             }
+            ControlError::UnknownFault { fault } => (
+                "UnknownFault",
+                json!({ "fault": fault, "known": fault::names() }),
+            ),
+            ControlError::BadFault { reason } => ("BadFault", json!({ "reason": reason })),
+            ControlError::TooManyFaults => ("TooManyFaults", json!({})),
+            ControlError::NoSuchFault { id } => ("NoSuchFault", json!({ "id": id })),
             ControlError::UnknownRegister { name } => ("UnknownRegister", json!({ "name": name })),
             ControlError::NotMapped { iova } => ("NotMapped", json!({ "iova": iova })),
             ControlError::BadState { field, problem } => {
@@ -286,6 +294,20 @@ impl Session<'_> {
                 let error = error.parse().map_err(unknown)?;
                 self.worker(port)?.ask(Request::InjectError(error))?
             }
+            (INTERFACE, "AddFault") => {
+                let parameters: AddFaultParameters = parameters(call)?;
+                let fault = parameters.fault()?;
+                self.worker(parameters.port)?
+                    .ask(Request::AddFault(fault))?
+            }
+            (INTERFACE, "Faults") => {
+                let PlainParameters { port } = parameters(call)?;
+                self.worker(port)?.ask(Request::Faults)?
+            }
+            (INTERFACE, "ClearFaults") => {
+                let ClearFaultsParameters { id, port } = parameters(call)?;
+                self.worker(port)?.ask(Request::ClearFaults(id))?
+            }
             (INTERFACE, method) => {
                 let text = call.parameters.map_or("{}", RawValue::get);
                 let (port, question) = Question::parse(method, text)
@@ -306,6 +328,9 @@ impl Session<'_> {
             Reply::Checked(checked) => one(&checked),
             Reply::Injected(injected) => one(&injected),
             Reply::ErrorInjected(injected) => one(&injected),
+            Reply::FaultAdded(added) => one(&added),
+            Reply::Faults(faults) => one(&faults),
+            Reply::FaultsCleared(cleared) => one(&cleared),
             Reply::Seen(seen) => Ok(Outcome::One(seen)),
             // Only `Session::registers` asks for them.
             Reply::Registers(_) | Reply::Done => one(&json!({})),

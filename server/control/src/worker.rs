@@ -13,6 +13,7 @@ use std::{
 use nic_model::{
     ErrorMessage, HardwareError, LEDS, Led, Module,
     check::Finding,
+    fault::Fault,
     observe::{Observer, ObserverId},
 };
 use nix::{
@@ -24,6 +25,7 @@ use wire::{Backend, Damage, InjectError, Plug, Tapped};
 
 use crate::{
     capture::{Notes, Recorder},
+    fault::{self, FaultAdded, Faults, FaultsCleared, Numbers},
     look::{
         Looks, Question, View,
         memory::Mapping,
@@ -73,6 +75,12 @@ pub(crate) enum Request {
     InjectError(HardwareError),
     /// Read registers.
     Registers(Chosen),
+    /// Let cable or card have a fault.
+    AddFault(Fault),
+    /// The faults that were asked for.
+    Faults,
+    /// End the fault of this number, or all.
+    ClearFaults(Option<u64>),
     /// Look at its inside.
     Look(Box<Question>),
 }
@@ -94,6 +102,12 @@ pub(crate) enum Reply {
     ErrorInjected(ErrorInjected),
     /// To [`Request::Registers`]: the values of their elements.
     Registers(Vec<u32>),
+    /// To [`Request::AddFault`].
+    FaultAdded(FaultAdded),
+    /// To [`Request::Faults`].
+    Faults(Faults),
+    /// To [`Request::ClearFaults`].
+    FaultsCleared(FaultsCleared),
     /// To [`Request::Look`]: the parameters of the reply.
     Seen(Box<RawValue>),
     /// To the others.
@@ -160,9 +174,8 @@ pub fn channel() -> io::Result<(Handle, Inbox)> {
         Inbox {
             requests: from,
             wake,
-            looks: Looks::default(),
-            captures: Captures::default(),
             recording: None,
+            kept: Kept::default(),
         },
     ))
 }
@@ -246,9 +259,16 @@ impl Overview {
 pub struct Inbox {
     requests: Receiver<Asked>,
     wake: Arc<EventFd>,
+    kept: Kept,
+    recording: Option<Running>,
+}
+
+/// What requests leave behind.
+#[derive(Debug, Default)]
+struct Kept {
     looks: Looks,
     captures: Captures,
-    recording: Option<Running>,
+    faults: Numbers,
 }
 
 impl fmt::Debug for Inbox {
@@ -282,14 +302,17 @@ impl Inbox {
             // A client that is gone wants no answer.
             let answered = match request {
                 Request::Record(start) => self.record(start, wire, card),
-                request => respond(request, wire, card, &mut self.looks, &mut self.captures),
+                request => respond(request, wire, card, &mut self.kept),
             };
             let _ = answer.try_send(answered);
         }
-        if self.looks.has_ended() {
-            self.looks.sweep(card.view().port);
+        let Kept {
+            looks, captures, ..
+        } = &mut self.kept;
+        if looks.has_ended() {
+            looks.sweep(card.view().port);
         }
-        self.captures.turn(card);
+        captures.turn(card);
         if self
             .recording
             .as_ref()
@@ -317,9 +340,13 @@ fn respond<B: Backend>(
     request: Request,
     wire: &mut Tapped<B>,
     card: &mut dyn Card,
-    looks: &mut Looks,
-    captures: &mut Captures,
+    kept: &mut Kept,
 ) -> Answer {
+    let Kept {
+        looks,
+        captures,
+        faults,
+    } = kept;
     match request {
         Request::Info { port, ports } => Ok(Reply::Info(Info {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -376,6 +403,9 @@ fn respond<B: Backend>(
             let seen = looks.answer(*question, &mut card.view(), mappings, wire);
             seen.map(Reply::Seen)
         }
+        Request::AddFault(fault) => faults.add(fault, wire, card).map(Reply::FaultAdded),
+        Request::Faults => Ok(Reply::Faults(fault::all(wire, card))),
+        Request::ClearFaults(id) => fault::clear(id, wire, card).map(Reply::FaultsCleared),
         Request::InjectError(error) => {
             let message = card.inject_error(error);
             Ok(Reply::ErrorInjected(ErrorInjected {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use packets::Fragments;
 
-use crate::{craft::CraftArguments, pace::Pace, replay::Packet};
+use crate::{craft::CraftArguments, fault::FaultArguments, pace::Pace, replay::Packet};
 
 const AFTER_HELP: &str = "\
 EXAMPLES
@@ -31,6 +31,9 @@ EXAMPLES
   ixgbectl link down
   ixgbectl module da-passive
   ixgbectl fault ecc-rx
+  ixgbectl fault drop --direction rx --probability 0.01 --seed 7 --for 10s
+  ixgbectl fault tx-stuck --queue 0 --nth 100
+  ixgbectl fault list
   ixgbectl save nic.state
   ixgbectl leds
   ixgbectl check
@@ -132,11 +135,17 @@ pub(crate) enum Command {
     /// The NIC notices as if somebody had done it by hand: the module that was there is drawn first, and the driver
     /// reads the new one's identity. Frames that are under way are lost.
     Module(ModuleArguments),
-    /// Let the NIC have an error of its hardware.
+    /// Let the cable or the NIC have a fault: one error now, or what goes wrong from now on.
     ///
-    /// Errors of the bus are noted in the AER capability (lspci -vvv shows them); whether the NIC tells the root complex is
-    /// printed, but no virtual machine gets that message. ECC errors are a cause of interrupt; drivers reset the NIC.
-    Fault(FaultArguments),
+    /// A fault takes some of its occasions: frames, interrupts, write-backs, packets, accesses to memory, resets. Which ones
+    /// depends on its seed only, so that the same traffic has the same faults again. Its number is printed; list shows how
+    /// often each has happened, and clear ends it, with what lasts of it. docs/faults.md tells what each kind does and what
+    /// drivers do about it.
+    ///
+    /// An error of the hardware without any option is had once, now. Those of the bus are noted in the AER capability (lspci
+    /// -vvv shows them); whether the NIC tells the root complex is printed, but no virtual machine gets that message. ECC
+    /// errors are a cause of interrupt; drivers reset the NIC.
+    Fault(Box<FaultArguments>),
     /// Write the NIC's state into a file: registers, rings, filters, timers, counters, NVM, frames that wait.
     ///
     /// The NIC goes on. Not in the file are the client's memory and what is on the cable. It holds the keys of IPsec if there
@@ -586,16 +595,6 @@ pub(crate) struct ModuleArguments {
     /// cables. 1g-sx, 1g-t: 1000BASE-SX and -T. none: nothing. Without it the state is shown.
     #[arg(value_name = "KIND")]
     pub(crate) kind: Option<control::Module>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FaultArguments {
-    /// ecc-rx, ecc-tx: memories of receive and transmit. Correctable errors of the bus: receiver-error, bad-tlp, bad-dllp,
-    /// replay-rollover, replay-timeout. Uncorrectable ones: data-link-protocol, poisoned-tlp, flow-control-protocol,
-    /// completion-timeout, completer-abort, unexpected-completion, receiver-overflow, malformed-tlp, ecrc,
-    /// unsupported-request.
-    #[arg(value_name = "KIND")]
-    pub(crate) kind: control::HardwareError,
 }
 
 #[derive(Debug, Args)]

@@ -148,7 +148,7 @@ fn run(arguments: Arguments, mut output: Output) -> anyhow::Result<()> {
         Command::Mem(arguments) => mem::run(&mut client, &arguments, &mut output),
         Command::Link(arguments) => link::run(&mut client, arguments.state, &mut output),
         Command::Module(arguments) => module::run(&mut client, arguments.kind, &mut output),
-        Command::Fault(arguments) => fault::run(&mut client, arguments.kind, &mut output),
+        Command::Fault(arguments) => fault::run(&mut client, &arguments, &mut output),
         Command::Save(arguments) => state::save(&mut client, &arguments, &mut output),
         Command::Load(arguments) => state::load(&mut client, &arguments, &mut output),
         Command::Leds => leds::run(&mut client, &mut output),

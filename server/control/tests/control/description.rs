@@ -135,6 +135,63 @@ fn replies_have_the_fields_that_the_description_names() {
 }
 
 #[test]
+fn faults_have_the_fields_that_the_description_names() {
+    let running = Running::start();
+    let interface = Interface::try_from(control::DESCRIPTION).unwrap();
+    let mut raw = Raw::connect(&running);
+    let mut call = |method: &str, parameters: Value| {
+        raw.call(&json!({"method": format!("{}.{method}", control::INTERFACE), "parameters": parameters}))
+    };
+
+    let aimed = json!({
+        "fault": "interrupt-late", "direction": "receive", "queue": 3, "vector": 4, "probability": 0.5, "nth": 2,
+        "count": 9, "seed": 5, "forNanos": 1_000_000_000_000_u64, "delayNanos": 7, "everyNanos": 8,
+    });
+    let added = call("AddFault", aimed);
+    let shown = call("Faults", json!({}));
+    let unknown = call("AddFault", json!({"fault": "gremlin"}));
+    let bad = call("AddFault", json!({"fault": "drop", "queue": 1}));
+    let none = call("ClearFaults", json!({"id": 99}));
+    let cleared = call("ClearFaults", json!({}));
+    for _ in 0..64 {
+        call("AddFault", json!({"fault": "crc"}));
+    }
+    let too_many = call("AddFault", json!({"fault": "crc"}));
+
+    assert_eq!(keys(&added), outputs(&interface, "AddFault"));
+    assert_eq!(keys(&shown), outputs(&interface, "Faults"));
+    assert_eq!(keys(&cleared), outputs(&interface, "ClearFaults"));
+    let fault = shown["parameters"]["faults"][0].as_object().unwrap();
+    assert_eq!(
+        fault.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        fields(&interface, "Fault")
+    );
+    for (reply, name) in [
+        (unknown, "UnknownFault"),
+        (bad, "BadFault"),
+        (none, "NoSuchFault"),
+        (too_many, "TooManyFaults"),
+    ] {
+        let error = interface
+            .errors()
+            .find(|error| error.name().as_str() == name)
+            .unwrap();
+        assert_eq!(
+            reply["error"],
+            format!("io.vfio-user-ixgbe.Control1.{name}")
+        );
+        let parameters = reply["parameters"].as_object();
+        assert_eq!(
+            parameters
+                .into_iter()
+                .flat_map(|parameters| parameters.keys().map(String::as_str))
+                .collect::<BTreeSet<_>>(),
+            error.fields().map(|field| field.name().as_str()).collect()
+        );
+    }
+}
+
+#[test]
 fn captured_frames_have_the_fields_that_the_description_names() {
     let running = Running::start();
     let interface = Interface::try_from(control::DESCRIPTION).unwrap();

@@ -568,3 +568,65 @@ fn interrupt(child: &std::process::Child) {
     )
     .unwrap();
 }
+
+#[test]
+fn faults_are_listed_with_how_often_they_happened_and_cleared() {
+    let server = TestServer::start();
+    let dropping = [
+        "fault",
+        "drop",
+        "--direction",
+        "rx",
+        "--nth",
+        "2",
+        "--count",
+        "2",
+        "--seed",
+        "7",
+        "--json",
+    ];
+
+    let added = run(&server, &dropping);
+    let late = run(
+        &server,
+        &["fault", "interrupt-late", "--vector", "3", "--delay", "5ms"],
+    );
+    run(&server, &["inject", "--len", "100", "--count", "5"]);
+    server.wait_for_received(3);
+    let listed = run(&server, &["fault", "list", "--json"]);
+    let shown = run(&server, &["fault", "list"]);
+    let none = run(&server, &["fault", "clear", "77"]);
+    let cleared = run(&server, &["fault", "clear"]);
+    let empty = run(&server, &["fault", "list"]);
+
+    assert_eq!(json(&added)["id"], 1);
+    assert_eq!(json(&added)["seed"], 7);
+    assert!(stdout(&late).starts_with("fault 2 interrupt-late, seed "));
+    let faults = json(&listed);
+    let drop = &faults["faults"][0];
+    assert_eq!(drop["seen"], 3);
+    assert_eq!(drop["fired"], 2);
+    assert_eq!(drop["state"], "spent");
+    assert_eq!(faults["faults"][1]["delayNanos"], 5_000_000);
+    let line = stdout(&shown).lines().nth(1).unwrap().to_owned();
+    assert!(
+        line.contains("direction rx, nth 2, count 2, seed 7"),
+        "{line}"
+    );
+    assert_eq!(none.status.code(), Some(1));
+    assert_eq!(stdout(&cleared), "cleared 2\n");
+    assert_eq!(stdout(&empty), "no faults\n");
+}
+
+#[test]
+fn a_fault_that_cannot_be_is_refused() {
+    let server = TestServer::start();
+
+    let refused = run(&server, &["fault", "crc", "--direction", "tx"]);
+    let nothing = run(&server, &["fault"]);
+
+    assert_eq!(refused.status.code(), Some(1));
+    let told = std::str::from_utf8(&refused.stderr).unwrap();
+    assert!(told.contains("crc cannot have this direction"), "{told}");
+    assert_eq!(nothing.status.code(), Some(2));
+}
