@@ -19,6 +19,7 @@ mod linux {
     pub mod endurance;
     pub mod esp_peer;
     pub mod examples;
+    pub mod faults;
     pub mod fcoe;
     pub mod iommu;
     pub mod ipsec;
@@ -51,7 +52,7 @@ use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
     addresses, afxdp, afxdp_life, black_box, classification, dcb, diagnosis, doorbells, endurance,
-    examples, fcoe, iommu, ipsec, life, link,
+    examples, faults, fcoe, iommu, ipsec, life, link,
     machine::{self, Machine},
     macvlan, module, nvm, pci, pktgen, ports, receiving, registers, sending, sent_pages, settings,
     suspend, tap, tc, time, xdp,
@@ -128,6 +129,7 @@ fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
         ("nvm", nvm::TESTS),
         ("dcb", dcb::TESTS),
         ("pci", pci::TESTS),
+        ("faults", faults_of(kernel)),
         ("life", life::THEN),
         ("ipsec", ipsec::OVER_IPV6),
         // After these the driver writes no VLAN into VFTA any more: it believes that it takes all of them.
@@ -180,6 +182,14 @@ fn black_box_of(kernel: Kernel) -> &'static [machine::Test] {
     match kernel {
         Kernel::Debian12 => &[],
         Kernel::Debian13 | Kernel::Backports => black_box::TESTS,
+    }
+}
+
+/// What a driver does about faults takes it seconds each, and one kernel's driver does what the other's does.
+fn faults_of(kernel: Kernel) -> &'static [machine::Test] {
+    match kernel {
+        Kernel::Debian12 => &[],
+        Kernel::Debian13 | Kernel::Backports => faults::TESTS,
     }
 }
 
