@@ -277,7 +277,7 @@ fn a_guest_without_a_flaw_passes_everything() {
 #[test]
 fn a_driver_that_does_not_receive_is_told_first() {
     assert_eq!(
-        failures(Flaw::Off, &[]),
+        failures(Flaw::Off, &["sizes"]),
         ["the driver receives and the link is up"]
     );
 }

@@ -1,10 +1,11 @@
 //! What happens to a NIC in its life.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use control::{HardwareError, Link};
 
+use super::reach;
 use crate::{Outcome, Station, Wish};
 
 const FLAPS: u32 = 5;
@@ -17,8 +18,12 @@ pub(super) fn flaps(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome> {
         let away = Duration::from_millis(u64::from(flap) * 20);
         station.away(away)?;
         station.cable.plug(Link::Up)?;
-        let back = station.ping_until(wish.recovery);
-        longest = longest.max(back.with_context(|| format!("after flap {flap}"))?);
+        let begin = Instant::now();
+        // What is sent before is lost on the cable.
+        reach::link(station, wish)
+            .and_then(|_| station.ping_until(wish.recovery))
+            .with_context(|| format!("after flap {flap}"))?;
+        longest = longest.max(begin.elapsed());
     }
     Ok(Outcome::Passed(format!(
         "{FLAPS} of them, back in {} ms at most",
