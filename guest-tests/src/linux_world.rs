@@ -66,6 +66,16 @@ impl LinuxWorld {
         &mut self.cable
     }
 
+    /// Takes hold of the cable's far end anew: what nobody has read of what passed is forgotten, and how much of that was
+    /// lost.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn renew_cable(&mut self) -> Result<()> {
+        self.cable = self.server.cable()?;
+        Ok(())
+    }
+
     /// Both the guest and the cable's far end, for two threads.
     pub fn guest_and_cable(&mut self) -> (&mut Guest, &mut ControlCable) {
         (&mut self.guest, &mut self.cable)
