@@ -146,8 +146,9 @@ impl Top {
         Ok(())
     }
 
-    /// Waits for its end; whether the terminal shows what it showed before, and its cursor.
-    fn end(mut self) -> Result<bool> {
+    /// Waits for its end; whether the terminal shows what it showed before, and its cursor. The terminal stays: without
+    /// this side the other is hung up.
+    fn end(&mut self) -> Result<bool> {
         let status = self.child.wait()?;
         while self.read(Duration::ZERO)? {}
         ensure!(status.success(), "top has ended with {status}");
