@@ -52,6 +52,7 @@ impl Result {
             self.name,
             self.told()
         );
+        line.truncate(line.trim_end().len());
         for evidence in &self.evidence {
             // Writing to a string does not fail.
             let _ = write!(line, "\n{:61}  {evidence}", "");

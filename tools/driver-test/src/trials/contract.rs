@@ -1,5 +1,7 @@
 //! What the server's driver checker has found in all of it.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail};
 use control::Severity;
 
@@ -18,10 +20,13 @@ pub(super) fn findings(station: &mut Station<'_>, _: &Wish) -> Result<Outcome> {
         let reports: Vec<&str> = errors.iter().map(|finding| &*finding.report).collect();
         bail!("{} breaches\n{}", errors.len(), reports.join("\n"));
     }
-    let rules: Vec<&str> = warnings.iter().map(|finding| &*finding.rule).collect();
+    let rules: BTreeSet<&str> = warnings.iter().map(|finding| &*finding.rule).collect();
     Ok(Outcome::Passed(if rules.is_empty() {
         "no breach".to_owned()
     } else {
-        format!("no breach; warnings: {}", rules.join(", "))
+        format!(
+            "no breach; warnings: {}",
+            rules.into_iter().collect::<Vec<_>>().join(", ")
+        )
     }))
 }
