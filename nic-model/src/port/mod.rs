@@ -5,6 +5,7 @@ mod arrivals;
 mod bus_master;
 mod csr;
 mod dma_errors;
+mod egress;
 mod injected;
 mod reset;
 mod saved;
@@ -42,14 +43,15 @@ use crate::{
     time::Time,
     timer::Timers,
     timesync::TimeSync,
-    tx::{Egress, Reach, Transmit},
+    tx::Transmit,
     virtual_function,
     wakeup::{self, Wake},
-    wire::{Capabilities, RxFrame, TxFrame, Wire, WireBusy},
+    wire::Wire,
 };
 pub use arrivals::Arrivals;
 use bus_master::NotMaster;
 use csr::Unmodelled;
+use egress::{Cable, Loopback};
 use switch::Switch;
 
 /// What surrounds a port during a call.
@@ -667,55 +669,3 @@ const _: () = {
     const fn is_send<T: Send>() {}
     is_send::<Port>();
 };
-
-/// Frames go to the wire.
-struct Cable<'a> {
-    wire: &'a mut dyn Wire,
-    link_up: bool,
-}
-
-impl Egress for Cable<'_> {
-    fn capabilities(&self) -> Capabilities {
-        self.wire.capabilities()
-    }
-
-    fn send(
-        &mut self,
-        frame: &TxFrame<'_>,
-        _queue: usize,
-        _hw: &mut Hw<'_>,
-    ) -> Result<Reach, WireBusy> {
-        // Without a link nobody hears it.
-        if self.link_up {
-            self.wire.transmit(frame)?;
-        }
-        Ok(Reach::Network)
-    }
-}
-
-/// Frames go back to receive, in the MAC (3.7.7).
-struct Loopback<'a> {
-    rx: &'a mut Receive,
-}
-
-impl Egress for Loopback<'_> {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
-    }
-
-    fn send(
-        &mut self,
-        frame: &TxFrame<'_>,
-        _queue: usize,
-        hw: &mut Hw<'_>,
-    ) -> Result<Reach, WireBusy> {
-        let copy = frame.to_vec();
-        let frame = RxFrame::new(&copy);
-        hw.dma.tell(|| Event::Arrived { frame: &frame });
-        // What becomes of it, receive counts.
-        let verdict = self.rx.receive(&frame, None, hw);
-        let frame = &frame;
-        hw.dma.tell(move || Event::Received { frame, verdict });
-        Ok(Reach::Network)
-    }
-}

@@ -10,7 +10,7 @@ use ixgbe_spec::register::{
     bits::{pfdtxgswc::LBE, rxctrl::RXEN},
 };
 
-use super::Cable;
+use super::egress::Cable;
 use crate::{
     filter::{
         Mac,

@@ -17,11 +17,13 @@ mod express;
 mod fc;
 pub(crate) mod header;
 mod mac;
+mod outcome;
 mod patience;
 pub(crate) mod payload;
 mod replication;
 mod ring;
 mod rsc;
+mod saved;
 mod secured;
 mod split;
 mod tally;
@@ -30,10 +32,10 @@ mod tests;
 mod write_back;
 
 use ixgbe_spec::{
-    descriptor::rx::{Fragment, Info, PacketType, RssType, Status},
+    descriptor::rx::{PacketType, Status},
     register::{
         Reg,
-        bits::{ctrl_ext, eicr, fccfg, imirvp, qde, rfctl, rxcsum, rxctrl, vlnctrl},
+        bits::{ctrl_ext, eicr, fccfg, imirvp, qde, rfctl, rxctrl, vlnctrl},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -43,11 +45,13 @@ use delivery::Rings;
 pub(crate) use express::Express;
 use header::{Headers, Settings, Tag, WINDOW};
 use mac::{Control, Health};
+use outcome::outcome;
 use patience::Patience;
 use replication::{Counters, Origin};
 use ring::{Progress, Queue, Stop};
 pub(crate) use rsc::Aging;
 use rsc::{Coalescing, Segment};
+pub(crate) use saved::Saved;
 use tally::Tally;
 use write_back::Outcome;
 
@@ -58,12 +62,8 @@ use crate::{
     ipsec::IpSec,
     link::{flow_control::FlowControl, pause::Pauses},
     observe::{Event, Steering},
-    queue_counts::{QueueCount, QueueCounts},
+    queue_counts::QueueCounts,
     regs::RegisterFile,
-    state::{
-        Shift, StateError,
-        sparse::{self, Sparse},
-    },
     time::Time,
     timesync::TimeSync,
     wire::{Fcs, RxFrame},
@@ -128,30 +128,6 @@ struct Packet {
 }
 
 impl Packet {
-    /// Whether it can be what is known of a frame of `len` bytes.
-    fn check(&self, len: usize) -> Result<(), StateError> {
-        let unless = StateError::unless;
-        unless(
-            usize::from(self.queue) < usize::from(QUEUES),
-            "queue",
-            "there are 128",
-        )?;
-        unless(usize::from(self.class) < CLASSES, "class", "there are 8")?;
-        if let Some(tag) = self.tag {
-            let inside = tag.offset() >= 12 && tag.offset() + Tag::LEN <= len;
-            unless(inside, "tag", "it lies outside of the frame")?;
-        }
-        if let Some(segment) = &self.segment {
-            segment
-                .check(len)
-                .map_err(|error| error.within("segment"))?;
-        }
-        if let Some(arrival) = &self.fc {
-            arrival.check(len).map_err(|error| error.within("fc"))?;
-        }
-        Ok(())
-    }
-
     /// Bytes that go into the ring of a frame of `len` bytes.
     fn ring_len(&self, len: usize, progress: &Progress) -> usize {
         let tag = self.tag.filter(|_| progress.strip_vlan);
@@ -206,89 +182,7 @@ impl Default for Receive {
     }
 }
 
-/// The saved form of the receive side. What has been counted is in registers.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Saved {
-    flow_director: filter::Saved,
-    queues: Sparse<ring::Saved>,
-    coalescing: Vec<rsc::Saved>,
-    fcoe: fcoe::Saved,
-    buffers: Sparse<buffer::Saved>,
-    pauses: Pauses,
-    patience: Patience,
-    queue_counts: Sparse<QueueCount>,
-}
-
 impl Receive {
-    /// The saved form.
-    pub(crate) fn save(&self) -> Saved {
-        let Self {
-            filters,
-            queues,
-            coalescing,
-            fcoe,
-            buffers,
-            pauses,
-            tally,
-            patience,
-        } = self;
-        Saved {
-            flow_director: filters.save(),
-            queues: sparse::save(queues, Queue::save),
-            coalescing: coalescing.save(),
-            fcoe: fcoe.save(),
-            buffers: sparse::save(buffers, |buffer| {
-                let fresh = buffer.is_empty() && buffer.has_room() && buffer.first_line() == 0;
-                (!fresh).then(|| buffer.save())
-            }),
-            pauses: *pauses,
-            patience: *patience,
-            queue_counts: tally.queues().save(),
-        }
-    }
-
-    /// Of the saved form.
-    pub(crate) fn restore(
-        saved: Saved,
-        shift: Shift,
-        regs: &RegisterFile,
-    ) -> Result<Self, StateError> {
-        let Saved {
-            flow_director,
-            queues,
-            coalescing,
-            fcoe,
-            buffers,
-            pauses,
-            patience,
-            queue_counts,
-        } = saved;
-        let mut receive = Self {
-            filters: Filters::restore(flow_director, regs)
-                .map_err(|error| error.within("flow_director"))?,
-            coalescing: Coalescing::restore(coalescing, shift)
-                .map_err(|error| error.within("coalescing"))?,
-            fcoe: Fcoe::restore(fcoe).map_err(|error| error.within("fcoe"))?,
-            pauses: pauses.restored(shift),
-            patience: patience.restored(shift),
-            tally: Tally::settled(
-                QueueCounts::restore(queue_counts).map_err(|error| error.within("queue_counts"))?,
-            ),
-            ..Self::default()
-        };
-        sparse::restore(queues, &mut receive.queues, |saved, queue| {
-            queue.restore(saved, regs)
-        })
-        .map_err(|error| error.within("queues"))?;
-        sparse::restore(buffers, &mut receive.buffers, |saved, buffer| {
-            *buffer = PacketBuffer::restore(saved)?;
-            Ok(())
-        })
-        .map_err(|error| error.within("buffers"))?;
-        Ok(receive)
-    }
-
     /// Puts everything back to the state after a reset of the function. The registers may be reset before or after.
     pub(crate) fn reset(&mut self) {
         let Self {
@@ -787,65 +681,4 @@ fn is_urgent(tag: Option<Tag>, regs: &RegisterFile) -> bool {
     let filter = regs.get(Reg::IMIRVP, 0);
     filter & imirvp::ENABLE != 0
         && tag.is_some_and(|tag| u32::from(tag.priority()) >= filter & imirvp::PRIORITY)
-}
-
-/// The descriptor's words of an admitted frame.
-#[inline]
-fn outcome(
-    frame: &RxFrame<'_>,
-    window: &[u8],
-    admitted: &Admitted<'_>,
-    destination: &Destination,
-    regs: &mut RegisterFile,
-) -> Outcome {
-    let headers = admitted.headers;
-    let settings = regs.get(Reg::RXCSUM, 0);
-    let mut status = destination.status | checksum::verify(frame, window, headers, regs);
-    status.set(Status::VEXT, headers.outer_tag);
-    let immediate = destination.immediate || is_urgent(headers.tag, regs);
-    status.set(Status::LLINT, immediate && admitted.health == Health::Good);
-    status |= admitted.security;
-    status.set(Status::PIF, admitted.accepted == Match::Inexact);
-    status.set(Status::RXE, admitted.health == Health::Bad);
-    status.set(Status::TS, admitted.stamped);
-    status.set(Status::LB, admitted.origin == Origin::Pool);
-    let mut info =
-        Info::new().with_packet_type(destination.packet_type.unwrap_or(headers.packet_type));
-    let hashed = settings & rxcsum::PCSD != 0 || destination.rss_type == RssType::FlowDirector;
-    if hashed {
-        info.set_rss_type(destination.rss_type);
-    }
-    let mut outcome = Outcome {
-        info,
-        hash: destination.hash,
-        fragment: Fragment::new(),
-        status,
-        vlan: headers.tag.map(Tag::tci),
-        boundary: split::boundary(
-            headers,
-            regs.get(Reg::PSRTYPE, usize::from(destination.pool)),
-        ),
-    };
-    if !hashed {
-        outcome.identify(frame, window, headers, regs);
-    }
-    outcome
-}
-
-impl Outcome {
-    /// Puts what helps with fragments in the place of the hash (7.1.13).
-    #[inline]
-    fn identify(
-        &mut self,
-        frame: &RxFrame<'_>,
-        window: &[u8],
-        headers: &Headers,
-        regs: &RegisterFile,
-    ) {
-        let payload_sum = regs.get(Reg::RXCSUM, 0) & rxcsum::IPPCSE != 0;
-        let valid;
-        (self.fragment, valid) = checksum::fragment(frame, window, headers, payload_sum);
-        self.hash = self.fragment.into_bits();
-        self.status |= valid;
-    }
 }

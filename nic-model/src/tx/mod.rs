@@ -27,6 +27,7 @@ mod plan;
 mod pool;
 mod queue;
 mod rate;
+mod saved;
 mod scheduler;
 mod secured;
 #[cfg(test)]
@@ -35,9 +36,7 @@ mod weights;
 mod write_back;
 
 use ixgbe_spec::register::Reg;
-use serde::{Deserialize, Serialize};
 
-pub(crate) use self::counters::count_control_frame;
 use self::{
     counters::Tally,
     frame::{CutError, Framer, Outgoing, Progress, ShortError},
@@ -46,15 +45,12 @@ use self::{
     queue::{Packet, Queue, Request, TXDCTL_ENABLE},
     scheduler::Scheduler,
 };
+pub(crate) use self::{counters::count_control_frame, saved::Saved};
 use crate::{
     bus::{DmaError, Spans},
     hw::Hw,
-    queue_counts::{QueueCount, QueueCounts},
+    queue_counts::QueueCounts,
     regs::RegisterFile,
-    state::{
-        Shift, StateError,
-        sparse::{self, Sparse},
-    },
     time::Time,
     wire::{Capabilities, TxFrame, WireBusy},
 };
@@ -130,19 +126,6 @@ impl Default for Transmit {
     }
 }
 
-/// The saved form of the transmit side.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Saved {
-    queues: Sparse<queue::Saved>,
-    runnable: u128,
-    accumulating: u128,
-    write_back_at: Option<Time>,
-    turn: u32,
-    scheduler: scheduler::Saved,
-    queue_counts: Sparse<QueueCount>,
-}
-
 /// How a queue's turn has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
@@ -195,72 +178,6 @@ impl Transmit {
         *write_back_at = None;
         *turn = 0;
         scheduler.reset();
-    }
-
-    /// The saved form. What has been counted is in registers.
-    pub(crate) fn save(&self) -> Saved {
-        let Self {
-            queues,
-            runnable,
-            stuck,
-            accumulating,
-            write_back_at,
-            turn,
-            scheduler,
-            framer: _,
-            tally,
-        } = self;
-        Saved {
-            queues: sparse::save(queues, Queue::save),
-            // A fault is not saved, and neither is what it has stopped.
-            runnable: *runnable | *stuck,
-            accumulating: *accumulating,
-            write_back_at: *write_back_at,
-            turn: *turn,
-            scheduler: scheduler.save(),
-            queue_counts: tally.queues().save(),
-        }
-    }
-
-    /// Of the saved form.
-    pub(crate) fn restore(
-        saved: Saved,
-        shift: Shift,
-        regs: &RegisterFile,
-    ) -> Result<Self, StateError> {
-        let Saved {
-            queues,
-            runnable,
-            accumulating,
-            write_back_at,
-            turn,
-            scheduler,
-            queue_counts,
-        } = saved;
-        StateError::unless(turn < QUEUES, "turn", "there are 128 queues")?;
-        let mut transmit = Self {
-            runnable,
-            accumulating,
-            write_back_at: shift.maybe(write_back_at),
-            turn,
-            scheduler: Scheduler::restore(scheduler, shift, regs)
-                .map_err(|error| error.within("scheduler"))?,
-            tally: Tally::settled(
-                QueueCounts::restore(queue_counts).map_err(|error| error.within("queue_counts"))?,
-            ),
-            ..Self::default()
-        };
-        sparse::restore(queues, &mut transmit.queues, |saved, queue| {
-            queue.restore(saved, shift, regs)
-        })
-        .map_err(|error| error.within("queues"))?;
-        let marked = transmit
-            .queues
-            .iter()
-            .zip(0_u32..)
-            .all(|(queue, index)| runnable >> index & 1 == 0 || queue.is_runnable());
-        StateError::unless(marked, "runnable", "a queue that has nothing to do")?;
-        Ok(transmit)
     }
 
     /// Software has written a register of the chapter `Transmit`; `old` and `new` are its values before and after.

@@ -1,5 +1,7 @@
 //! Frames and the VM pools that get them.
 
+use ixgbe_spec::descriptor::rx::RssType;
+
 use super::*;
 
 /// MRQC modes (8.2.3.7): pools alone, with RSS, with traffic classes.
