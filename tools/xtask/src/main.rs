@@ -113,6 +113,10 @@ struct DistArguments {
 
 #[derive(Debug, Args)]
 struct SupplyArguments {
+    /// One of the two by itself
+    #[arg(value_enum)]
+    part: Option<supply::Part>,
+
     /// Also fetch the database of known defects, from GitHub, and compare the dependencies with it
     #[arg(long)]
     advisories: bool,
@@ -384,11 +388,14 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         } else {
             dist::Reproduce::Trust
         }),
-        Command::Supply(arguments) => supply::run(if arguments.advisories {
-            supply::Advisories::Fetch
-        } else {
-            supply::Advisories::LeaveOut
-        }),
+        Command::Supply(arguments) => {
+            let advisories = if arguments.advisories {
+                supply::Advisories::Fetch
+            } else {
+                supply::Advisories::LeaveOut
+            };
+            supply::run(arguments.part, advisories)
+        }
         Command::Fuzz(arguments) => fuzz::run(
             arguments.target.as_deref(),
             Duration::from_secs(60 * arguments.minutes),

@@ -1,6 +1,5 @@
 //! Licences, sources, banned crates and known defects of dependencies, by cargo-deny.
 
-use std::env;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -35,9 +34,6 @@ pub fn check(cache: &Cache, advisories: Advisories) -> Result<()> {
         .current_dir(binaries::workspace())
         .stdin(Stdio::null())
         .args(["--locked", "--log-level", "error"]);
-    if let Some(cargo) = env::var_os("CARGO") {
-        command.env("CARGO", cargo);
-    }
     command.args(["check", "licenses", "bans", "sources"]);
     if advisories == Advisories::Fetch {
         command.arg("advisories");

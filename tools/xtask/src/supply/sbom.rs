@@ -5,9 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::process::Stdio;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -70,7 +69,7 @@ struct Node {
 /// Cargo cannot tell, as when Cargo.lock is not up to date.
 pub fn components(programs: &[&str], target: &str) -> Result<Vec<Component>> {
     let selected = selected(programs, target)?;
-    let text = said(&[
+    let text = super::cargo_says(&[
         "metadata",
         "--format-version=1",
         "--locked",
@@ -203,7 +202,7 @@ fn selected(programs: &[&str], target: &str) -> Result<BTreeSet<(String, String)
     for program in programs {
         arguments.extend(["--package", program]);
     }
-    let text = said(&arguments)?;
+    let text = super::cargo_says(&arguments)?;
     let mut lines = text.lines().filter(|line| !line.is_empty());
     lines
         .try_fold(BTreeSet::new(), |mut all, line| {
@@ -229,20 +228,6 @@ fn checksums(lock: &str) -> BTreeMap<(String, String), String> {
             Some((name, value(block, "checksum")?))
         })
         .collect()
-}
-
-fn said(arguments: &[&str]) -> Result<String> {
-    let output = binaries::cargo()
-        .args(arguments)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(
-        output.status.success(),
-        "cargo {} failed",
-        arguments.join(" ")
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]
