@@ -134,10 +134,13 @@ impl Contents<'_> {
             ("fish", "ixgbectl.fish"),
         ] {
             let output = Command::new(ixgbectl).args(["completions", shell]).output();
-            write(
-                &written.join(name),
-                &output.context("cannot run ixgbectl")?.stdout,
-            )?;
+            let output = output.context("cannot run ixgbectl")?;
+            ensure!(
+                output.status.success(),
+                "ixgbectl completions {shell} failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+            write(&written.join(name), &output.stdout)?;
         }
         let mut entries = fs::read_dir(written)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)

@@ -80,10 +80,13 @@ pub fn build(source: &Path, target: &Path, triple: &str) -> Result<Vec<PathBuf>>
 
 /// Fails if a program tells where it was built.
 pub fn ensure_no_paths(program: &Path, bytes: &[u8], source: &Path) -> Result<()> {
-    for folder in [source.to_owned(), cargo_home()?] {
-        let name = folder.as_os_str().as_encoded_bytes();
+    for (folder, seems) in [(source.to_owned(), SOURCE), (cargo_home()?, CARGO)] {
+        // What is called so here already is the same everywhere.
+        if folder == Path::new(seems) {
+            continue;
+        }
         ensure!(
-            !bytes.windows(name.len()).any(|part| part == name),
+            !names(bytes, &folder),
             "{} has the path {} in it, so that it is another one in each folder",
             program.display(),
             folder.display()
@@ -92,8 +95,58 @@ pub fn ensure_no_paths(program: &Path, bytes: &[u8], source: &Path) -> Result<()
     Ok(())
 }
 
+/// Whether `bytes` have the path of something in `folder` in them. Strings lie there without anything between them; but one
+/// name alone, such as `/src`, is within the paths of many, so that there a path must not go on before it.
+fn names(bytes: &[u8], folder: &Path) -> bool {
+    let is_one_name = folder.components().count() <= 2;
+    let name = [folder.as_os_str().as_encoded_bytes(), b"/"].concat();
+    let mut before = None;
+    bytes.windows(name.len()).any(|part| {
+        let goes_on =
+            before.is_some_and(|byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+        before = part.first().copied();
+        part == name && !(is_one_name && goes_on)
+    })
+}
+
 fn cargo_home() -> Result<PathBuf> {
+    // Cargo takes one that is empty for none.
+    let set = env::var_os("CARGO_HOME").filter(|folder| !folder.is_empty());
     let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
-    let folder = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home);
+    let folder = set.map(PathBuf::from).or_else(home);
     folder.context("neither CARGO_HOME nor HOME is set")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_a_file_in_the_folder_is_found() {
+        let folder = Path::new("/src");
+
+        assert!(names(b"/src/main.rs", folder));
+        assert!(names(b"at \0/src/main.rs", folder));
+        assert!(names(
+            b"other text/home/me/src/main.rs",
+            Path::new("/home/me/src")
+        ));
+    }
+
+    #[test]
+    fn a_path_that_ends_like_the_folder_or_begins_like_it_is_not() {
+        let folder = Path::new("/src");
+
+        assert!(!names(b"/cargo/registry/anyhow/src/lib.rs", folder));
+        assert!(!names(b"/src-of-others/lib.rs and /src", folder));
+    }
+
+    #[test]
+    fn a_source_in_the_folder_that_all_seem_to_be_in_is_no_difference() {
+        let program = Path::new("server");
+        let bytes = b"/vfio-user-ixgbe/server/src/main.rs";
+
+        assert!(ensure_no_paths(program, bytes, Path::new(SOURCE)).is_ok());
+        assert!(ensure_no_paths(program, bytes, Path::new("/vfio-user-ixgbe/server")).is_err());
+    }
 }
