@@ -31,7 +31,7 @@ use guest_vm::{Kernel, Qemu, TestExtent};
 use crate::nic::Nic;
 
 /// Builds, shows, tests and measures vfio-user-ixgbe. Nothing is installed into the system: what is fetched is kept in
-/// cargo's target folder, in xtask-cache.
+/// cargo's target folder, in xtask-cache. Only `dist` has rustup add the standard library for musl, where it is missing.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = AFTER_HELP)]
 struct Arguments {
@@ -62,7 +62,7 @@ enum Command {
     /// Write docs/datasheet-coverage.md anew from the register table
     Coverage,
     /// Measure, print tables, and write bench/*.json and a page with plots, bench/index.html, in the target folder.
-    /// Without a command all of it, in less than 15 minutes
+    /// Without a command wire, guest, zero-copy without guests, and instructions, in less than 15 minutes
     Bench(BenchArguments),
     /// Let a Linux guest send and receive for a long time while links flap, hardware fails, the driver is loaded anew and
     /// settings change; every byte and packet is checked, and that the server does not grow
@@ -124,7 +124,7 @@ struct SupplyArguments {
 
 #[derive(Debug, Args)]
 struct FuzzArguments {
-    /// capture, card, rings, state or session (default: all, one after the other)
+    /// capture, card, recording, rings, state or session (default: all, one after the other)
     target: Option<String>,
 
     /// How long each target runs

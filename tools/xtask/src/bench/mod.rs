@@ -50,7 +50,8 @@ pub fn guest(options: &guest::Options) -> Result<ExitCode> {
     Ok(code(outcome.failures))
 }
 
-/// Measures everything, the NIC alone first, and writes a page of all of it, `bench/index.html`.
+/// Measures the NIC alone, the host stack without guests, instructions, then guests with our NIC and others, and writes a page
+/// of that, `bench/index.html`. What takes a guest for each way to the cable, [`zero_copy`] and [`iommu`], is not in it.
 pub fn all(
     wire: &wire::Options,
     zero_copy: &zero_copy::Options,
