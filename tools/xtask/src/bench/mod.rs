@@ -31,9 +31,14 @@ pub fn zero_copy(
 ) -> Result<ExitCode> {
     let binaries = binaries::build()?;
     let without = zero_copy::measure(options, &binaries)?;
-    let with = zero_copy::guests(guests, &binaries)?;
+    let (with, failure) = match zero_copy::guests(guests, &binaries) {
+        Ok(with) => (with, None),
+        // What was measured without them is not lost.
+        Err(error) if without.is_some() => (None, Some(error)),
+        Err(error) => return Err(error),
+    };
     report::write(&zero_copy::some([without, with])?, "zero-copy")?;
-    Ok(ExitCode::SUCCESS)
+    failure.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 /// Measures what an IOMMU costs, prints the table, writes `bench/iommu.json` and `bench/iommu.html` in the target folder.
