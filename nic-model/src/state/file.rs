@@ -12,11 +12,11 @@ pub const VERSION: u32 = 1;
 /// What stands before the version.
 const MAGIC: &str = "ixgbe port state ";
 
-/// No state is longer: eight packet buffers of a megabyte full of the shortest frames are some 55 MB of text, Flow
-/// Director's filters 8, the flash 1.
-const LONGEST: usize = 96 << 20;
-
 impl State {
+    /// Bytes that a file has at most: eight packet buffers of a megabyte full of the shortest frames are some 55 MB of text,
+    /// Flow Director's filters 8, the flash 1.
+    pub const LONGEST: usize = 96 << 20;
+
     /// The bytes of a file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -37,7 +37,7 @@ impl State {
             .strip_prefix(MAGIC.as_bytes())
             .ok_or_else(|| StateError::new("magic", format!("a state begins with '{MAGIC}'")))?;
         StateError::unless(
-            bytes.len() <= LONGEST,
+            bytes.len() <= Self::LONGEST,
             "length",
             format!("{} bytes are more than any state has", bytes.len()),
         )?;

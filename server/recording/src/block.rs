@@ -8,10 +8,15 @@ use std::{
     io::{self, Write},
 };
 
+use nic_model::State;
+
 use crate::header::{Header, MARK, VERSION};
 
-/// Longest content. A call moves 64 frames of 256 KB at most.
-pub(crate) const MAX_BLOCK: usize = 64 << 20;
+/// Bytes of a block's content at most, and so of a call: those of the longest state that is restored, with room for what
+/// stands around it. Of the other calls the longest moves 64 frames of 256 KB.
+pub const MAX_BLOCK: usize = State::LONGEST + (4 << 20);
+
+const _: () = assert!(MAX_BLOCK > 64 * (256 << 10), "frames of a call");
 
 /// What follows, where it is no deed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,20 +82,31 @@ impl<W: Write> Blocks<W> {
     /// none.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// Those of the writer; they have more than [`MAX_BLOCK`] bytes, and nothing was written.
     pub fn calls(&mut self, calls: &[u8]) -> io::Result<()> {
+        if calls.len() > MAX_BLOCK {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "calls of {} bytes are more than a block of a recording holds: {MAX_BLOCK}",
+                    calls.len()
+                ),
+            ));
+        }
         let len = u32::try_from(calls.len()).map_err(io::Error::other)?;
         self.to.write_all(&len.to_le_bytes())?;
         self.to.write_all(&crc32fast::hash(calls).to_le_bytes())?;
         self.to.write_all(calls)
     }
 
-    /// Ends the recording with its last word.
+    /// Ends the recording with its last word; one that is [`Ending::Cut`] has none.
     ///
     /// # Errors
     /// Those of the writer.
     pub fn end(mut self, ending: Ending) -> io::Result<()> {
-        self.calls(&[Tag::End.byte(), ending.byte()])?;
+        if let Some(byte) = ending.byte() {
+            self.calls(&[Tag::End.byte(), byte])?;
+        }
         self.to.flush()
     }
 }
@@ -100,24 +116,25 @@ impl<W: Write> Blocks<W> {
 pub enum Ending {
     /// Whoever made it has ended it.
     Closed,
-    /// The file could not be written fast enough, or at all: what came later is missing.
+    /// What came next could not be written in time, or at all: it is missing, and what came later.
     Overrun,
     /// It was cut: whoever made it was killed, or it was copied too early. Up to there it is whole.
     Cut,
 }
 
 impl Ending {
-    /// How it is written; a cut has no word of its own.
-    pub(crate) const fn byte(self) -> u8 {
+    /// How it is written; a cut is not.
+    pub(crate) const fn byte(self) -> Option<u8> {
         match self {
-            Self::Closed => 0,
-            Self::Overrun | Self::Cut => 1,
+            Self::Closed => Some(0),
+            Self::Overrun => Some(1),
+            Self::Cut => None,
         }
     }
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
         let mut all = [Self::Closed, Self::Overrun].into_iter();
-        all.find(|ending| ending.byte() == byte)
+        all.find(|ending| ending.byte() == Some(byte))
     }
 }
 
@@ -125,8 +142,46 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Closed => "complete",
-            Self::Overrun => "ended early, since its file could not be written fast enough",
+            Self::Overrun => {
+                "ended early, since what came next could not be written in time, or at all"
+            }
             Self::Cut => "cut short",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(to: &mut Vec<u8>) -> Blocks<&mut Vec<u8>> {
+        let header = Header {
+            program: "a test".to_owned(),
+            ports: Vec::new(),
+        };
+        Blocks::new(to, &header).unwrap()
+    }
+
+    #[test]
+    fn a_block_is_as_long_as_a_reader_takes_and_no_longer() {
+        let mut file = Vec::new();
+        let mut blocks = blocks(&mut file);
+
+        let longest = blocks.calls(&vec![0; MAX_BLOCK]);
+        let longer = blocks.calls(&vec![0; MAX_BLOCK + 1]);
+
+        assert!(longest.is_ok());
+        let error = longer.unwrap_err();
+        assert!(error.to_string().contains("more than a block"), "{error}");
+    }
+
+    #[test]
+    fn a_recording_that_was_cut_has_no_last_word() {
+        let (mut cut, mut begun) = (Vec::new(), Vec::new());
+        blocks(&mut begun);
+
+        blocks(&mut cut).end(Ending::Cut).unwrap();
+
+        assert_eq!(cut, begun);
     }
 }

@@ -44,7 +44,7 @@ mod read;
 mod replay;
 mod write;
 
-pub use block::{Blocks, Ending};
+pub use block::{Blocks, Ending, MAX_BLOCK};
 pub use code::{Broken, Wrong};
 pub use header::{Header, MARK, MAX_PORTS, PortHeader, VERSION};
 pub use read::{ReadError, Reader};

@@ -33,6 +33,8 @@ const WAITING: usize = 32 << 20;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes from which on a block is closed.
 const BLOCK: usize = 256 << 10;
+/// Bytes of the word that says whose calls follow, at most.
+const PORT: usize = 16;
 /// How long bytes wait for more before they are written.
 const REST: Duration = Duration::from_millis(200);
 /// Memory that a recorder keeps from one call to the next.
@@ -151,14 +153,15 @@ impl Shared {
         while state.end.is_none() && state.waiting > WAITING {
             let left = PATIENCE.saturating_sub(since.elapsed());
             if left.is_zero() {
-                self.overrun(&mut state);
+                self.overrun(&mut state, "the file cannot be written fast enough");
             } else {
                 let waited = self.room.wait_timeout(state, left);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
         }
-        if call.len() > MAX_BLOCK - BLOCK {
-            self.overrun(&mut state);
+        // An open block has room for it.
+        if call.len() > MAX_BLOCK - BLOCK - PORT {
+            self.overrun(&mut state, "a call is longer than a recording can hold");
         }
         if state.end.is_some() {
             return;
@@ -184,13 +187,10 @@ impl Shared {
         }
     }
 
-    fn overrun(&self, state: &mut State) {
+    fn overrun(&self, state: &mut State, why: &str) {
         if state.end.is_none() {
             state.end = Some(Ending::Overrun);
-            tracing::error!(
-                file = %self.path.display(),
-                "the recording ends here: the file cannot be written fast enough"
-            );
+            tracing::error!(file = %self.path.display(), "the recording ends here: {why}");
         }
     }
 

@@ -53,7 +53,8 @@ pub struct RecordedCalls {
 impl Item for Piece {
     const LIMITS: Limits = Limits {
         items: 32_768,
-        bytes: 64 << 20,
+        // The longest block finds room when the client has taken all that was there.
+        bytes: recording::MAX_BLOCK,
         reply_items: 1,
         reply_bytes: PIECE,
     };
