@@ -13,6 +13,10 @@ use std::{
 };
 
 use nic_model::{HardwareError, Module, fault::Fault};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use wire::Damage;
@@ -29,7 +33,7 @@ use crate::{
         memory::{Mappings, MemoryRead, NvmContents, ReadMemoryParameters},
         record::RecordedCalls,
         registers::{RegisterValue, Registers, RegistersParameters},
-        state::{LoadParameters, SavedState},
+        state::{self, LoadParameters, SavedState},
         trace::{TraceFilter, Traced},
     },
     protocol::{
@@ -344,8 +348,12 @@ impl Client {
     /// Puts a state that was saved into the port.
     ///
     /// # Errors
-    /// [`ClientError`]; [`ControlError::BadState`] if it is none, and the port is as before.
+    /// [`ClientError`]; [`ControlError::BadState`] if it is none, and [`ControlError::TooMuch`] if it does not fit a message.
+    /// The port is as before then.
     pub fn load(&mut self, state: &str) -> Result<(), ClientError> {
+        if !state::fits(state.as_bytes()) {
+            return Err(ControlError::TooMuch.into());
+        }
         let parameters = LoadParameters {
             state: state.to_owned(),
             port: self.port,
@@ -394,16 +402,12 @@ impl Client {
         let method = method(name);
         self.send(&method, parameters, true)?;
         let (first, continues) = self.receive(&method)?;
-        // From now on silence means that nothing happens.
-        self.reader
-            .get_ref()
-            .set_read_timeout(None)
-            .map_err(FrameError::Io)?;
         Ok(Stream {
             client: self,
             method,
             first: Some(first),
             continues,
+            silence: Silence::Rest,
         })
     }
 
@@ -560,13 +564,24 @@ pub struct Stream<R> {
     method: String,
     first: Option<R>,
     continues: bool,
+    silence: Silence,
+}
+
+/// What it means that the server sends nothing between two replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    /// Nothing happens.
+    Rest,
+    /// It has been asked to end, and does not answer.
+    Failure,
 }
 
 impl<R: DeserializeOwned> Stream<R> {
     /// What has come since the last call, when there is something; `None` when the server has ended.
     ///
     /// # Errors
-    /// [`ClientError`]; the server ended without a last reply, or another reply was expected.
+    /// [`ClientError`]; the server ended without a last reply, or another reply was expected. [`ClientError::Silent`]: it
+    /// falls silent in the middle of a reply, or after [`Stream::finish`].
     pub fn next_reply(&mut self) -> Result<Option<R>, ClientError> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
@@ -574,16 +589,32 @@ impl<R: DeserializeOwned> Stream<R> {
         if !self.continues {
             return Ok(None);
         }
+        if self.silence == Silence::Rest && !self.has_buffered() {
+            self.wait()?;
+        }
         let (reply, continues) = self.client.receive(&self.method)?;
         self.continues = continues;
         Ok(Some(reply))
     }
 
-    /// Asks the server to end; what is under way still comes by [`Stream::next_reply`].
+    /// Waits until something comes, however long.
+    fn wait(&self) -> Result<(), ClientError> {
+        loop {
+            let mut fds = [PollFd::new(self.poll_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(FrameError::Io(errno.into()).into()),
+            }
+        }
+    }
+
+    /// Asks the server to end; what is under way still comes by [`Stream::next_reply`], and comes soon or not at all.
     ///
     /// # Errors
     /// The connection is gone.
     pub fn finish(&mut self) -> io::Result<()> {
+        self.silence = Silence::Failure;
         self.client.reader.get_ref().shutdown(Shutdown::Write)
     }
 
@@ -597,5 +628,33 @@ impl<R: DeserializeOwned> Stream<R> {
     #[must_use]
     pub fn poll_fd(&self) -> BorrowedFd<'_> {
         self.client.reader.get_ref().as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_was_asked_to_end_and_says_nothing_is_given_up() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        near.set_read_timeout(Some(Duration::from_millis(1)))
+            .unwrap();
+        let mut stream: Recording = Stream {
+            client: Client {
+                reader: BufReader::new(near),
+                message: Vec::new(),
+                port: None,
+            },
+            method: method("Record"),
+            first: None,
+            continues: true,
+            silence: Silence::Rest,
+        };
+
+        stream.finish().unwrap();
+        let reply = stream.next_reply();
+
+        assert!(matches!(reply, Err(ClientError::Silent)), "{reply:?}");
     }
 }

@@ -22,12 +22,17 @@ pub(crate) struct LoadParameters {
     pub(crate) port: Option<u32>,
 }
 
+/// Whether a state fits a message.
+pub(crate) fn fits(state: &[u8]) -> bool {
+    // As JSON it is longer by its quotation marks.
+    let quotes = state.iter().filter(|byte| **byte == b'"').count();
+    state.len() + quotes + 1024 <= MAX_MESSAGE
+}
+
 /// The port's state as it is between two turns of the worker.
 pub(crate) fn save(view: &View<'_>) -> Result<SavedState, ControlError> {
     let bytes = view.port.save(view.context.now).to_bytes();
-    // As JSON it is longer by its quotation marks.
-    let quotes = bytes.iter().filter(|byte| **byte == b'"').count();
-    if bytes.len() + quotes + 1024 > MAX_MESSAGE {
+    if !fits(&bytes) {
         return Err(ControlError::TooMuch);
     }
     let state = String::from_utf8(bytes).map_err(|_| ControlError::TooMuch)?;
