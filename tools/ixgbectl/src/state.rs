@@ -1,9 +1,12 @@
 //! `ixgbectl save` and `ixgbectl load`.
 
-use std::fs;
+use std::{
+    fs::{self, File},
+    io::Read,
+};
 
-use anyhow::Context;
-use control::Client;
+use anyhow::{Context, ensure};
+use control::{Client, MAX_MESSAGE};
 use serde::Serialize;
 
 use crate::{cli::StateArguments, output::Output};
@@ -32,8 +35,19 @@ pub(crate) fn load(
     output: &mut Output,
 ) -> anyhow::Result<()> {
     let path = &arguments.file;
-    let state =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let failed = || format!("cannot read {}", path.display());
+    let file = File::open(path).with_context(failed)?;
+    // What cannot be sent need not be read; the file may be a device that never ends.
+    let mut bytes = Vec::new();
+    file.take(MAX_MESSAGE as u64 + 1)
+        .read_to_end(&mut bytes)
+        .with_context(failed)?;
+    ensure!(
+        bytes.len() <= MAX_MESSAGE,
+        "{} is longer than a state that can be loaded: {MAX_MESSAGE} bytes are the most",
+        path.display()
+    );
+    let state = String::from_utf8(bytes).with_context(failed)?;
     client
         .load(&state)
         .with_context(|| format!("{} was not loaded", path.display()))?;

@@ -244,20 +244,40 @@ fn mem_shows_what_is_mapped_and_what_is_there() {
 }
 
 #[test]
-fn a_state_is_saved_to_a_file_and_loaded_from_it_and_what_is_none_is_refused() {
+fn a_state_is_saved_to_a_file_and_loaded_from_it() {
     let server = TestServer::start();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nic.state");
     let path = file.to_str().unwrap();
+    let received = || {
+        let shown = json(&run(&server, &["--json", "regs", "GPRC"]));
+        shown["registers"][0]["value"].as_u64()
+    };
+    let send = ["inject", "--verdict", "--hex", FRAME];
+    assert!(run(&server, &send).status.success());
 
     let saved = run(&server, &["save", path]);
-    let length = fs::metadata(&file).unwrap().len();
+    assert!(run(&server, &send).status.success());
+    let later = received();
     let loaded = json(&run(&server, &["--json", "load", path]));
-    fs::write(&file, "no state").unwrap();
-    let refused = run(&server, &["load", path]);
 
     assert!(stdout(&saved).starts_with("saved "), "{saved:?}");
-    assert_eq!(loaded["bytes"], length);
-    let text = failure(&refused);
+    assert_eq!(loaded["bytes"], fs::metadata(&file).unwrap().len());
+    assert_eq!((later, received()), (Some(2), Some(1)));
+}
+
+#[test]
+fn what_is_no_state_is_not_loaded() {
+    let server = TestServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nic.state");
+    fs::write(&file, "no state").unwrap();
+
+    let other = run(&server, &["load", file.to_str().unwrap()]);
+    let endless = run(&server, &["load", "/dev/zero"]);
+
+    let text = failure(&other);
     assert!(text.contains("magic: a state begins with"), "{text}");
+    let text = failure(&endless);
+    assert!(text.contains("4194304 bytes are the most"), "{text}");
 }
