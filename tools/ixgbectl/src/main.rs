@@ -5,6 +5,7 @@ mod check;
 mod cli;
 mod copies;
 mod craft;
+mod ending;
 mod expect;
 mod fault;
 mod filters;

@@ -1,23 +1,14 @@
 //! `ixgbectl record`: a recording of a NIC that runs.
 
-use std::{
-    fs::File,
-    io::BufWriter,
-    os::fd::AsFd,
-    time::{Duration, Instant},
-};
+use std::{fs::File, io::BufWriter, path::Path, time::Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use control::{Client, Recording};
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signalfd::SignalFd,
-};
-use recording::{Blocks, Ending, Header};
+use nix::sys::signalfd::SignalFd;
+use recording::{Blocks, Ending, Header, MAX_BLOCK};
 use serde::Serialize;
 
-use crate::{capture, cli::RecordArguments, output::Output, progress::Progress};
+use crate::{cli::RecordArguments, ending, output::Output, progress::Progress};
 
 #[derive(Serialize)]
 struct Outcome {
@@ -32,106 +23,104 @@ pub(crate) fn run(
     arguments: &RecordArguments,
     output: &mut Output,
 ) -> anyhow::Result<()> {
-    let failed = || format!("cannot write {}", arguments.file.display());
-    let signals = capture::signals().context("cannot take over SIGINT and SIGTERM")?;
-    let mut calls = client.record()?;
+    let path = &arguments.file;
+    let failed = || format!("cannot write {}", path.display());
+    let signals = ending::signals().context("cannot take over SIGINT and SIGTERM")?;
+    let calls = client.record()?;
     // A script that waits for this line knows that nothing later is missed.
     eprintln!("ixgbectl: recording; Ctrl-C ends it");
-    let end = arguments.for_seconds.map(|time| Instant::now() + time);
-    let mut progress = Progress::new(None, "bytes");
-    let mut file: Option<Blocks<BufWriter<File>>> = None;
-    let mut outcome = Outcome {
+    // A time that no clock reaches is no end.
+    let end = (arguments.for_seconds).and_then(|time| Instant::now().checked_add(time));
+    let mut copy = Copy {
+        path,
+        file: None,
+        call: Vec::new(),
         bytes: 0,
-        complete: true,
     };
-    // A call that comes in several replies.
-    let mut call = Vec::new();
-    let mut asked = false;
-    loop {
-        if !asked && is_over(&calls, &signals, end)? {
-            asked = true;
-            // The server sends what it has; if it is gone, the next reply says so.
-            let _ = calls.finish();
-        }
-        let recorded = match calls.next_reply() {
-            Ok(Some(recorded)) => recorded,
-            Ok(None) | Err(_) if asked => break,
-            Ok(None) => break,
-            Err(error) => return Err(error).context("the recording broke off"),
-        };
-        if let Some(header) = recorded.header {
-            let header: Header =
-                serde_json::from_str(&header).context("the server's header is none")?;
-            let to = File::create(&arguments.file).with_context(failed)?;
-            file = Some(Blocks::new(BufWriter::new(to), &header).with_context(failed)?);
-        }
-        call.extend(recorded.calls);
-        if recorded.whole && !call.is_empty() {
-            let Some(file) = &mut file else {
-                bail!("the server sends calls before the header");
-            };
-            file.calls(&call).with_context(failed)?;
-            outcome.bytes += call.len() as u64;
-            progress.at(outcome.bytes);
-            call.clear();
-        }
-        if recorded.lost > 0 {
-            outcome.complete = false;
-            break;
-        }
-    }
-    drop(progress);
-    let Some(file) = file else {
+    let ended = copy.run(calls, &signals, end);
+    let Some(file) = copy.file else {
+        ended?;
         bail!("the server has sent nothing");
     };
-    let ending = if outcome.complete {
-        Ending::Closed
-    } else {
-        Ending::Overrun
-    };
+    let ending = *ended.as_ref().unwrap_or(&Ending::Cut);
     file.end(ending).with_context(failed)?;
+    let outcome = Outcome {
+        bytes: copy.bytes,
+        complete: ending == Ending::Closed,
+    };
     output.print(&outcome, || {
-        format!(
-            "{} bytes of calls in {}",
-            outcome.bytes,
-            arguments.file.display()
-        )
+        format!("{} bytes of calls in {}", outcome.bytes, path.display())
     })?;
-    if !outcome.complete {
-        bail!(
-            "the recording ends early: the NIC did more than could be written; it replays up to there. \
-             vfio-user-ixgbe --record FILE waits instead"
-        );
-    }
+    let ending = ended.context("the recording broke off; it replays up to there")?;
+    ensure!(
+        ending == Ending::Closed,
+        "the recording ends early: the NIC did more than could be written; it replays up to there. \
+         vfio-user-ixgbe --record FILE waits instead"
+    );
     Ok(())
 }
 
-/// Waits until the server has sent something; whether the recording is to end instead.
-fn is_over(calls: &Recording, signals: &SignalFd, end: Option<Instant>) -> anyhow::Result<bool> {
-    loop {
-        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Ok(true);
+/// What comes from the server on its way into the file.
+struct Copy<'a> {
+    path: &'a Path,
+    /// It is made when the header has come.
+    file: Option<Blocks<BufWriter<File>>>,
+    /// A call that comes in several replies.
+    call: Vec<u8>,
+    /// Bytes of calls in the file.
+    bytes: u64,
+}
+
+impl Copy<'_> {
+    /// Goes on until there is nothing more, and tells how it ends.
+    fn run(
+        &mut self,
+        mut calls: Recording,
+        signals: &SignalFd,
+        end: Option<Instant>,
+    ) -> anyhow::Result<Ending> {
+        let failed = || format!("cannot write {}", self.path.display());
+        let mut progress = Progress::new(None, "bytes");
+        let mut asked = false;
+        loop {
+            if !asked && ending::is_due(&calls, signals, end)? {
+                asked = true;
+                // The server sends what it has; if it is gone, the next reply says so.
+                let _ = calls.finish();
+            }
+            let Some(recorded) = calls.next_reply()? else {
+                ensure!(
+                    self.call.is_empty(),
+                    "the server has ended it in the middle of a call"
+                );
+                return Ok(Ending::Closed);
+            };
+            if let Some(header) = recorded.header {
+                ensure!(self.file.is_none(), "the server sends a second header");
+                let header: Header =
+                    serde_json::from_str(&header).context("the server's header is none")?;
+                let to = File::create(self.path).with_context(failed)?;
+                self.file = Some(Blocks::new(BufWriter::new(to), &header).with_context(failed)?);
+            }
+            ensure!(
+                recorded.calls.len() <= MAX_BLOCK - self.call.len(),
+                "the server sends a call of more than {MAX_BLOCK} bytes"
+            );
+            // A reply without calls, as the last one is, ends none.
+            let ends = recorded.whole && !recorded.calls.is_empty();
+            self.call.extend(recorded.calls);
+            if ends {
+                let file = self.file.as_mut();
+                let file =
+                    file.ok_or_else(|| anyhow!("the server sends calls before the header"))?;
+                file.calls(&self.call).with_context(failed)?;
+                self.bytes += self.call.len() as u64;
+                progress.at(self.bytes);
+                self.call.clear();
+            }
+            if recorded.lost > 0 {
+                return Ok(Ending::Overrun);
+            }
         }
-        let timeout = if calls.has_buffered() {
-            PollTimeout::ZERO
-        } else {
-            // Rounded up, so that it does not turn in place.
-            let left = left.map(|left| left + Duration::from_millis(1));
-            left.map_or(PollTimeout::NONE, |left| {
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            })
-        };
-        let mut fds = [
-            PollFd::new(calls.poll_fd(), PollFlags::POLLIN),
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-        ];
-        match poll(&mut fds, timeout) {
-            Ok(0) if !calls.has_buffered() => continue,
-            Ok(_) => {}
-            Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(errno).context("cannot wait for calls"),
-        }
-        return Ok(fds[1].any().unwrap_or(false));
     }
 }

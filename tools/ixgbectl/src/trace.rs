@@ -3,21 +3,13 @@
 use std::{
     fs::File,
     io::{BufWriter, ErrorKind, Write},
-    os::fd::AsFd,
 };
 
 use anyhow::{Context, ensure};
-use control::{Client, TraceEvent, TraceFilter, Tracing};
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signalfd::SignalFd,
-};
+use control::{Client, TraceEvent, TraceFilter};
 use serde::Serialize;
 
-use crate::{
-    capture, cli::TraceArguments, output::Output, perfetto::Perfetto, regs::choice, words,
-};
+use crate::{cli::TraceArguments, ending, output::Output, perfetto::Perfetto, regs::choice, words};
 
 #[derive(Serialize)]
 struct Outcome {
@@ -54,7 +46,7 @@ pub(crate) fn run(
         },
         ..TraceFilter::default()
     };
-    let signals = capture::signals().context("cannot take over SIGINT and SIGTERM")?;
+    let signals = ending::signals().context("cannot take over SIGINT and SIGTERM")?;
     let mut to = match &arguments.perfetto {
         Some(path) => {
             let failed = || format!("cannot write {}", path.display());
@@ -72,7 +64,7 @@ pub(crate) fn run(
     let mut asked = false;
     let mut broken = None;
     while outcome.events < limit {
-        if !asked && is_asked_to_end(&tracing, &signals)? {
+        if !asked && ending::is_due(&tracing, &signals, None)? {
             asked = true;
             // The server sends what it has; if it is gone, the next read says so.
             let _ = tracing.finish();
@@ -139,26 +131,5 @@ fn write(to: &mut To, event: &TraceEvent) -> std::io::Result<()> {
             writeln!(out, "{}", serde_json::to_string(event)?)
         }
         To::Perfetto(file) => file.event(event),
-    }
-}
-
-/// Waits until there is a reply or a signal; says whether it is a signal.
-fn is_asked_to_end(tracing: &Tracing, signals: &SignalFd) -> anyhow::Result<bool> {
-    let timeout = if tracing.has_buffered() {
-        PollTimeout::ZERO
-    } else {
-        PollTimeout::NONE
-    };
-    loop {
-        let mut fds = [
-            PollFd::new(tracing.poll_fd(), PollFlags::POLLIN),
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-        ];
-        match poll(&mut fds, timeout) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(errno).context("cannot wait for events"),
-        }
-        return Ok(fds[1].revents().is_some_and(|events| !events.is_empty()));
     }
 }

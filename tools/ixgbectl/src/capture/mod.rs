@@ -9,16 +9,13 @@ use control::{Capturing, Client};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::{SigSet, Signal},
-        signalfd::{SfdFlags, SignalFd},
-    },
+    sys::signalfd::SignalFd,
 };
 use packets::{Course, Dissection, Filter};
 use serde::Serialize;
 
 use self::sink::{Seen, Sink};
-use crate::{cli::CaptureArguments, output::Output, wrong};
+use crate::{cli::CaptureArguments, ending, output::Output, wrong};
 
 /// What was done.
 #[derive(Serialize)]
@@ -58,7 +55,7 @@ pub(crate) fn run(
         !(path == Some(Path::new("-")) && output.is_json()),
         "--json and -o - would both write to standard output; give a file"
     );
-    let signals = signals().context("cannot take over SIGINT and SIGTERM")?;
+    let signals = ending::signals().context("cannot take over SIGINT and SIGTERM")?;
     let name = match path {
         Some(path) if path != Path::new("-") => path.display().to_string(),
         _ => "standard output".to_owned(),
@@ -122,15 +119,6 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// SIGINT and SIGTERM as a descriptor.
-pub(crate) fn signals() -> nix::Result<SignalFd> {
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGINT);
-    mask.add(Signal::SIGTERM);
-    mask.thread_block()?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-}
-
 /// The capture at a port.
 struct Tap {
     interface: u32,
@@ -160,8 +148,7 @@ impl Capture<'_> {
     fn run(&mut self, signals: &SignalFd) -> anyhow::Result<End> {
         let mut end = None;
         loop {
-            let signalled = self.wait(end.is_none().then_some(signals))?;
-            if signalled {
+            if end.is_none() && self.wait(signals)? {
                 end = Some(End::Asked);
                 for tap in &mut self.taps {
                     // The server sends what it has; if it is gone, the next read says so.
@@ -170,7 +157,7 @@ impl Capture<'_> {
             }
             let mut seen = Vec::new();
             for tap in &mut self.taps {
-                tap.read(&mut seen)?;
+                tap.read(&mut seen, end)?;
             }
             // What came from several ports at a time is told in its order.
             seen.sort_by_key(|seen| seen.frame.time);
@@ -216,8 +203,8 @@ impl Capture<'_> {
         self.sink.flush()
     }
 
-    /// Waits until a server has sent something or is gone; whether a signal has come, if one is waited for.
-    fn wait(&self, signals: Option<&SignalFd>) -> anyhow::Result<bool> {
+    /// Waits until a server has sent something or is gone, or a signal has come; whether one has.
+    fn wait(&self, signals: &SignalFd) -> anyhow::Result<bool> {
         let running = self.taps.iter().filter(|tap| tap.state == State::Runs);
         let timeout = if running.clone().any(|tap| tap.capturing.has_buffered()) {
             PollTimeout::ZERO
@@ -227,7 +214,7 @@ impl Capture<'_> {
         let mut fds: Vec<PollFd<'_>> = running
             .map(|tap| PollFd::new(tap.capturing.poll_fd(), PollFlags::POLLIN))
             .collect();
-        fds.extend(signals.map(|signals| PollFd::new(signals.as_fd(), PollFlags::POLLIN)));
+        fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
         loop {
             match poll(&mut fds, timeout) {
                 Ok(_) => break,
@@ -235,18 +222,17 @@ impl Capture<'_> {
                 Err(errno) => return Err(errno).context("cannot wait for frames"),
             }
         }
-        let signalled = fds.last().and_then(PollFd::any).unwrap_or(false);
-        Ok(signals.is_some() && signalled)
+        Ok(fds.last().and_then(PollFd::any).unwrap_or(false))
     }
 }
 
 impl Tap {
-    /// Adds the frames of the next reply, if there is one now.
-    fn read(&mut self, seen: &mut Vec<Seen>) -> anyhow::Result<()> {
+    /// Adds the frames of the next reply: of one that is there, or, once the server was asked to end, of one that has to come.
+    fn read(&mut self, seen: &mut Vec<Seen>, end: Option<End>) -> anyhow::Result<()> {
         if self.state == State::Ended {
             return Ok(());
         }
-        if !self.capturing.has_buffered() {
+        if end.is_none() && !self.capturing.has_buffered() {
             let mut fds = [PollFd::new(self.capturing.poll_fd(), PollFlags::POLLIN)];
             match poll(&mut fds, PollTimeout::ZERO) {
                 Ok(0) | Err(Errno::EINTR) => return Ok(()),

@@ -16,12 +16,11 @@ use recording::{Difference, Replay, Step, Until};
 use serde::Serialize;
 
 use crate::{
-    capture::signals,
     cli::{
         MemArguments, NvmArguments, RegsArguments, ReplayArguments, RingsArguments, Shown,
         StatsArguments,
     },
-    filters, irq, leds, link, mem, module, nvm,
+    ending, filters, irq, leds, link, mem, module, nvm,
     output::Output,
     progress::Progress,
     regs, rings, stats,
@@ -120,7 +119,7 @@ pub(crate) fn run(
     let summary = summary(path, &replay, &end, until);
     output.print(&summary, || text(&summary))?;
     if !arguments.show.is_empty() || arguments.serve.is_some() {
-        let signals = signals().context("cannot take over SIGINT and SIGTERM")?;
+        let signals = ending::signals().context("cannot take over SIGINT and SIGTERM")?;
         let stage = Stage::set(replay.into_ports(), arguments.serve.as_deref())?;
         for shown in &arguments.show {
             show(*shown, stage.path(), port, output)?;

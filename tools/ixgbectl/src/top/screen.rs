@@ -25,7 +25,7 @@ use super::{
     sampler::{self, News, Sampler},
     view,
 };
-use crate::capture;
+use crate::ending;
 
 /// How long a key, a sample or a signal may wait for the others.
 const TURN: Duration = Duration::from_millis(50);
@@ -70,7 +70,7 @@ fn give_back() {
 
 /// Shows a port until a key or a signal ends it.
 pub(crate) fn run(path: PathBuf, mut app: App) -> anyhow::Result<()> {
-    let signals = capture::signals().context("cannot take over SIGINT and SIGTERM")?;
+    let signals = ending::signals().context("cannot take over SIGINT and SIGTERM")?;
     let (order, orders) = mpsc::channel();
     let (told, news) = mpsc::channel();
     let (port, delay) = (app.port, app.delay);

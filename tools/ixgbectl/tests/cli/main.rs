@@ -5,6 +5,7 @@ mod capturing;
 mod craft;
 mod expecting;
 mod look;
+mod recording;
 mod replaying;
 mod server;
 mod shell;
