@@ -17,7 +17,8 @@ pub struct Counters {
     pub rx_seam_bytes_copied: u64,
     /// Large receives: packets that the card has made of several, and that were counted once above.
     pub rx_large: u64,
-    /// Received packets that the guest had no buffers for that they fit into.
+    /// Received packets that the guest had no buffers for that they fit into, or of which only a part was there when their
+    /// ring stopped.
     pub rx_no_room: u64,
     /// Guest buffers that were given back unused: not memory, chains with no end, or of the wrong direction.
     pub rx_bad_chains: u64,

@@ -330,32 +330,26 @@ impl Receive {
         packet
     }
 
-    /// Forgets what the card had, which has been made to forget it as well, and puts the guest's chains back into its
-    /// ring: they will be taken again when the ring goes on.
+    /// Hands the guest what a card has received that has stopped or is gone, and forgets what else it had: the guest's
+    /// chains go back into its ring, and will be taken again when the ring goes on.
     ///
-    /// Returns how many frames are lost by it: one that waited for chains, and those behind it in buffers of ours.
-    pub fn forget(&mut self, turn: &Turn<'_>, vring: &mut Vring, ring: &mut PostRing) -> u64 {
-        let mut lost = u64::from(self.held.is_some());
-        // Of packets that are not all there, chains are between those that were given back.
-        let begun = std::mem::take(&mut self.begun).into_values();
-        for packet in begun.chain(self.held.take()) {
-            let pieces = packet
-                .pieces
-                .iter()
-                .filter_map(|piece| piece.place.as_ref());
-            pieces.for_each(|place| self.delivery.give_up(place));
-        }
+    /// What is lost by it is counted: a packet that waits for chains, those behind it, and those that are not all there.
+    pub fn finish(&mut self, turn: &mut Turn<'_>, vring: &mut Vring, ring: &mut PostRing) {
+        self.complete(turn, vring, ring);
+        let mut lost: Vec<_> = self.held.take().into_iter().collect();
+        lost.extend(std::iter::from_fn(|| self.next_packet(ring)));
+        lost.extend(std::mem::take(&mut self.begun).into_values());
+        turn.counters.rx_no_room += lost.len() as u64;
+        // Some of their chains are between those that were given back.
+        let pieces = lost.iter().flat_map(|packet| &packet.pieces);
+        let places = pieces.filter_map(|piece| piece.place.as_ref());
+        places.for_each(|place| self.delivery.give_up(place));
         self.delivery.give_back(turn, vring);
-        while let Some(completed) = ring.completed() {
-            let ends = completed.write_back.status().contains(Status::EOP);
-            lost += u64::from(ends && matches!(self.slots[completed.slot], Slot::Ours));
-        }
         self.slots.fill(Slot::Empty);
         vring.unpop(self.posted);
         self.posted = 0;
         self.posted_ours = 0;
         vring.publish(turn.memory);
-        lost
     }
 }
 

@@ -188,27 +188,30 @@ impl<D: Device> Stack<D> {
     }
 
     /// Lets go of the card, which is gone or will be reset: its end of the connection has to be closed before the guest's
-    /// chains are used again. What it had and has not reported goes back to the guest's rings.
+    /// chains are used again. What it has reported is handed over, the rest goes back to the guest's rings.
     pub fn unplug(&mut self) {
         let Some(mut nic) = self.nic.take() else {
             return;
         };
         let memory = self.ram.mapped();
         for (index, pair) in nic.pairs.iter_mut().enumerate() {
+            let mut turn = turn(
+                (&self.ram, &memory),
+                self.negotiated,
+                &self.settings,
+                &mut self.counters,
+                usize::MAX,
+            );
             if pair.rx_runs {
                 let ring = nic.driver.post(index).0;
-                let turn = turn(
-                    (&self.ram, &memory),
-                    self.negotiated,
-                    &self.settings,
-                    &mut self.counters,
-                    0,
-                );
-                let lost = pair.rx.forget(&turn, &mut self.vrings[index * 2], ring);
-                self.counters.rx_no_room += lost;
+                let vring = &mut self.vrings[index * 2];
+                pair.rx.finish(&mut turn, vring, ring);
             }
             if pair.tx_runs {
-                pair.tx.forget(&mut self.vrings[index * 2 + 1]);
+                let ring = nic.driver.tx(index).0;
+                let vring = &mut self.vrings[index * 2 + 1];
+                pair.tx.complete(&mut turn, vring, ring);
+                pair.tx.forget(vring);
             }
         }
     }
@@ -349,9 +352,7 @@ impl<D: Device> Stack<D> {
                     usize::MAX,
                 );
                 let ring = nic.driver.post(index).0;
-                pair.rx.complete(&mut turn, vring, ring);
-                let lost = pair.rx.forget(&turn, vring, ring);
-                self.counters.rx_no_room += lost;
+                pair.rx.finish(&mut turn, vring, ring);
                 // Not before: what a card that is lost meanwhile had is put back by whoever notes that.
                 pair.rx_runs = false;
                 Ok(true)

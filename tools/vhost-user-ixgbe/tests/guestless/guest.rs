@@ -294,6 +294,13 @@ impl World {
         self.settle();
     }
 
+    /// Frames arrive at the card, which the stack does not look at yet.
+    pub fn reach_the_card(&mut self, frames: impl IntoIterator<Item = Vec<u8>>) {
+        let card = self.stack.card().unwrap().device();
+        card.wire().incoming.extend(frames);
+        nic_driver::Device::pass(card, Duration::ZERO).unwrap();
+    }
+
     /// Time passes for the card.
     pub fn pass(&mut self, time: Duration) {
         let card = self.stack.card().unwrap();

@@ -173,6 +173,38 @@ fn a_card_that_comes_back_gets_the_buffers_that_the_old_one_had() {
 }
 
 #[test]
+fn frames_that_a_card_has_written_before_it_goes_are_the_guests() {
+    let mut world = World::new(settings(), 0);
+    for nth in 0..4 {
+        world.add(RX, &[(BUFFERS + nth * 2048, 1600)], WRITE);
+    }
+    world.settle();
+    world.reach_the_card([frame(60, 1), frame(61, 2)]);
+
+    world.stack.unplug();
+
+    assert_eq!(world.used(RX), [(0, 72), (1, 73)]);
+    assert_eq!(world.read(BUFFERS + 2048 + 12, 61), frame(61, 2));
+    assert_eq!(world.stack.counters().rx_zero_copy, 2);
+}
+
+#[test]
+fn a_frame_that_a_card_has_sent_before_it_goes_is_not_sent_again() {
+    let mut world = World::new(settings(), 0);
+    world.write(BUFFERS, &[0; 12]);
+    world.write(BUFFERS + 12, &frame(60, 1));
+    let head = world.add(TX, &[(BUFFERS, 72)], 0);
+    world.stack.turn().unwrap();
+    world.reach_the_card([]);
+
+    world.stack.unplug();
+    world.stack.plug(card()).unwrap();
+
+    assert_eq!(world.used(TX), [(head, 0)]);
+    assert_eq!(world.sent(), Vec::<Vec<u8>>::new());
+}
+
+#[test]
 fn a_guest_that_is_gone_leaves_no_buffer_with_the_card() {
     let mut world = World::new(settings(), 0);
     for nth in 0..4 {

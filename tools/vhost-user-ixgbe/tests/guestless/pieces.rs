@@ -323,6 +323,7 @@ fn a_ring_that_stops_amid_a_jumbo_frame_gives_back_a_beginning_of_what_it_had() 
     let base = world.stop(RX);
 
     assert_eq!(base, 5);
+    assert_eq!(world.stack.counters().rx_no_room, 1);
     let empty: Vec<_> = (0..5).map(|head| (head, 0)).collect();
     assert_eq!(world.used(RX), empty);
 }
