@@ -17,11 +17,13 @@ pub struct Counters {
     pub rx_seam_bytes_copied: u64,
     /// Large receives: packets that the card has made of several, and that were counted once above.
     pub rx_large: u64,
-    /// Received packets that the guest had no buffers for that they fit into, or of which only a part was there when their
-    /// ring stopped.
+    /// Received packets that the guest had no buffers for that they fit into, or that could not be handed over when their
+    /// ring stopped, as a part was missing or the ring was broken.
     pub rx_no_room: u64,
     /// Guest buffers that were given back unused: not memory, chains with no end, or of the wrong direction.
     pub rx_bad_chains: u64,
+    /// Rings of the guest that were found broken: they are not in its memory, or announce what no ring has.
+    pub broken_rings: u64,
     /// Packets that were sent out of the guest's pages.
     pub tx_zero_copy: u64,
     /// Bytes that this process has copied for packets to send: headers of those that the card segments.

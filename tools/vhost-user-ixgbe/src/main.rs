@@ -75,6 +75,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         tx_zero_copy = counters.tx_zero_copy,
         tx_bytes_copied = counters.tx_bytes_copied,
         tx_bad_chains = counters.tx_bad_chains,
+        broken_rings = counters.broken_rings,
         sleeps,
         guest_interrupts = stack.guest_interrupts(),
         "what was done"

@@ -97,6 +97,8 @@ pub struct Receive {
     posted: usize,
     /// Buffers of ours that the card has in the place of chains.
     posted_ours: usize,
+    /// Packets that were handed over, and of which the guest has not been told.
+    untold: usize,
     chain: Chain,
     delivery: Delivery,
 }
@@ -114,6 +116,7 @@ impl Receive {
             held: None,
             posted: 0,
             posted_ours: 0,
+            untold: 0,
             chain: Chain::default(),
             delivery: Delivery::new(own),
         }
@@ -158,8 +161,7 @@ impl Receive {
             self.slots[index] = slot;
             count += 1;
         }
-        self.give_back(turn, vring);
-        vring.publish(turn.memory);
+        self.tell(turn, vring);
         ring.ring_doorbell_in_time(device)?;
         Ok(count)
     }
@@ -247,7 +249,8 @@ impl Receive {
         ring: &mut PostRing,
     ) -> usize {
         let mut done = 0;
-        while done < turn.budget {
+        // A guest whose ring is broken cannot be told of anything.
+        while done < turn.budget && !vring.is_broken() {
             let ahead = ring.returned(AHEAD).and_then(|slot| self.slots.get(slot));
             if let Some(Slot::Guest(place)) = ahead {
                 access::expect_write(turn.memory, place.header);
@@ -259,10 +262,20 @@ impl Receive {
                 break;
             }
             done += 1;
+            self.untold += 1;
             self.give_back(turn, vring);
         }
-        vring.publish(turn.memory);
+        self.tell(turn, vring);
         done
+    }
+
+    /// Lets the guest see what it has back.
+    fn tell(&mut self, turn: &Turn<'_>, vring: &mut Vring) {
+        self.give_back(turn, vring);
+        vring.publish(turn.memory);
+        if self.begun.is_empty() && !vring.is_broken() {
+            self.untold = 0;
+        }
     }
 
     /// Gives the guest its chains back. Large receives are not done with in the order of their chains: what the guest has
@@ -333,7 +346,8 @@ impl Receive {
     /// Hands the guest what a card has received that has stopped or is gone, and forgets what else it had: the guest's
     /// chains go back into its ring, and will be taken again when the ring goes on.
     ///
-    /// What is lost by it is counted: a packet that waits for chains, those behind it, and those that are not all there.
+    /// What is lost by it is counted: a packet that waits for chains, those behind it, those that are not all there, and
+    /// those that a guest with a broken ring cannot be told of.
     pub fn finish(&mut self, turn: &mut Turn<'_>, vring: &mut Vring, ring: &mut PostRing) {
         self.complete(turn, vring, ring);
         let mut lost: Vec<_> = self.held.take().into_iter().collect();
@@ -349,7 +363,8 @@ impl Receive {
         vring.unpop(self.posted);
         self.posted = 0;
         self.posted_ours = 0;
-        vring.publish(turn.memory);
+        self.tell(turn, vring);
+        turn.counters.rx_no_room += std::mem::take(&mut self.untold) as u64;
     }
 }
 

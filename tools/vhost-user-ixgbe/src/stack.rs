@@ -156,6 +156,8 @@ pub struct Stack<D> {
     pub(crate) vrings: Vec<Vring>,
     pub(crate) negotiated: Negotiated,
     counters: Counters,
+    /// A broken ring of this guest has been warned of.
+    has_warned: bool,
     /// Interrupts of guests that have gone.
     past_interrupts: u64,
 }
@@ -171,6 +173,7 @@ impl<D: Device> Stack<D> {
             ram: GuestRam::default(),
             negotiated: Negotiated::default(),
             counters: Counters::default(),
+            has_warned: false,
             past_interrupts: 0,
         }
     }
@@ -265,6 +268,7 @@ impl<D: Device> Stack<D> {
             negotiated,
             counters,
             settings,
+            has_warned: _,
             past_interrupts: _,
         } = self;
         let Some(nic) = nic else { return Ok(false) };
@@ -285,7 +289,30 @@ impl<D: Device> Stack<D> {
                 done += pair.tx.send(&mut turn, vring, ring, device)?;
             }
         }
+        self.part_with_broken()?;
         Ok(done > 0)
+    }
+
+    /// Takes the rings that have broken off the card: the guest cannot be told what is written to their chains, and may
+    /// use them for something else.
+    fn part_with_broken(&mut self) -> Result<(), DriverError> {
+        if self.note_broken() {
+            self.update()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Counts the rings that have broken, and returns whether there were any.
+    fn note_broken(&mut self) -> bool {
+        let broken = self.vrings.iter_mut().map(Vring::has_broken);
+        let broken = broken.map(u64::from).sum::<u64>();
+        self.counters.broken_rings += broken;
+        // A guest that breaks them again and again is warned of once.
+        if broken > 0 && !std::mem::replace(&mut self.has_warned, true) {
+            tracing::warn!("a ring of the guest is broken: it rests until it is set up anew");
+        }
+        broken > 0
     }
 
     /// Starts and stops the card's rings as the guest's rings want it. When a ring of the guest has stopped, the card
@@ -451,18 +478,21 @@ impl<D: Device> Stack<D> {
     /// # Errors
     /// The card could not be reached.
     pub fn lose_guest(&mut self) -> Result<(), DriverError> {
+        // Not stopped yet: what the card has received is the guest's before.
         for vring in &mut self.vrings {
-            vring.stop();
+            vring.enabled = false;
         }
         let stopped = self.update();
         if stopped.is_err() {
             // A card that is lost has nothing of the guest any more.
             self.unplug();
         }
+        self.note_broken();
         self.past_interrupts = self.guest_interrupts();
         let settings = self.settings;
         self.vrings = (0..settings.pairs * 2).map(|_| Vring::default()).collect();
         self.negotiated = Negotiated::default();
+        self.has_warned = false;
         let mut device = self.nic.as_mut().map(|nic| nic.driver.device());
         for region in std::mem::take(&mut self.ram).regions() {
             if let Some(device) = &mut device {

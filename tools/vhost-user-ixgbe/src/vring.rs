@@ -36,6 +36,8 @@ pub struct Vring {
     pub enabled: bool,
     /// The ring was found broken. Nothing is read from it until it is set up anew.
     broken: bool,
+    /// It was found broken, and nobody has taken note of it.
+    has_broken: bool,
     event_idx: bool,
     /// What the guest has put in, as far as it was looked at.
     available: u16,
@@ -58,6 +60,7 @@ impl Default for Vring {
             call: None,
             enabled: false,
             broken: false,
+            has_broken: false,
             event_idx: false,
             available: 0,
             waits: false,
@@ -73,6 +76,22 @@ impl Vring {
     #[must_use]
     pub fn runs(&self) -> bool {
         self.queue.ready() && self.enabled && !self.broken
+    }
+
+    fn give_up(&mut self) {
+        self.has_broken |= !self.broken;
+        self.broken = true;
+    }
+
+    /// Whether it was found broken since it was started.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Whether it was found broken since this was asked last.
+    pub fn has_broken(&mut self) -> bool {
+        std::mem::take(&mut self.has_broken)
     }
 
     /// Whether the front-end has started it.
@@ -154,7 +173,7 @@ impl Vring {
         let entry = self.available_entry(next);
         let head = entry.and_then(|entry| access::load(memory, entry, Ordering::Relaxed));
         let Some(head) = head else {
-            self.broken = true;
+            self.give_up();
             return None;
         };
         let table = self.queue.desc_table();
@@ -189,7 +208,7 @@ impl Vring {
                 (!self.waits).then_some(next)
             }
             _ => {
-                self.broken = true;
+                self.give_up();
                 None
             }
         }
@@ -232,7 +251,7 @@ impl Vring {
             return None;
         }
         let Ok(mut chains) = self.queue.iter(memory) else {
-            self.broken = true;
+            self.give_up();
             return None;
         };
         chains.next()
@@ -247,6 +266,9 @@ impl Vring {
 
     /// Gives a chain back with `len` bytes written to it. The guest sees it after [`Vring::publish`].
     pub fn put(&mut self, memory: &Mapped, head: u16, len: u32) {
+        if self.broken {
+            return;
+        }
         let size = self.queue.size();
         let index = u64::from(self.used % size.max(1));
         let place = self.queue.used_ring().checked_add(4 + index * 8);
@@ -255,7 +277,7 @@ impl Vring {
         let used = [a, b, c, d, e, f, g, h];
         let written = place.is_some_and(|place| access::write(memory, GuestAddress(place), &used));
         if head >= size || !written {
-            self.broken = true;
+            self.give_up();
             return;
         }
         self.used = self.used.wrapping_add(1);
@@ -273,7 +295,7 @@ impl Vring {
             access::store(memory, GuestAddress(place), self.used, Ordering::Release)
         });
         if !stored {
-            self.broken = true;
+            self.give_up();
             return;
         }
         self.published = self.used;
@@ -329,7 +351,7 @@ impl Vring {
         fence(Ordering::SeqCst);
         let index = asked.and_then(|()| self.available_index(memory, Ordering::Relaxed));
         let Some(index) = index else {
-            self.broken = true;
+            self.give_up();
             return false;
         };
         let already = want && self.waits && index != self.available;

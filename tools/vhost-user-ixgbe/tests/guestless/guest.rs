@@ -123,7 +123,13 @@ impl World {
     }
 
     pub fn share_memory(&mut self) {
-        let region = VhostUserMemoryRegion::new(BASE, SIZE, USER, 0);
+        self.share_memory_from(BASE);
+    }
+
+    /// Shares what lies from an address on, and nothing before it.
+    pub fn share_memory_from(&mut self, address: u64) {
+        let offset = address - BASE;
+        let region = VhostUserMemoryRegion::new(address, SIZE - offset, USER + offset, offset);
         let files = vec![self.file()];
         self.stack.set_mem_table(&[region], files, None).unwrap();
     }
@@ -214,6 +220,12 @@ impl World {
         state.available = state.available.wrapping_add(1);
         let index = state.available;
         self.write(at + 4 + slot * 2, &head.to_le_bytes());
+        self.write(at + 2, &index.to_le_bytes());
+    }
+
+    /// Announces chains up to an index, whatever the ring has.
+    pub fn announce(&mut self, ring: usize, index: u16) {
+        let at = BASE + ring as u64 * RINGS + 0x1000;
         self.write(at + 2, &index.to_le_bytes());
     }
 

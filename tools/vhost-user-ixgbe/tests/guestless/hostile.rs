@@ -109,6 +109,81 @@ fn a_head_beyond_the_ring_breaks_the_ring_and_nothing_else() {
 
     assert_eq!(world.sent(), [frame(60, 1)]);
     assert_eq!(world.used(RX), []);
+    assert_eq!(world.stack.counters().broken_rings, 1);
+}
+
+#[test]
+fn a_card_writes_no_more_to_the_chains_of_a_ring_that_is_broken() {
+    let mut world = World::new(settings(), 0);
+    let first = world.add(RX, &[(BUFFERS, 1600)], WRITE);
+    for nth in 1..4 {
+        world.add(RX, &[(BUFFERS + nth * 0x1000, 1600)], WRITE);
+    }
+    world.arrive([frame(60, 1)]);
+    world.announce(RX, 0x4000);
+    // The card has room for more frames; the stack looks for more chains.
+    world.reach_the_card([frame(60, 2)]);
+    world.settle();
+    world.write(BUFFERS + 0x2000, &[0xEE; 0x2000]);
+
+    world.arrive([frame(60, 3), frame(60, 4)]);
+
+    assert_eq!(world.used(RX), [(first, 72), (first + 1, 72)]);
+    assert_eq!(world.read(BUFFERS + 0x2000, 0x2000), [0xEE; 0x2000]);
+    let counters = world.stack.counters();
+    assert_eq!(counters.broken_rings, 1);
+    assert_eq!(counters.rx_zero_copy, 2);
+}
+
+#[test]
+fn frames_behind_those_of_which_a_guest_was_told_when_its_ring_broke_count_as_lost() {
+    let mut world = World::new(settings(), 0);
+    for nth in 0..140 {
+        world.add(RX, &[(BUFFERS + nth * 0x800, 1600)], WRITE);
+    }
+    world.settle();
+    world.reach_the_card((0..140).map(|seed| frame(60, seed)));
+    world.announce(RX, 0x4000);
+
+    world.settle();
+
+    // So many are handed over before it is looked for more chains.
+    assert_eq!(world.used(RX).len(), 128);
+    assert_eq!(world.stack.counters().rx_no_room, 12);
+}
+
+#[test]
+fn frames_of_which_a_guest_cannot_be_told_since_its_ring_is_no_memory_count_as_lost() {
+    let mut world = World::new(settings(), 0);
+    for nth in 0..4 {
+        world.add(RX, &[(BUFFERS + nth * 0x800, 1600)], WRITE);
+    }
+    world.settle();
+    world.reach_the_card([frame(60, 1), frame(60, 2)]);
+    world.share_memory_from(BUFFERS);
+
+    world.settle();
+
+    assert_eq!(world.used(RX), []);
+    let counters = world.stack.counters();
+    assert_eq!(counters.rx_no_room, 2);
+    // Neither is the memory of the other one there.
+    assert_eq!(counters.broken_rings, 2);
+}
+
+#[test]
+fn a_ring_that_was_broken_runs_when_it_is_set_up_anew() {
+    let mut world = World::new(settings(), 0);
+    world.announce(RX, 0x4000);
+    world.settle();
+
+    world.reload();
+    let head = world.add(RX, &[(BUFFERS, 1600)], WRITE);
+    world.settle();
+    world.arrive([frame(60, 1)]);
+
+    assert_eq!(world.used(RX), [(head, 72)]);
+    assert_eq!(world.stack.counters().broken_rings, 1);
 }
 
 #[test]
