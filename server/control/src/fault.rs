@@ -248,7 +248,7 @@ impl Numbers {
     ) -> Result<FaultAdded, ControlError> {
         let id = self.0.saturating_add(1);
         match fault.kind.room() {
-            FaultRoom::Wire => wire.add_fault(id, fault),
+            FaultRoom::Wire => wire.add_fault(id, fault, card.view().context.now),
             FaultRoom::Card => {
                 let View { port, mut context } = card.view();
                 port.add_fault(id, fault, &mut context)

@@ -102,6 +102,8 @@ pub struct TappedCounters {
     pub inject_refused: u64,
     /// Frames lost in either direction because the cable was pulled.
     pub unplugged_dropped: u64,
+    /// Frames of either direction that a fault of the cable took ([`FaultKind::Drop`](nic_model::fault::FaultKind::Drop)).
+    pub fault_dropped: u64,
 }
 
 /// A wire with a person at it.
@@ -120,22 +122,23 @@ pub struct Tapped<B> {
     counters: TappedCounters,
     sight: Sight,
     faults: Option<Box<WireFaults>>,
-    now: Time,
 }
 
 impl TappedCounters {
     /// Name and value of each counter, in a fixed order.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 3] {
+    pub fn named(&self) -> [(&'static str, u64); 4] {
         let Self {
             injected,
             inject_refused,
             unplugged_dropped,
+            fault_dropped,
         } = *self;
         [
             ("injected", injected),
             ("inject_refused", inject_refused),
             ("unplugged_dropped", unplugged_dropped),
+            ("fault_dropped", fault_dropped),
         ]
     }
 }
@@ -163,7 +166,6 @@ impl<B: Backend> Tapped<B> {
             counters: TappedCounters::default(),
             sight: Sight::default(),
             faults: None,
-            now: Time::ZERO,
         }
     }
 
@@ -213,13 +215,21 @@ impl<B: Backend> Tapped<B> {
         room
     }
 
-    /// Pulls the cable or puts it back. Injected frames that still wait when it is pulled are lost.
+    /// Pulls the cable or puts it back. What is on the cable when it is pulled is lost, and so are injected frames that
+    /// still wait.
     pub fn set_plug(&mut self, plug: Plug) {
         self.plug = plug;
         self.tell_far_end();
     }
 
+    /// Lets both ends see whether the cable is through. If it is not, nothing is on it.
     fn tell_far_end(&mut self) {
+        if !self.is_through()
+            && let Some(faults) = &mut self.faults
+        {
+            let lost = faults.lose_all();
+            self.count_unplugged(lost);
+        }
         self.inner.set_far_link(self.lit && self.is_through());
     }
 
@@ -236,8 +246,13 @@ impl<B: Backend> Tapped<B> {
 
     /// What was done to this cable.
     #[must_use]
-    pub const fn tapped_counters(&self) -> TappedCounters {
-        self.counters
+    pub fn tapped_counters(&self) -> TappedCounters {
+        let faults = self.faults.as_ref();
+        let dropped = faults.map_or(0, |faults| faults.dropped());
+        TappedCounters {
+            fault_dropped: self.counters.fault_dropped.wrapping_add(dropped),
+            ..self.counters
+        }
     }
 
     /// The wire behind.
@@ -285,10 +300,6 @@ impl<B: Backend> Wire for Tapped<B> {
 
     fn receive(&mut self, budget: usize, sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow) -> usize {
         if !self.is_through() {
-            if let Some(faults) = &mut self.faults {
-                let lost = faults.lose_all();
-                self.count_unplugged(lost);
-            }
             let mut lost = 0;
             while lost < budget && self.injected.front().is_some() {
                 self.injected.pop();
@@ -352,7 +363,6 @@ impl<B: Backend> Backend for Tapped<B> {
     }
 
     fn advance(&mut self, now: Time) {
-        self.now = now;
         self.inner.advance(now);
         if self.faults.is_some() {
             self.advance_faults(now);

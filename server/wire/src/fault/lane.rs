@@ -7,7 +7,7 @@ use nic_model::{
     wire::{Fcs, L4Checksum, RxFrame},
 };
 
-/// Frames that may be under way, and their bytes; what comes more is not held.
+/// Frames that may be under way, and their bytes; what comes more goes at once.
 const MAX_FRAMES: usize = 16_384;
 const MAX_BYTES: usize = 32 << 20;
 
@@ -98,9 +98,9 @@ impl Lane {
         self.front(now).is_some()
     }
 
-    /// How many are there.
-    pub(super) fn due(&self, now: Time) -> usize {
-        self.frames.range(..=(now, u64::MAX)).count()
+    /// How many are there, counted up to `most`.
+    pub(super) fn due(&self, now: Time, most: usize) -> usize {
+        self.frames.range(..=(now, u64::MAX)).take(most).count()
     }
 
     /// When the next one is there or goes on.

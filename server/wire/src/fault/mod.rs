@@ -33,6 +33,8 @@ const GIANT: usize = 16_000;
 const RUNT: std::ops::Range<usize> = 14..60;
 /// Longest payload that a length field tells, as IEEE 802.3 has it.
 const LONGEST_PAYLOAD: usize = 1500;
+/// Frames that are handed to the wire behind in one turn.
+const PER_TURN: usize = 256;
 /// Least time between two flaps.
 const LEAST_EVERY: Duration = Duration::from_millis(1);
 
@@ -47,8 +49,10 @@ pub(crate) struct WireFaults {
     blocked: bool,
     /// When each flap comes next.
     next: BTreeMap<u64, Time>,
-    /// Until when the carrier is away.
-    down: Option<Time>,
+    /// Until when each flap keeps the carrier away.
+    down: BTreeMap<u64, Time>,
+    /// Frames that were taken off the cable.
+    dropped: u64,
     sight: Sight,
 }
 
@@ -57,6 +61,10 @@ impl WireFaults {
     pub(crate) fn add(&mut self, id: u64, fault: Fault, now: Time) -> Result<(), TooManyFaults> {
         self.now = now;
         self.list.add(id, fault, now)?;
+        // The list may have forgotten one for it.
+        let list = &self.list;
+        self.next
+            .retain(|id, _| list.iter().any(|armed| armed.id() == *id));
         if fault.kind.occasion() == Occasion::Time {
             self.next.insert(id, now);
         }
@@ -68,9 +76,8 @@ impl WireFaults {
     pub(crate) fn clear(&mut self, id: Option<u64>) -> usize {
         let cleared = self.list.clear(id);
         for armed in &cleared {
-            if self.next.remove(&armed.id()).is_some() {
-                self.down = None;
-            }
+            self.next.remove(&armed.id());
+            self.down.remove(&armed.id());
         }
         cleared.len()
     }
@@ -84,12 +91,17 @@ impl WireFaults {
         self.list.is_empty()
             && self.coming.is_empty()
             && self.going.is_empty()
-            && self.down.is_none()
+            && self.down.is_empty()
     }
 
     /// Whether the carrier is away.
-    pub(crate) const fn is_down(&self) -> bool {
-        self.down.is_some()
+    pub(crate) fn is_down(&self) -> bool {
+        !self.down.is_empty()
+    }
+
+    /// Frames that faults took off the cable.
+    pub(crate) const fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// The cable was pulled: what is on it is lost. Returns how many frames that were.
@@ -111,7 +123,8 @@ impl WireFaults {
         let coming = self.coming.deadline().filter(|due| *due > self.now);
         let going = self.going.deadline().filter(|_| !self.blocked);
         let frames = coming.into_iter().chain(going);
-        flaps.chain(ends).chain(frames).chain(self.down).min()
+        let down = self.down.values().copied();
+        flaps.chain(ends).chain(frames).chain(down).min()
     }
 
     /// Time has passed.
@@ -123,7 +136,7 @@ impl WireFaults {
         for armed in self.list.iter_mut() {
             armed.expire(now);
         }
-        self.down = self.down.filter(|until| *until > now);
+        self.down.retain(|_, until| *until > now);
         self.flap();
     }
 
@@ -138,7 +151,8 @@ impl WireFaults {
             }
             *next = now + armed.fault().every().max(LEAST_EVERY);
             if armed.takes(now) {
-                self.down = self.down.max(Some(now + armed.fault().delay()));
+                let until = self.down.entry(armed.id()).or_insert(now);
+                *until = (*until).max(now + armed.fault().delay());
             }
         }
     }
@@ -150,18 +164,16 @@ impl WireFaults {
             fcs: frame.fcs,
             l4_checksum: frame.l4_checksum,
         };
-        put(
-            frame,
-            observe::Direction::Receive,
-            &mut self.list,
-            &mut self.coming,
-            self.now,
-        );
+        let lane = &mut self.coming;
+        let direction = observe::Direction::Receive;
+        if put(frame, direction, &mut self.list, lane, self.now) == Fate::Dropped {
+            self.dropped = self.dropped.wrapping_add(1);
+        }
     }
 
     /// How many frames may be taken from the wire so that `budget` can be handed out.
     pub(crate) fn wants(&self, budget: usize) -> usize {
-        budget.saturating_sub(self.coming.due(self.now))
+        budget.saturating_sub(self.coming.due(self.now, budget))
     }
 
     /// The next frame that has arrived.
@@ -185,6 +197,7 @@ impl WireFaults {
             going,
             now,
             sight,
+            dropped,
             ..
         } = self;
         sight.sent(frame, &mut |passing| {
@@ -193,17 +206,23 @@ impl WireFaults {
                 fcs: Fcs::Good,
                 l4_checksum: L4Checksum::Unknown,
             };
-            put(frame, observe::Direction::Transmit, list, going, *now);
+            if put(frame, observe::Direction::Transmit, list, going, *now) == Fate::Dropped {
+                *dropped = dropped.wrapping_add(1);
+            }
         });
         self.depart(wire, look);
         Ok(())
     }
 
-    /// Hands to the wire what has got to its end of the cable.
+    /// Hands to the wire what has got to its end of the cable, a turn's worth of it; [`WireFaults::deadline`] has the rest.
     pub(crate) fn depart(&mut self, wire: &mut impl Backend, look: &mut dyn FnMut(&Passing<'_>)) {
-        while !self.blocked
-            && let Some(frame) = self.going.front(self.now)
-        {
+        for _ in 0..PER_TURN {
+            if self.blocked {
+                return;
+            }
+            let Some(frame) = self.going.front(self.now) else {
+                return;
+            };
             let sent = TxFrame {
                 head: &frame.bytes,
                 payload: &[],
@@ -223,6 +242,15 @@ impl WireFaults {
     }
 }
 
+/// What has become of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is on its lane.
+    Carried,
+    /// A fault has taken it.
+    Dropped,
+}
+
 /// Puts a frame on its lane, with what goes wrong with it.
 fn put(
     mut frame: Frame,
@@ -230,7 +258,7 @@ fn put(
     list: &mut FaultList,
     lane: &mut Lane,
     now: Time,
-) {
+) -> Fate {
     let mut copies = 1_usize;
     let mut due = now;
     let mut overtaken = None;
@@ -242,7 +270,7 @@ fn put(
             continue;
         }
         match kind {
-            FaultKind::Drop => return,
+            FaultKind::Drop => return Fate::Dropped,
             FaultKind::Duplicate => copies = copies.saturating_add(1),
             FaultKind::Delay => due = due.max(now + fault.delay()),
             FaultKind::Reorder => overtaken = Some(now + fault.delay()),
@@ -253,6 +281,7 @@ fn put(
         lane.push(frame.clone(), due, overtaken);
     }
     lane.push(frame, due, overtaken);
+    Fate::Carried
 }
 
 /// Damages a frame.

@@ -1,6 +1,6 @@
 //! Faults on a cable, seen from both of its ends.
 
-use std::{os::fd::BorrowedFd, time::Duration};
+use std::{cell::Cell, os::fd::BorrowedFd, time::Duration};
 
 use nic_model::{
     Time, Wire,
@@ -9,7 +9,8 @@ use nic_model::{
     wire::{Capabilities, Fcs, Flow, Offload, RxFrame, TxFrame, WireBusy},
 };
 
-use crate::{Backend, Counters, Damage, Tapped};
+use super::WireFaults;
+use crate::{Backend, Counters, Damage, Plug, Tapped};
 
 /// A wire that keeps what it gets, and has frames.
 #[derive(Debug, Default)]
@@ -17,7 +18,7 @@ struct Ends {
     sent: Vec<Vec<u8>>,
     coming: Vec<Vec<u8>>,
     /// Frames that are taken before the wire is busy.
-    room: Option<usize>,
+    room: Cell<Option<usize>>,
     far_link: bool,
 }
 
@@ -27,9 +28,9 @@ impl Wire for Ends {
     }
 
     fn transmit(&mut self, frame: &TxFrame<'_>) -> Result<(), WireBusy> {
-        match &mut self.room {
+        match self.room.get() {
             Some(0) => return Err(WireBusy),
-            Some(room) => *room -= 1,
+            Some(room) => self.room.set(Some(room - 1)),
             None => {}
         }
         self.sent.push(frame.to_vec());
@@ -109,7 +110,7 @@ fn nth(kind: FaultKind, nth: u64) -> Fault {
 fn with(fault: Fault) -> Tapped<Ends> {
     let mut wire = Tapped::new(Ends::default());
     wire.advance(Time::ZERO);
-    wire.add_fault(1, fault).unwrap();
+    wire.add_fault(1, fault, Time::ZERO).unwrap();
     wire
 }
 
@@ -171,7 +172,8 @@ fn frames_of_the_wire_behind_have_the_same_faults_as_injected_ones() {
         coming: vec![frame(1), frame(2)],
         ..Ends::default()
     });
-    wire.add_fault(1, nth(FaultKind::Drop, 1)).unwrap();
+    wire.add_fault(1, nth(FaultKind::Drop, 1), Time::ZERO)
+        .unwrap();
 
     assert_eq!(numbers(&mut wire), [2]);
 }
@@ -191,7 +193,8 @@ fn a_reordered_frame_comes_after_the_next_one_or_late() {
 
     arrive(&mut wire, 1..=3);
     assert_eq!(numbers(&mut wire), [2, 1, 3]);
-    wire.add_fault(2, nth(FaultKind::Reorder, 1)).unwrap();
+    wire.add_fault(2, nth(FaultKind::Reorder, 1), Time::ZERO)
+        .unwrap();
     arrive(&mut wire, [4]);
     let alone = numbers(&mut wire);
     let deadline = wire.deadline();
@@ -250,7 +253,9 @@ fn a_length_error_is_a_length_that_is_not_the_payloads() {
 
     arrive(&mut wire, 0..50);
 
-    for (bytes, fcs) in received(&mut wire) {
+    let frames = received(&mut wire);
+    assert_eq!(frames.len(), 50);
+    for (bytes, fcs) in frames {
         let told = u16::from_be_bytes([bytes[12], bytes[13]]);
         assert!((87..=1500).contains(&told), "{told}");
         assert_eq!((bytes.len(), fcs), (100, Fcs::Good));
@@ -268,11 +273,9 @@ fn runts_and_giants_are_shorter_and_longer_than_any_frame() {
     let lengths = |frames: Vec<(Vec<u8>, Fcs)>| -> Vec<_> {
         frames.iter().map(|(bytes, _)| bytes.len()).collect()
     };
-    assert!(
-        lengths(received(&mut runts))
-            .iter()
-            .all(|len| (14..60).contains(len))
-    );
+    let short = lengths(received(&mut runts));
+    assert_eq!(short.len(), 50);
+    assert!(short.iter().all(|len| (14..60).contains(len)), "{short:?}");
     assert_eq!(lengths(received(&mut giants)), [16_000; 5]);
 }
 
@@ -299,29 +302,68 @@ fn frames_that_are_sent_have_faults_of_their_own() {
 #[test]
 fn a_busy_wire_behind_a_fault_loses_nothing() {
     let mut wire = Tapped::new(Ends {
-        room: Some(1),
+        room: Cell::new(Some(1)),
         ..Ends::default()
     });
-    wire.add_fault(1, fault(FaultKind::Duplicate)).unwrap();
+    wire.add_fault(1, fault(FaultKind::Duplicate), Time::ZERO)
+        .unwrap();
 
     let taken = send(&mut wire, 1);
     let refused = send(&mut wire, 2);
     wire.advance(at(MILLISECOND));
+    let busy = sent(&wire);
+    wire.inner().room.set(None);
+    wire.advance(at(2 * MILLISECOND));
 
     assert_eq!((taken, refused), (Ok(()), Err(WireBusy)));
-    assert_eq!(sent(&wire), [1]);
+    assert_eq!(busy, [1]);
+    assert_eq!(sent(&wire), [1, 1]);
 }
 
 #[test]
-fn a_flap_takes_the_carrier_at_both_ends_and_what_is_under_way() {
+fn a_dropped_frame_of_either_direction_is_counted_also_when_the_fault_is_gone() {
+    let mut wire = with(fault(FaultKind::Drop));
+
+    send(&mut wire, 1).unwrap();
+    arrive(&mut wire, 2..=3);
+    let received = numbers(&mut wire);
+    let counted = wire.tapped_counters().fault_dropped;
+    wire.clear_faults(None);
+
+    assert_eq!((sent(&wire), received), (vec![], vec![]));
+    assert_eq!((counted, wire.tapped_counters().fault_dropped), (3, 3));
+}
+
+#[test]
+fn a_burst_that_is_late_leaves_in_turns() {
+    let mut wire = with(fault(FaultKind::Delay));
+    (0..300).for_each(|n| send(&mut wire, u8::try_from(n % 256).unwrap()).unwrap());
+
+    wire.advance(at(10 * MILLISECOND));
+    let (first, rest) = (sent(&wire).len(), wire.deadline());
+    wire.advance(at(10 * MILLISECOND));
+
+    assert_eq!((first, rest), (256, Some(at(10 * MILLISECOND))));
+    assert_eq!(sent(&wire).len(), 300);
+}
+
+/// A flap that takes the carrier away for so long.
+fn flap(delay: Duration) -> Fault {
+    Fault {
+        delay: Some(delay),
+        ..fault(FaultKind::LinkFlap)
+    }
+}
+
+#[test]
+fn a_flap_takes_the_carrier_at_both_ends_and_what_is_sent_meanwhile() {
     let trigger = Trigger {
         count: Some(2),
         ..Trigger::always(0)
     };
     let mut wire = with(Fault {
         trigger,
-        delay: Some(100 * MILLISECOND),
-        ..fault(FaultKind::LinkFlap)
+        ..flap(100 * MILLISECOND)
     });
 
     let down = (wire.carrier(), wire.inner().far_link, send(&mut wire, 1));
@@ -337,6 +379,91 @@ fn a_flap_takes_the_carrier_at_both_ends_and_what_is_under_way() {
     assert!(!again && wire.carrier());
     assert_eq!(sent(&wire), [0; 0]);
     assert_eq!(wire.tapped_counters().unplugged_dropped, 1);
+}
+
+#[test]
+fn a_fault_begins_when_it_is_asked_for_and_not_when_the_cable_was_served_last() {
+    let mut wire = Tapped::new(Ends::default());
+    let now = at(Duration::from_secs(10));
+    wire.advance(Time::ZERO);
+
+    wire.add_fault(1, flap(100 * MILLISECOND), now).unwrap();
+    wire.advance(now);
+    let down = wire.carrier();
+    wire.advance(now + 100 * MILLISECOND);
+
+    assert!(!down && wire.carrier());
+}
+
+/// A cable on which two frames that come and one that goes are late, until 10 ms.
+fn with_late_frames() -> Tapped<Ends> {
+    let mut wire = with(fault(FaultKind::Delay));
+    arrive(&mut wire, 1..=2);
+    assert_eq!(numbers(&mut wire), [0; 0]);
+    send(&mut wire, 3).unwrap();
+    wire
+}
+
+#[test]
+fn late_frames_of_both_directions_are_lost_with_the_carrier() {
+    let mut flapped = with_late_frames();
+    flapped
+        .add_fault(2, flap(MILLISECOND), at(5 * MILLISECOND))
+        .unwrap();
+    let mut pulled = with_late_frames();
+    pulled.set_plug(Plug::Out);
+    pulled.set_plug(Plug::In);
+    let mut whole = with_late_frames();
+    // The last one flaps when the frames are due.
+    let mut late = with_late_frames();
+    let later = Trigger {
+        nth: Some(2),
+        ..Trigger::always(0)
+    };
+    let second = Fault {
+        trigger: later,
+        every: Some(10 * MILLISECOND),
+        ..flap(MILLISECOND)
+    };
+    late.add_fault(2, second, Time::ZERO).unwrap();
+
+    let fates = [&mut flapped, &mut pulled, &mut late, &mut whole].map(|wire| {
+        (10..=20).for_each(|time| wire.advance(at(time * MILLISECOND)));
+        let lost = wire.tapped_counters().unplugged_dropped;
+        (sent(wire), numbers(wire), lost)
+    });
+
+    let lost = (vec![], vec![], 3);
+    assert_eq!(
+        fates,
+        [lost.clone(), lost.clone(), lost, (vec![3], vec![1, 2], 0)]
+    );
+}
+
+#[test]
+fn a_flap_that_is_cleared_leaves_the_carrier_away_for_the_others() {
+    let mut wire = with(flap(100 * MILLISECOND));
+    wire.add_fault(2, flap(50 * MILLISECOND), Time::ZERO)
+        .unwrap();
+
+    wire.clear_faults(Some(1));
+    let down = wire.carrier();
+    wire.advance(at(50 * MILLISECOND));
+
+    assert!(!down && wire.carrier());
+}
+
+#[test]
+fn of_flaps_that_are_forgotten_nothing_is_kept() {
+    let mut faults = WireFaults::default();
+
+    for id in 0..100 {
+        faults.add(id, flap(MILLISECOND), Time::ZERO).unwrap();
+    }
+    faults.advance(at(MILLISECOND));
+
+    assert_eq!((faults.reports().len(), faults.next.len()), (64, 64));
+    assert!(faults.down.is_empty());
 }
 
 #[test]
@@ -367,7 +494,7 @@ fn the_same_seed_has_the_same_frames_dropped_corrupted_and_doubled() {
                 trigger,
                 ..fault(kind)
             };
-            wire.add_fault(id, fault).unwrap();
+            wire.add_fault(id, fault, Time::ZERO).unwrap();
         }
         arrive(&mut wire, 0..40);
         received(&mut wire)

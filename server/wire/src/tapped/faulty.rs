@@ -10,13 +10,14 @@ use super::{Tapped, show};
 use crate::{Backend, passing::Passing};
 
 impl<B: Backend> Tapped<B> {
-    /// Lets the cable have a fault from now on; `id` is the caller's number for it. Faults of the card are the card's.
+    /// Lets the cable have a fault from `now` on, which may be later than the cable's last [`Backend::advance`]; `id` is
+    /// the caller's number for it. Faults of the card are the card's.
     ///
     /// # Errors
     /// [`TooManyFaults`].
-    pub fn add_fault(&mut self, id: u64, fault: Fault) -> Result<(), TooManyFaults> {
+    pub fn add_fault(&mut self, id: u64, fault: Fault, now: Time) -> Result<(), TooManyFaults> {
         let faults = self.faults.get_or_insert_default();
-        faults.add(id, fault, self.now)?;
+        faults.add(id, fault, now)?;
         self.tell_far_end();
         Ok(())
     }
@@ -41,8 +42,9 @@ impl<B: Backend> Tapped<B> {
 
     /// Without a fault there is nothing to ask for each frame.
     fn forget_faults(&mut self) {
-        if self.faults.as_ref().is_some_and(|faults| faults.is_empty()) {
-            self.faults = None;
+        if let Some(ended) = self.faults.take_if(|faults| faults.is_empty()) {
+            let dropped = &mut self.counters.fault_dropped;
+            *dropped = dropped.wrapping_add(ended.dropped());
         }
     }
 
@@ -50,18 +52,23 @@ impl<B: Backend> Tapped<B> {
     #[cold]
     pub(super) fn advance_faults(&mut self, now: Time) {
         let was_through = self.is_through();
-        let Self {
-            faults,
-            inner,
-            captures,
-            ..
-        } = self;
-        if let Some(faults) = faults {
+        if let Some(faults) = &mut self.faults {
             faults.advance(now);
-            faults.depart(inner, &mut |frame| show(captures, frame));
         }
         if self.is_through() != was_through {
             self.tell_far_end();
+        }
+        if self.is_through() {
+            let Self {
+                faults: Some(faults),
+                inner,
+                captures,
+                ..
+            } = self
+            else {
+                return;
+            };
+            faults.depart(inner, &mut |frame| show(captures, frame));
         }
         self.forget_faults();
     }
