@@ -168,6 +168,7 @@ impl Migration {
         if flags.contains(FeatureFlags::PROBE) {
             return Ok(Vec::new());
         }
+        let room = usize::try_from(feature.argsz.get()).unwrap_or(usize::MAX);
         let reply = match index {
             Feature::MIGRATION => {
                 let flags = MigrationFlags::STOP_COPY | MigrationFlags::PRE_COPY;
@@ -187,16 +188,14 @@ impl Migration {
                 .to_vec()
             }
             Feature::DMA_LOGGING_START => start_logging(data, device)?,
-            Feature::DMA_LOGGING_REPORT => report(data, most, device)?,
+            Feature::DMA_LOGGING_REPORT => report(data, most, room, device)?,
             _ => {
                 device.stop_logging();
                 Vec::new()
             }
         };
-        let needed = size_of::<DeviceFeature>().saturating_add(reply.len());
-        let room = usize::try_from(feature.argsz.get()).unwrap_or(usize::MAX);
         // A set is answered by what was set, and asks for no room.
-        if gets && room < needed {
+        if gets && room < with_header(reply.len()) {
             return Err(Errno::INVAL);
         }
         Ok(reply)
@@ -204,7 +203,7 @@ impl Migration {
 
     /// Goes to a state, by the states between.
     fn go(&mut self, target: DeviceState, device: &mut dyn Migratable) -> Result<(), Errno> {
-        if self.state == target && target == DeviceState::Running {
+        if self.state == target && matches!(target, DeviceState::Running | DeviceState::PreCopy) {
             // It may have begun to stop.
             device.start();
         }
@@ -223,7 +222,8 @@ impl Migration {
         use DeviceState::{PreCopy, Resuming, Running, Stop, StopCopy};
         match (self.state, next) {
             (Running, Stop) => device.stop()?,
-            (Stop, Running) => device.start(),
+            // Also where it works: it may have begun to stop.
+            (Stop | PreCopy, Running) | (Running, PreCopy) => device.start(),
             (Stop, StopCopy) => self.offer(device)?,
             (PreCopy, StopCopy) => {
                 device.stop()?;
@@ -275,6 +275,11 @@ impl Migration {
     }
 }
 
+/// The length of so many bytes of a feature's data, with its header.
+const fn with_header(len: usize) -> usize {
+    size_of::<DeviceFeature>().saturating_add(len)
+}
+
 /// The feature that is meant, and what is to be done with it.
 fn well_formed(feature: &DeviceFeature) -> Result<(Feature, FeatureFlags), Errno> {
     let [a, b, ..] = feature.flags.get().to_le_bytes();
@@ -313,7 +318,14 @@ fn start_logging(data: &[u8], device: &mut dyn Migratable) -> Result<Vec<u8>, Er
     Ok([start.as_bytes(), ranges.as_bytes()].concat())
 }
 
-fn report(data: &[u8], most: usize, device: &mut dyn Migratable) -> Result<Vec<u8>, Errno> {
+/// The dirty pages of a range, which the device forgets: nothing may fail after that. The reply has at most `most` bytes of
+/// bitmap, and `room` bytes with the feature's header.
+fn report(
+    data: &[u8],
+    most: usize,
+    room: usize,
+    device: &mut dyn Migratable,
+) -> Result<Vec<u8>, Errno> {
     let report = LoggingReport::read_from_bytes(data).map_err(|_| Errno::INVAL)?;
     let page_size = report.page_size.get();
     let range = IovaRange::new(report.iova.get(), report.length.get()).ok_or(Errno::INVAL)?;
@@ -322,7 +334,8 @@ fn report(data: &[u8], most: usize, device: &mut dyn Migratable) -> Result<Vec<u
     }
     let words = range.size().div_ceil(page_size).div_ceil(64);
     let words = usize::try_from(words).map_err(|_| Errno::INVAL)?;
-    if words.saturating_mul(8) > most {
+    let bytes = words.saturating_mul(8);
+    if bytes > most || with_header(data.len().saturating_add(bytes)) > room {
         return Err(Errno::INVAL);
     }
     let mut bitmap = vec![0_u64; words];

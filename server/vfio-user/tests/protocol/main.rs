@@ -14,6 +14,8 @@ mod malformed;
 #[cfg(test)]
 mod message_dma;
 #[cfg(test)]
+mod migration;
+#[cfg(test)]
 mod negotiation;
 #[cfg(test)]
 mod properties;

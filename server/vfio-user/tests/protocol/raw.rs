@@ -8,6 +8,7 @@ use vfio_user::client::{Client, ClientError, Message, Options};
 use vfio_user::message::Command;
 use vfio_user::server::Limits;
 
+use crate::migration::Movable;
 use crate::support::{Server, description};
 
 /// The whole bytes of a message with these header fields and payload.
@@ -64,6 +65,16 @@ impl Raw {
     /// A connection that has negotiated.
     pub fn new() -> Self {
         let (server, client) = Server::with_client();
+        Self {
+            server,
+            client,
+            last_id: 0x7000,
+        }
+    }
+
+    /// The same, with a device that can be moved.
+    pub fn movable(movable: Movable) -> Self {
+        let (server, client) = Server::with_movable(movable);
         Self {
             server,
             client,

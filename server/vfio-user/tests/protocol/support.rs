@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use crate::migration::Movable;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use vfio_user::Errno;
 use vfio_user::client::{Client, Options};
@@ -116,10 +117,11 @@ struct TestDevice {
     regions: Vec<Vec<u8>>,
     events: Sender<Event>,
     eventfds: Vec<((u32, u32), OwnedFd)>,
+    movable: Option<Movable>,
 }
 
 impl TestDevice {
-    fn new() -> (Self, Receiver<Event>) {
+    fn new(movable: Option<Movable>) -> (Self, Receiver<Event>) {
         let (events, seen) = channel();
         let regions = description()
             .regions
@@ -130,6 +132,7 @@ impl TestDevice {
             regions,
             events,
             eventfds: Vec::new(),
+            movable,
         };
         (device, seen)
     }
@@ -243,7 +246,8 @@ impl Device for TestDevice {
     }
 
     fn migration(&mut self) -> Option<&mut dyn Migratable> {
-        None
+        let movable = self.movable.as_mut();
+        movable.map(|movable| movable as &mut dyn Migratable)
     }
 
     fn dma_read_done(&mut self, id: RequestId, result: Result<&[u8], Errno>) {
@@ -272,7 +276,25 @@ impl Server {
 
     /// A server on a connection.
     pub fn serve(stream: UnixStream, limits: Limits, description: Description) -> Self {
-        let (mut device, events) = TestDevice::new();
+        Self::serve_device(stream, limits, description, TestDevice::new(None))
+    }
+
+    /// A server of a device that can be moved, and a client that has negotiated with it.
+    pub fn with_movable(movable: Movable) -> (Self, Client) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let device = TestDevice::new(Some(movable));
+        let server = Self::serve_device(ours, Limits::default(), description(), device);
+        let mut client = Client::attach(theirs, Options::default());
+        client.negotiate().unwrap();
+        (server, client)
+    }
+
+    fn serve_device(
+        stream: UnixStream,
+        limits: Limits,
+        description: Description,
+        (mut device, events): (TestDevice, Receiver<Event>),
+    ) -> Self {
         let (orders, taken) = channel();
         let wake =
             rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
