@@ -33,6 +33,7 @@ fn the_pmd_passes_the_black_box_test(machine: &mut Machine) -> Result<()> {
     let wish = Wish {
         echo_port: None,
         vlan: None,
+        boot: Duration::from_secs(60),
         recovery: Duration::from_secs(120),
     };
     let control = machine.server()?.control();

@@ -28,21 +28,29 @@ fn the_driver_passes_the_black_box_test(machine: &mut Machine) -> Result<()> {
     let wish = Wish {
         echo_port: Some(7),
         vlan: Some((5, Ipv4Addr::new(198, 51, 100, 2))),
+        boot: Duration::from_secs(60),
         recovery: Duration::from_secs(120),
     };
     let control = machine.world()?.server().control();
     let outcome = black_box::passes(&control, &wish, |_| true, &[NO_CHECKER]);
-    let warnings = machine.warnings()?;
-    machine.mark("after the ECC errors")?;
-    machine.sh(&format!(
-        "kill $(cat /tmp/echo); killall nc; ip link delete vlan5
-         ip addr flush dev {INTERFACE}; ip neigh flush dev {INTERFACE}"
-    ))?;
-    machine.wait_for_link()?;
+    let warnings = machine.warnings();
+    let as_before = as_before(machine);
     outcome?;
+    as_before?;
+    let warnings = warnings?;
     ensure!(
         warnings.iter().all(|line| line.contains("Reset adapter")) && !warnings.is_empty(),
         "what the kernel warned of: {warnings:?}"
     );
     Ok(())
+}
+
+/// Leaves the machine to the next test as it was, also when a trial failed.
+fn as_before(machine: &mut Machine) -> Result<()> {
+    machine.mark("after the ECC errors")?;
+    machine.sh(&format!(
+        "kill $(cat /tmp/echo); killall nc; ip link delete vlan5
+         ip addr flush dev {INTERFACE}; ip neigh flush dev {INTERFACE}"
+    ))?;
+    machine.wait_for_link()
 }

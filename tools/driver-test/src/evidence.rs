@@ -86,9 +86,19 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The last events of the NIC, which a thread takes in.
 #[derive(Debug)]
 pub struct Events {
-    kept: Arc<Mutex<VecDeque<TraceEvent>>>,
+    kept: Arc<Mutex<Kept>>,
     ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    events: VecDeque<TraceEvent>,
+    /// Events that the server could not keep for us, since the trace began and when the trial began.
+    lost: u64,
+    lost_before: u64,
+    /// Nothing is under way.
+    idle: bool,
 }
 
 impl Events {
@@ -98,22 +108,25 @@ impl Events {
     /// The server refuses.
     pub fn of(client: Client) -> Result<Self, ClientError> {
         let mut tracing = client.trace(&TraceFilter::default())?;
-        let kept = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = Arc::new(Mutex::new(Kept::default()));
         let ending = Arc::new(AtomicBool::new(false));
         let thread = thread::spawn({
             let (kept, ending) = (Arc::clone(&kept), Arc::clone(&ending));
             move || {
                 while !ending.load(Ordering::Relaxed) {
                     if !tracing.has_buffered() && !is_readable(tracing.poll_fd()) {
+                        lock(&kept).idle = true;
                         continue;
                     }
                     let Ok(Some(traced)) = tracing.next_reply() else {
                         break;
                     };
                     let mut kept = lock(&kept);
-                    kept.extend(traced.events);
-                    let surplus = kept.len().saturating_sub(EVENTS);
-                    kept.drain(..surplus);
+                    kept.idle = false;
+                    kept.lost = traced.lost;
+                    kept.events.extend(traced.events);
+                    let surplus = kept.events.len().saturating_sub(EVENTS);
+                    kept.events.drain(..surplus);
                 }
             }
         });
@@ -127,19 +140,32 @@ impl Events {
     /// A trial begins.
     pub fn begin(&self) {
         let mut kept = lock(&self.kept);
-        kept.clear();
+        kept.events.clear();
+        kept.lost_before = kept.lost;
     }
 
-    /// Writes the events as lines of JSON.
+    /// Writes the events as lines of JSON, and in a last one how many were lost, if any were. What is under way is waited
+    /// for, for a moment.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
+        lock(&self.kept).idle = false;
+        for _ in 0..20 {
+            if lock(&self.kept).idle {
+                break;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
         let kept = lock(&self.kept);
         let mut file = BufWriter::new(File::create(path)?);
-        for event in &*kept {
+        for event in &kept.events {
             serde_json::to_writer(&mut file, event)?;
             file.write_all(b"\n")?;
+        }
+        let lost = kept.lost.saturating_sub(kept.lost_before);
+        if lost > 0 {
+            writeln!(file, "{{\"lost\":{lost}}}")?;
         }
         file.flush()
     }

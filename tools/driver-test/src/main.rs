@@ -26,8 +26,13 @@ use indicatif::ProgressBar;
 #[command(version, name = "driver-test")]
 struct Arguments {
     /// The server's control socket
-    #[arg(long, value_name = "PATH", env = "IXGBE_CONTROL")]
-    control: PathBuf,
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "IXGBE_CONTROL",
+        required_unless_present = "list"
+    )]
+    control: Option<PathBuf>,
 
     /// The port of a server of several
     #[arg(long, default_value_t = 0)]
@@ -60,6 +65,10 @@ struct Arguments {
     /// How long the guest may take to answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     patience: u64,
+
+    /// How long the guest may take to come up before the first test, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    boot: u64,
 
     /// How long the driver may take to come back after a link flap or a reset, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
@@ -143,7 +152,9 @@ fn test(arguments: &Arguments) -> Result<bool> {
         arguments.guest != arguments.station,
         "--guest and --station are the same address"
     );
-    let mut cable = Running::connect(&arguments.control, arguments.port)?;
+    let control = arguments.control.as_deref();
+    let control = control.context("give --control")?;
+    let mut cable = Running::connect(control, arguments.port)?;
     let events = if arguments.no_trace {
         None
     } else {
@@ -160,6 +171,7 @@ fn test(arguments: &Arguments) -> Result<bool> {
     let wish = Wish {
         echo_port: arguments.echo_port,
         vlan: arguments.vlan,
+        boot: Duration::from_secs(arguments.boot),
         recovery: Duration::from_secs(arguments.recovery),
     };
     let mut witness = Witness {
@@ -175,14 +187,14 @@ fn test(arguments: &Arguments) -> Result<bool> {
 }
 
 fn tell(report: &Report, arguments: &Arguments) -> Result<()> {
-    if let Some(path) = &arguments.junit {
-        fs::write(path, report.junit()?)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report.json())?);
     } else {
         println!("{}", report.summary());
+    }
+    if let Some(path) = &arguments.junit {
+        fs::write(path, report.junit()?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

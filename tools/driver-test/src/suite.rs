@@ -25,6 +25,8 @@ pub struct Wish {
     pub echo_port: Option<u16>,
     /// A VLAN of the guest, and the guest's address there.
     pub vlan: Option<(u16, Ipv4Addr)>,
+    /// How long the guest may take to come up before the first trial.
+    pub boot: Duration,
     /// How long the driver may take to come back after a link flap or a reset.
     pub recovery: Duration,
 }
@@ -50,6 +52,17 @@ pub trait Reporter {
 
     /// A trial has ended.
     fn ended(&mut self, result: &crate::report::Result);
+}
+
+/// Nobody is told.
+impl Reporter for () {
+    fn begins(&mut self, _: &Trial) {}
+
+    fn failed(&mut self, _: &Trial) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn ended(&mut self, _: &crate::report::Result) {}
 }
 
 /// Runs these trials one after the other. One that fails does not end the others.

@@ -17,15 +17,7 @@ fn stdout(output: &Output) -> String {
 
 #[test]
 fn tests_are_chosen_by_a_part_of_their_names() {
-    let output = driver_test(&[
-        "--control",
-        "none",
-        "--list",
-        "--only",
-        "reach,FCS",
-        "--skip",
-        "another",
-    ]);
+    let output = driver_test(&["--list", "--only", "reach,FCS", "--skip", "another"]);
 
     assert_eq!(
         stdout(&output),

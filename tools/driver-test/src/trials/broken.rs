@@ -3,7 +3,10 @@
 use anyhow::Result;
 use wire::{Damage, Fcs, Short};
 
-use crate::{Outcome, Station, Wish, station::Echo};
+use crate::{
+    Outcome, Station, Wish,
+    station::{Echo, answers_id},
+};
 
 fn request(station: &mut Station<'_>) -> Echo {
     Echo {
@@ -16,14 +19,22 @@ fn request(station: &mut Station<'_>) -> Echo {
 pub(super) fn ip_checksum(station: &mut Station<'_>, _: &Wish) -> Result<Outcome> {
     let echo = request(station);
     let frames = station.request(echo, ",sum=bad", "", |recipe| recipe)?;
-    station.silence(&frames, echo.id, Damage::default())?;
+    station.silence(
+        &frames,
+        |packet| answers_id(packet, echo.id),
+        Damage::default(),
+    )?;
     Ok(Outcome::Passed(String::new()))
 }
 
 pub(super) fn icmp_checksum(station: &mut Station<'_>, _: &Wish) -> Result<Outcome> {
     let echo = request(station);
     let frames = station.request(echo, "", ",sum=bad", |recipe| recipe)?;
-    station.silence(&frames, echo.id, Damage::default())?;
+    station.silence(
+        &frames,
+        |packet| answers_id(packet, echo.id),
+        Damage::default(),
+    )?;
     Ok(Outcome::Passed(String::new()))
 }
 
@@ -34,7 +45,7 @@ pub(super) fn fcs(station: &mut Station<'_>, _: &Wish) -> Result<Outcome> {
         fcs: Fcs::Bad,
         ..Damage::default()
     };
-    station.silence(&[frame], echo.id, damage)?;
+    station.silence(&[frame], |packet| answers_id(packet, echo.id), damage)?;
     Ok(Outcome::Passed(String::new()))
 }
 

@@ -3,12 +3,12 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
-use packets::{Circumstances, Dissection, Layer, Payload, Recipe, Words};
+use packets::{Dissection, Layer};
 use wire::Damage;
 
 use crate::{
     Outcome, Station, Wish,
-    station::{Echo, text},
+    station::{Echo, answers_id, is_arp_reply, text},
 };
 
 /// Of no vendor.
@@ -24,7 +24,11 @@ pub(super) fn unicast(station: &mut Station<'_>, _: &Wish) -> Result<Outcome> {
     if let Some(destination) = request.first_chunk_mut() {
         *destination = OTHER;
     }
-    station.silence(&[request], echo.id, Damage::default())?;
+    station.silence(
+        &[request],
+        |packet| answers_id(packet, echo.id),
+        Damage::default(),
+    )?;
     Ok(Outcome::Passed(String::new()))
 }
 
@@ -50,7 +54,11 @@ pub(super) fn foreign_vlan(station: &mut Station<'_>, wish: &Wish) -> Result<Out
         payload: 56,
     };
     let request = tagged(station, echo, foreign)?;
-    station.silence(&[request], echo.id, Damage::default())?;
+    station.silence(
+        &[request],
+        |packet| answers_id(packet, echo.id),
+        Damage::default(),
+    )?;
     Ok(Outcome::Passed(String::new()))
 }
 
@@ -67,10 +75,7 @@ pub(super) fn own_vlan(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome
     ];
     let frames = station.frames(&question, None)?;
     station.cable.send(&frames, Damage::default())?;
-    let answer = station.wait(|packet| {
-        packet.value(Layer::Arp, "op") == Some(2)
-            && packet.value(Layer::Arp, "spa") == Some(address.to_bits().into())
-    })?;
+    let answer = station.wait(|packet| is_arp_reply(packet, address))?;
     let answer = answer.with_context(|| format!("{address} does not answer ARP in VLAN {vlan}"))?;
     ensure!(
         Dissection::new(&answer).value(Layer::Vlan, "id") == Some(vlan.into()),
@@ -92,10 +97,7 @@ pub(super) fn groups(station: &mut Station<'_>, _: &Wish) -> Result<Outcome> {
         ] {
             // An experimental Ethertype: nobody answers it.
             let words = format!("src={source},dst={},type=0x88b5", text(destination));
-            let words =
-                Words::parse(Layer::Eth, &words).map_err(|wrong| anyhow::anyhow!("{wrong}"))?;
-            let recipe = Recipe::new(vec![words])?.payload(Some(Payload::Bytes(vec![low; 46])));
-            frames.extend(recipe.frames(0, &Circumstances::default())?);
+            frames.extend(station.frames(&[(Layer::Eth, words)], Some(vec![low; 46]))?);
         }
     }
     for some in frames.chunks(64) {

@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use packets::Dissection;
 use wire::Damage;
 
 use crate::{
     Outcome, Station, Wish,
-    station::{Echo, is_echo_reply},
+    station::{Echo, answers_id},
 };
 
 pub(super) fn small(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome> {
@@ -34,15 +33,17 @@ fn flood(station: &mut Station<'_>, wish: &Wish, count: usize, payload: usize) -
             .send(&vec![request.clone(); 500], Damage::default())?;
     }
     // What is under way still comes.
+    let patience = std::mem::replace(&mut station.patience, Duration::from_millis(300));
     let mut answers = 0_usize;
     let end = Instant::now() + wish.recovery;
-    let quiet = Duration::from_millis(300);
-    while Instant::now() < end
-        && let Some(frame) = station.cable.next(quiet)?
-    {
-        let packet = Dissection::new(&frame);
-        answers += usize::from(is_echo_reply(&packet));
-    }
+    let drained = loop {
+        match station.wait(|packet| answers_id(packet, echo.id)) {
+            Ok(Some(_)) if Instant::now() < end => answers += 1,
+            other => break other,
+        }
+    };
+    station.patience = patience;
+    drained?;
     let back = station.ping_until(wish.recovery)?;
     for payload in [0, 56, station.longest()] {
         station.ping(payload)?;

@@ -4,7 +4,10 @@ use anyhow::{Result, ensure};
 use packets::{Fragments, Order};
 use wire::Damage;
 
-use crate::{Outcome, Station, Wish, station::Echo};
+use crate::{
+    Outcome, Station, Wish,
+    station::{Echo, answers_id},
+};
 
 const SIZE: usize = 256;
 
@@ -45,7 +48,11 @@ pub(super) fn incomplete(station: &mut Station<'_>, _: &Wish) -> Result<Outcome>
     let echo = request(station);
     let cut = fragments(Order::Forward, 0, Some(2));
     let frames = station.request(echo, "", "", |recipe| recipe.fragments(Some(cut)))?;
-    station.silence(&frames, echo.id, Damage::default())?;
+    station.silence(
+        &frames,
+        |packet| answers_id(packet, echo.id),
+        Damage::default(),
+    )?;
     Ok(Outcome::Passed(String::new()))
 }
 

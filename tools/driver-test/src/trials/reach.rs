@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use packets::Dissection;
+use wire::Damage;
 
-use crate::{Outcome, Station, Wish};
+use crate::{Outcome, Station, Wish, station};
 
 /// `RXCTRL.RXEN` (8.2.3.8.10).
 const RXEN: u32 = 1;
@@ -12,15 +14,21 @@ const RXEN: u32 = 1;
 const LINK_UP: u32 = 1 << 30;
 
 pub(super) fn link(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome> {
+    wait_for_link(station, wish.boot)?;
+    Ok(Outcome::Passed(String::new()))
+}
+
+/// Waits until the card receives and has its link.
+pub(super) fn wait_for_link(station: &mut Station<'_>, limit: Duration) -> Result<()> {
     let begin = Instant::now();
     loop {
         let receives = station.cable.register("RXCTRL")? & RXEN != 0;
         let up = station.cable.register("LINKS")? & LINK_UP != 0;
         if receives && up {
-            return Ok(Outcome::Passed(String::new()));
+            return Ok(());
         }
         ensure!(
-            begin.elapsed() < wish.recovery,
+            begin.elapsed() < limit,
             "{}",
             if receives {
                 "LINKS.LINK_UP is 0: is the other end of the cable up?"
@@ -28,8 +36,7 @@ pub(super) fn link(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome> {
                 "RXCTRL.RXEN is 0: the driver is not there, or its interface is down"
             }
         );
-        // The guest's frames tell nothing here; the time passes.
-        station.cable.next(Duration::from_millis(50))?;
+        station.away(Duration::from_millis(50))?;
     }
 }
 
@@ -39,28 +46,21 @@ pub(super) fn arp(station: &mut Station<'_>, wish: &Wish) -> Result<Outcome> {
         match station.who_has(station.addresses.guest) {
             Ok(Some(mac)) => break mac,
             // A guest that comes up just now has no link for a moment.
-            Ok(None) | Err(_) if begin.elapsed() < wish.recovery => {
+            Ok(None) | Err(_) if begin.elapsed() < wish.boot => {
                 station.away(Duration::from_millis(50))?;
             }
             _ => break station.guest()?,
         }
     };
-    Ok(Outcome::Passed(crate::station::text(mac)))
+    Ok(Outcome::Passed(station::text(mac)))
 }
 
 pub(super) fn arp_for_another(station: &mut Station<'_>, _: &Wish) -> Result<Outcome> {
-    let patience = station.patience;
-    // The answer to the ping below comes after the one that must not be.
-    station.patience = patience / 20;
     let other = station.addresses.other();
-    let answer = station.who_has(other);
-    station.patience = patience;
-    if let Some(mac) = answer? {
-        return Ok(Outcome::Skipped(format!(
-            "{} answers for {other}: proxy ARP?",
-            crate::station::text(mac)
-        )));
-    }
-    station.ping(56)?;
+    let question = station.question(other)?;
+    let is_answer = move |packet: &Dissection<'_>| station::is_arp_reply(packet, other);
+    station
+        .silence(&[question], is_answer, Damage::default())
+        .with_context(|| format!("asked by ARP for {other} (proxy ARP?)"))?;
     Ok(Outcome::Passed(String::new()))
 }
