@@ -149,7 +149,14 @@ impl Top {
     /// Waits for its end; whether the terminal shows what it showed before, and its cursor. The terminal stays: without
     /// this side the other is hung up.
     fn end(&mut self) -> Result<bool> {
-        let status = self.child.wait()?;
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            ensure!(begun.elapsed() < PATIENCE, "top does not end");
+            self.read(Duration::from_millis(20))?;
+        };
         while self.read(Duration::ZERO)? {}
         ensure!(status.success(), "top has ended with {status}");
         let screen = self.terminal.screen();
@@ -177,6 +184,7 @@ fn metrics_count_what_a_driver_has_moved_by_queue() -> Result<()> {
     world.arrive(&arriving)?;
     world.send(&[frames::numbered([0x02, 0, 0, 0, 0, 0x77], 1, 300)])?;
     let mut stream = UnixStream::connect(&socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use control::Client;
 use guest_tests::{
     evidence, kernel_log,
     server::{ControlCable, Far, Server},
@@ -56,7 +57,7 @@ struct Booted {
 impl Booted {
     /// What has passed between card and cable so far.
     fn crossing(&self) -> Result<Crossing> {
-        Crossing::new(&self.server.cable()?.control().stats()?)
+        Crossing::new(&Client::connect(&self.server.control())?.stats()?)
     }
 
     /// How testpmd ends, what the kernel has said since the test began, whether the server is still there, and whether card

@@ -53,6 +53,8 @@ impl Machine {
     fn run_and_check(&mut self, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         // The test before may have sent more than a capture that nobody reads can keep.
         self.world()?.renew_cable()?;
+        // And one that failed may have left faults.
+        self.world()?.cable().control().clear_faults(None)?;
         self.world()?.begin_tally()?;
         run(self)?;
         let disagreements = self.world()?.end_of_tally()?;

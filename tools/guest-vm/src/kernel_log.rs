@@ -22,7 +22,6 @@ fn is_of_time(line: &str) -> bool {
         "hrtimer: interrupt took",
         "hogged CPU",
         "perf: interrupt took too long",
-        "rcu: INFO:",
         "sched: DL replenish lagged too much",
         "sched_clock: Marking unstable",
     ]
