@@ -61,10 +61,11 @@ impl WireFaults {
     pub(crate) fn add(&mut self, id: u64, fault: Fault, now: Time) -> Result<(), TooManyFaults> {
         self.now = now;
         self.list.add(id, fault, now)?;
-        // The list may have forgotten one for it.
+        // The list may have forgotten one for it. Nobody could clear it any more: its carrier comes back.
         let list = &self.list;
-        self.next
-            .retain(|id, _| list.iter().any(|armed| armed.id() == *id));
+        let is_kept = |id: u64| list.iter().any(|armed| armed.id() == id);
+        self.next.retain(|id, _| is_kept(*id));
+        self.down.retain(|id, _| is_kept(*id));
         if fault.kind.occasion() == Occasion::Time {
             self.next.insert(id, now);
         }
