@@ -49,4 +49,4 @@ pub use code::{Broken, Wrong};
 pub use header::{Header, MARK, MAX_PORTS, PortHeader, VERSION};
 pub use read::{ReadError, Reader};
 pub use replay::{Difference, Memory, Packets, Range, Replay, ReplayError, Step, Until};
-pub use write::{Writer, recorder};
+pub use write::{Writer, create, recorder};

@@ -6,8 +6,9 @@
 
 use std::{
     collections::VecDeque,
-    fs::File,
+    fs::{File, OpenOptions},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -40,6 +41,20 @@ const REST: Duration = Duration::from_millis(200);
 /// Memory that a recorder keeps from one call to the next.
 const KEPT: usize = 1 << 20;
 
+/// Makes the file of a recording, or empties it. One that is new can be read by its owner alone, since there is memory of the
+/// guest in it; one that is there keeps its mode.
+///
+/// # Errors
+/// What the system says.
+pub fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}
+
 /// A recording that is being made.
 #[derive(Debug)]
 pub struct Writer {
@@ -71,12 +86,12 @@ struct State {
 }
 
 impl Writer {
-    /// Makes the file, with its header. The thread that writes the rest begins with the first call.
+    /// Makes the file as [`create`] does, with its header. The thread that writes the rest begins with the first call.
     ///
     /// # Errors
     /// The file cannot be made or written.
     pub fn create(path: &Path, header: &Header) -> io::Result<Self> {
-        let file = Blocks::new(File::create(path)?, header)?;
+        let file = Blocks::new(create(path)?, header)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 path: path.to_owned(),

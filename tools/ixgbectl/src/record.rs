@@ -99,7 +99,7 @@ impl Copy<'_> {
                 ensure!(self.file.is_none(), "the server sends a second header");
                 let header: Header =
                     serde_json::from_str(&header).context("the server's header is none")?;
-                let to = File::create(self.path).with_context(failed)?;
+                let to = recording::create(self.path).with_context(failed)?;
                 self.file = Some(Blocks::new(BufWriter::new(to), &header).with_context(failed)?);
             }
             ensure!(

@@ -1,8 +1,10 @@
 //! `ixgbectl save` and `ixgbectl load`.
 
 use std::{
-    fs::{self, File},
-    io::Read,
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
 };
 
 use anyhow::{Context, ensure};
@@ -24,8 +26,16 @@ pub(crate) fn save(
 ) -> anyhow::Result<()> {
     let path = &arguments.file;
     let state = client.save()?;
-    fs::write(path, &state).with_context(|| format!("cannot write {}", path.display()))?;
+    write(path, &state).with_context(|| format!("cannot write {}", path.display()))?;
     tell("saved", &state, arguments, output)
+}
+
+/// A new file can be read by its owner alone: frames and addresses of the guest's memory are in it, and keys. One that is there
+/// keeps its mode.
+fn write(path: &Path, state: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)?.write_all(state.as_bytes())
 }
 
 /// Puts the state that a file holds into the port.

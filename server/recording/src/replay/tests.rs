@@ -1,4 +1,4 @@
-use std::{fs, io::Cursor, path::Path, sync::Arc};
+use std::{fs, io::Cursor, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use ixgbe_spec::register::Reg;
 use nic_model::{
@@ -458,4 +458,19 @@ proptest::proptest! {
             "{end:?} for {old:?} -> {byte} at {at}"
         );
     }
+}
+
+#[test]
+fn a_new_recording_is_its_owners_alone_and_an_old_file_keeps_its_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let (new, old) = (folder.path().join("new.rec"), folder.path().join("old.rec"));
+    fs::write(&old, "what was there").unwrap();
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o644)).unwrap();
+
+    let modes = [&new, &old].map(|path| {
+        recorded(path);
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    });
+
+    assert_eq!(modes, [0o600, 0o644]);
 }

@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     process::Stdio,
 };
 
@@ -262,7 +263,13 @@ fn a_state_is_saved_to_a_file_and_loaded_from_it() {
     let loaded = json(&run(&server, &["--json", "load", path]));
 
     assert!(stdout(&saved).starts_with("saved "), "{saved:?}");
-    assert_eq!(loaded["bytes"], fs::metadata(&file).unwrap().len());
+    let file = fs::metadata(&file).unwrap();
+    assert_eq!(loaded["bytes"], file.len());
+    assert_eq!(
+        file.permissions().mode() & 0o777,
+        0o600,
+        "its owner's alone"
+    );
     assert_eq!((later, received()), (Some(2), Some(1)));
 }
 
