@@ -137,13 +137,13 @@ impl<T: Item> Sender<T> {
         self.shared.lost.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Puts an item in, or counts it as lost.
-    pub(crate) fn push(&self, item: T) {
+    /// Puts an item in, or counts it as lost. Whether it is in.
+    pub(crate) fn push(&self, item: T) -> bool {
         let shared = &self.shared;
         let bytes = item.size();
         if !self.has_room(bytes) {
             self.lose();
-            return;
+            return false;
         }
         shared.bytes.fetch_add(bytes, Ordering::Relaxed);
         match self.items.try_send(item) {
@@ -152,6 +152,7 @@ impl<T: Item> Sender<T> {
                     // A full counter means that the client has been woken already.
                     let _ = shared.event.write(1);
                 }
+                true
             }
             Err(error) => {
                 shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -159,6 +160,7 @@ impl<T: Item> Sender<T> {
                     TrySendError::Full(_) => self.lose(),
                     TrySendError::Disconnected(_) => shared.closed.store(true, Ordering::Relaxed),
                 }
+                false
             }
         }
     }
@@ -288,9 +290,11 @@ mod tests {
 
         let before = receiver.lost();
         receiver.take();
-        sender.push(Small(50));
+        let taken = sender.push(Small(50));
+        let refused = sender.push(Small(51));
 
-        assert_eq!((before, receiver.lost()), (1, 1));
+        assert_eq!((taken, refused), (true, false));
+        assert_eq!((before, receiver.lost()), (1, 2));
         assert_eq!(receiver.take().0, [Small(50)]);
     }
 

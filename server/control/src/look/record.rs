@@ -103,16 +103,16 @@ impl Calls {
             return;
         }
         // All of it or nothing.
-        if !self.pieces.has_room(self.bytes.len()) {
+        self.over = !self.pieces.has_room(self.bytes.len());
+        if self.over {
             self.pieces.lose();
-            self.over = true;
-            return;
         }
         let mut rest = self.bytes.as_slice();
-        while !rest.is_empty() {
+        while !rest.is_empty() && !self.over {
             let (piece, later) = rest.split_at(rest.len().min(PIECE));
             rest = later;
-            self.pieces.push(Piece {
+            // There may be too many pieces, and nothing may come behind one that is missing.
+            self.over = !self.pieces.push(Piece {
                 header: None,
                 bytes: piece.to_vec(),
                 whole: rest.is_empty(),
@@ -215,5 +215,35 @@ impl Running {
         let mut calls = lock(&self.calls);
         calls.send();
         !calls.over && !self.ending.has_come()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_a_call_that_found_no_room_nothing_comes() {
+        let (Start { pieces }, received) = record().unwrap();
+        let mut calls = Calls {
+            bytes: Vec::new(),
+            pieces,
+            over: false,
+        };
+        let mut call = |byte: u8| {
+            calls.add(&[byte]);
+            calls.send();
+            calls.over
+        };
+
+        let before = (0..Piece::LIMITS.items).filter(|_| call(1)).count();
+        let over = call(2);
+        let (first, _) = received.take();
+        let after = call(3);
+        let rest = std::iter::from_fn(|| received.take().0.pop());
+
+        assert_eq!((before, over, after), (0, true, true));
+        assert_eq!((first.len(), received.lost()), (1, 1));
+        assert!(rest.into_iter().all(|piece| piece.bytes == [1]));
     }
 }
