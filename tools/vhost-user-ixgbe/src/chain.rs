@@ -30,6 +30,7 @@ pub struct BadChain {
 #[derive(Debug, Default)]
 pub struct Chain {
     head: u16,
+    descriptors: usize,
     parts: Vec<(GuestAddress, usize)>,
 }
 
@@ -45,6 +46,7 @@ impl Chain {
         way: Way,
     ) -> Result<(), BadChain> {
         self.head = chain.head_index();
+        self.descriptors = 1;
         self.parts.clear();
         let bad = BadChain { head: self.head };
         let mut ended = false;
@@ -81,6 +83,7 @@ impl Chain {
         way: Way,
     ) -> Option<Result<(), BadChain>> {
         self.head = head;
+        self.descriptors = 0;
         self.parts.clear();
         let bad = Some(Err(BadChain { head }));
         let mut index = head;
@@ -125,6 +128,7 @@ impl Chain {
                 return bad;
             }
             total = sum;
+            self.descriptors += 1;
             if len > 0 {
                 self.parts.push((address, len));
             }
@@ -144,6 +148,12 @@ impl Chain {
     #[must_use]
     pub fn head(&self) -> u16 {
         self.head
+    }
+
+    /// Descriptors of the ring's own table that it takes: one, if it has a table for itself.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.descriptors
     }
 
     /// The parts, in order.

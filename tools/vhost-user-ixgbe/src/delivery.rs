@@ -256,7 +256,7 @@ impl Delivery {
     }
 
     /// Copies what is in buffers of ours, `total` bytes, into further chains. Nothing if the guest has not enough of them
-    /// now; otherwise whether they have room for it.
+    /// now; otherwise whether they have room for it. Those that take every descriptor of the ring may have none.
     fn copy_behind(
         &mut self,
         turn: &mut Turn<'_>,
@@ -277,9 +277,17 @@ impl Delivery {
         let mut first = None;
         let mut done = 0;
         let mut bad = 0;
+        let mut refused = false;
+        let mut beside = 0;
+        let mut full = false;
         // No more chains than a ring has, whatever the guest adds meanwhile.
         for _ in 0..MAX_SIZE {
             let Some(read) = vring.take(memory, &mut self.chain, Way::ToGuest) else {
+                // What is refused goes back, and the guest has descriptors for other chains.
+                full = !refused && vring.is_full(beside);
+                if full {
+                    break;
+                }
                 vring.unpop(self.parts.len());
                 return None;
             };
@@ -288,6 +296,7 @@ impl Delivery {
                 if first.is_none() && begins {
                     turn.counters.rx_bad_chains += 1;
                     self.used.push((head, 0));
+                    refused = true;
                 } else {
                     // In the middle of a packet it is given back with it, as a part without bytes: the chains before it
                     // go first, and it is read again if the packet has to wait.
@@ -296,6 +305,7 @@ impl Delivery {
                 }
                 continue;
             }
+            beside += self.chain.descriptors().saturating_sub(1);
             let skip = if first.is_none() { header_len } else { 0 };
             if first.is_none() {
                 if whole.is_none() {
@@ -316,10 +326,10 @@ impl Delivery {
                 break;
             }
         }
-        let Some(first) = first else {
+        if first.is_none() && !full {
             vring.unpop(self.parts.len());
             return None;
-        };
+        }
         turn.counters.rx_bad_chains += bad;
         if done < total {
             // The guest's buffers are too small for what its MTU allows.
@@ -330,7 +340,7 @@ impl Delivery {
             let buffers = u16::try_from(self.parts.len()).unwrap_or(u16::MAX);
             let header = header(turn.negotiated, buffers, packet, large.as_ref());
             let mut bytes = &header.as_bytes()[..header_len];
-            for (address, len) in first {
+            for (address, len) in first.into_iter().flatten() {
                 let (part, rest) = bytes.split_at(len.min(bytes.len()));
                 // Checked to be memory just now.
                 let _ = access::write(memory, address, part);

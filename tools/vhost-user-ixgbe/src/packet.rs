@@ -38,9 +38,17 @@ pub struct Packet {
     pub verified: bool,
     /// Packets of the cable that the card has coalesced into it (7.11); 0 if it does not do that.
     pub segments: usize,
+    /// It is a large receive: the card may end it with any of its descriptors.
+    pub may_end: bool,
 }
 
 impl Packet {
+    /// Whether a part of it is in the guest's chains.
+    #[must_use]
+    pub fn is_at_guest(&self) -> bool {
+        self.pieces.iter().any(|piece| piece.place.is_some())
+    }
+
     /// Whether it begins in a buffer of ours.
     #[must_use]
     pub fn begins_in_ours(&self) -> bool {

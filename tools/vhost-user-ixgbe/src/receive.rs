@@ -171,7 +171,9 @@ impl Receive {
         let memory = turn.memory;
         // A guest that adds bad chains all the time does not hold up others.
         for _ in 0..MAX_SIZE {
-            let read = vring.take(memory, &mut self.chain, Way::ToGuest)?;
+            let Some(read) = vring.take(memory, &mut self.chain, Way::ToGuest) else {
+                return self.has_all_chains(vring).then_some(Slot::Ours);
+            };
             if let Err(bad) = read {
                 // What is posted comes back first, so that the order stays. A bad chain waits for that.
                 if self.posted > 0 {
@@ -199,6 +201,14 @@ impl Receive {
             };
         }
         None
+    }
+
+    /// Whether a packet has begun that has all chains that the guest can put in, and would go on: its end comes into a
+    /// buffer of ours, so that it can be dropped.
+    fn has_all_chains(&self, vring: &Vring) -> bool {
+        let posted = self.posted + self.posted_ours;
+        let goes_on = self.begun.values().any(|packet| !packet.may_end);
+        goes_on && posted == 0 && vring.is_full(0)
     }
 
     fn split(&self) -> Switch {
@@ -273,17 +283,21 @@ impl Receive {
     fn tell(&mut self, turn: &Turn<'_>, vring: &mut Vring) {
         self.give_back(turn, vring);
         vring.publish(turn.memory);
-        if self.begun.is_empty() && !vring.is_broken() {
+        if !self.has_begun_at_guest() && !vring.is_broken() {
             self.untold = 0;
         }
     }
 
     /// Gives the guest its chains back. Large receives are not done with in the order of their chains: what the guest has
-    /// back is the beginning of what it gave when no packet that has begun is left.
+    /// back is the beginning of what it gave when no packet is left that has begun in one.
     fn give_back(&mut self, turn: &Turn<'_>, vring: &mut Vring) {
-        if self.begun.is_empty() {
+        if !self.has_begun_at_guest() {
             self.delivery.give_back(turn, vring);
         }
+    }
+
+    fn has_begun_at_guest(&self) -> bool {
+        self.begun.values().any(Packet::is_at_guest)
     }
 
     /// The next packet of which the card has reported all.
@@ -338,6 +352,7 @@ impl Receive {
             len,
         });
         let segments = usize::from(write_back.info().rsc_count());
+        packet.may_end = segments > 0;
         packet.segments += segments.saturating_sub(1);
         packet.verified = is_verified(write_back);
         packet

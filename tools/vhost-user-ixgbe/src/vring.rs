@@ -264,6 +264,14 @@ impl Vring {
         self.queue.set_next_avail(next);
     }
 
+    /// Whether the guest has no descriptor left: it has put in as many chains as the ring has, less the `beside` that some of
+    /// them take beside their first one, and got none of them back.
+    #[must_use]
+    pub fn is_full(&self, beside: usize) -> bool {
+        let chains = self.available.wrapping_sub(self.used);
+        usize::from(chains).saturating_add(beside) >= usize::from(self.queue.size())
+    }
+
     /// Gives a chain back with `len` bytes written to it. The guest sees it after [`Vring::publish`].
     pub fn put(&mut self, memory: &Mapped, head: u16, len: u32) {
         if self.broken {

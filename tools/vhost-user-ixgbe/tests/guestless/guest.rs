@@ -71,6 +71,7 @@ pub fn settings() -> Settings {
 /// What the driver knows of one of its rings.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ring {
+    size: u16,
     next_descriptor: u16,
     available: u16,
     seen: u16,
@@ -153,9 +154,15 @@ impl World {
 
     /// Starts a ring from an index on.
     pub fn start(&mut self, ring: usize, base: u16) {
+        self.start_with(ring, base, RING);
+    }
+
+    /// The same with so many chains.
+    pub fn start_with(&mut self, ring: usize, base: u16, size: u16) {
+        self.rings[ring].size = size;
         let index = u32::try_from(ring).unwrap();
         let at = USER + u64::from(index) * RINGS;
-        self.stack.set_vring_num(index, RING.into()).unwrap();
+        self.stack.set_vring_num(index, size.into()).unwrap();
         let flags = VhostUserVringAddrFlags::empty();
         self.stack
             .set_vring_addr(index, flags, at, at + 0x2000, at + 0x1000, 0)
@@ -216,7 +223,7 @@ impl World {
     pub fn make_available(&mut self, ring: usize, head: u16) {
         let at = BASE + ring as u64 * RINGS + 0x1000;
         let state = &mut self.rings[ring];
-        let slot = u64::from(state.available % RING);
+        let slot = u64::from(state.available % state.size);
         state.available = state.available.wrapping_add(1);
         let index = state.available;
         self.write(at + 4 + slot * 2, &head.to_le_bytes());
@@ -231,10 +238,14 @@ impl World {
 
     /// Puts a chain into a ring; returns its first descriptor.
     pub fn add(&mut self, ring: usize, parts: &[(u64, u32)], flags: u16) -> u16 {
-        let head = self.rings[ring].next_descriptor;
+        let Ring {
+            next_descriptor: head,
+            size,
+            ..
+        } = self.rings[ring];
         let mut index = head;
         for (nth, &(address, len)) in parts.iter().enumerate() {
-            let next = (index + 1) % RING;
+            let next = (index + 1) % size;
             let more = if nth + 1 < parts.len() { NEXT } else { 0 };
             self.set_descriptor(
                 ring,
@@ -256,7 +267,7 @@ impl World {
     /// With which chain the guest is to ring, by its number since the ring began (`avail_event`).
     pub fn rings_at(&self, ring: usize) -> u16 {
         let used = BASE + ring as u64 * RINGS + 0x2000;
-        self.load(used + 4 + u64::from(RING) * 8)
+        self.load(used + 4 + u64::from(self.rings[ring].size) * 8)
     }
 
     /// What has come back since this was asked last.
@@ -265,7 +276,7 @@ impl World {
         let index = self.load(at + 2);
         let mut used = Vec::new();
         while self.rings[ring].seen != index {
-            let slot = u64::from(self.rings[ring].seen % RING);
+            let slot = u64::from(self.rings[ring].seen % self.rings[ring].size);
             let entry = self.read(at + 4 + slot * 8, 8);
             let head = u16::from_le_bytes([entry[0], entry[1]]);
             let len = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);

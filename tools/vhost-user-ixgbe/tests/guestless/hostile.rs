@@ -3,7 +3,8 @@
 use vhost_user_ixgbe::{receive::Mode, stack::Settings};
 
 use crate::guest::{
-    BASE, BUFFERS, INDIRECT, MERGEABLE, NEXT, SIZE, WRITE, World, frame, header, settings, tcp,
+    BASE, BUFFERS, INDIRECT, MERGEABLE, NEXT, RING, SIZE, WRITE, World, frame, header, settings,
+    tcp,
 };
 
 const RX: usize = 0;
@@ -195,6 +196,68 @@ fn a_frame_larger_than_all_unmergeable_buffers_is_dropped_and_counted() {
 
     assert_eq!(world.used(RX), [(head, 0)]);
     assert_eq!(world.stack.counters().rx_no_room, 1);
+}
+
+#[test]
+fn a_frame_larger_than_the_whole_ring_is_dropped_and_counted() {
+    let copying = Settings {
+        rx: Mode::Copy,
+        mtu: 9000,
+        ..settings()
+    };
+    let mut world = World::new(copying, MERGEABLE);
+    for nth in 0..u64::from(RING) {
+        world.add(RX, &[(BUFFERS + nth * 0x100, 30)], WRITE);
+    }
+    world.arrive([frame(9000, 1)]);
+    let dropped = world.used(RX);
+    let head = world.add(RX, &[(BUFFERS, 1600)], WRITE);
+
+    world.arrive([frame(60, 2)]);
+
+    assert_eq!(dropped.len(), usize::from(RING));
+    assert!(dropped.iter().all(|(_, len)| *len == 0));
+    assert_eq!(world.stack.counters().rx_no_room, 1);
+    assert_eq!(world.used(RX), [(head, 72)]);
+}
+
+#[test]
+fn a_frame_larger_than_chains_that_take_all_descriptors_is_dropped_and_counted() {
+    let copying = Settings {
+        rx: Mode::Copy,
+        mtu: 9000,
+        ..settings()
+    };
+    let mut world = World::new(copying, MERGEABLE);
+    for nth in 0..u64::from(RING) / 2 {
+        let at = BUFFERS + nth * 0x100;
+        world.add(RX, &[(at, 15), (at + 0x80, 15)], WRITE);
+    }
+
+    world.arrive([frame(9000, 1)]);
+
+    assert_eq!(world.used(RX).len(), usize::from(RING) / 2);
+    assert_eq!(world.stack.counters().rx_no_room, 1);
+}
+
+#[test]
+fn a_frame_is_not_lost_to_a_ring_that_is_full_of_bad_chains() {
+    let copying = Settings {
+        rx: Mode::Copy,
+        ..settings()
+    };
+    let mut world = World::new(copying, MERGEABLE);
+    for _ in 0..RING {
+        world.add(RX, &[(BASE + SIZE, 1600)], WRITE);
+    }
+    world.arrive([frame(60, 1)]);
+    assert_eq!(world.used(RX).len(), usize::from(RING));
+
+    let head = world.add(RX, &[(BUFFERS, 1600)], WRITE);
+    world.settle();
+
+    assert_eq!(world.used(RX), [(head, 72)]);
+    assert_eq!(world.stack.counters().rx_no_room, 0);
 }
 
 #[test]

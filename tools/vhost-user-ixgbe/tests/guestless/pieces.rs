@@ -352,3 +352,45 @@ fn a_card_that_goes_amid_large_receives_leaves_each_chain_in_one_place() {
     let (_, last) = packet(&world, &used[used.len() - 1..]);
     assert_eq!(last, frame(60, 1));
 }
+
+#[test]
+fn a_jumbo_frame_larger_than_the_whole_ring_is_dropped_and_counted() {
+    let mut world = World::new(jumbo(Switch::Off), MERGEABLE);
+    world.stop(RX);
+    world.start_with(RX, 0, 4);
+    for nth in 0..4 {
+        world.add(RX, &[(BUFFERS + nth * 0x1000, 1536)], WRITE);
+    }
+    world.settle();
+
+    world.arrive([frame(9014, 5)]);
+
+    let empty: Vec<_> = (0..4).map(|head| (head, 0)).collect();
+    assert_eq!(world.used(RX), empty);
+    assert_eq!(world.stack.counters().rx_no_room, 1);
+    let head = world.add(RX, &[(BUFFERS, 1536)], WRITE);
+    world.settle();
+    world.arrive([frame(60, 6)]);
+    assert_eq!(world.used(RX), [(head, 72)]);
+}
+
+#[test]
+fn large_receives_that_are_not_complete_do_not_keep_the_chains_of_others_in_copy_mode() {
+    let settings = Settings {
+        rx: Mode::Copy,
+        ..coalescing()
+    };
+    let mut world = world(settings, LARGE, 12);
+    let first = segments(1, &[1460, 1460]);
+    let second = segments(2, &[1460, 1460]);
+    let turns = first.iter().zip(&second);
+    let mut arriving: Vec<_> = turns.flat_map(|(a, b)| [a.clone(), b.clone()]).collect();
+    // It does not continue its connection: what there is of that is complete.
+    arriving.push(first[0].clone());
+
+    world.arrive(arriving);
+
+    assert_eq!(world.used(RX), [(0, 1536), (1, 12 + 54 + 2920 - 1536)]);
+    world.pass(INTERVAL);
+    assert_eq!(world.used(RX).len(), 3);
+}
