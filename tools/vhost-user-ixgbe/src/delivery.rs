@@ -26,7 +26,7 @@ use crate::{
     own::Own,
     packet::{Packet, Piece},
     place::{Payload, Place},
-    receive::Turn,
+    turn::Turn,
     vring::{MAX_SIZE, Vring},
 };
 

@@ -14,7 +14,7 @@
 //! - [`vring`] and [`chain`]: the guest's rings; [`header`], [`negotiated`]: virtio-net;
 //! - [`receive`], with [`place`], [`own`], [`packet`], [`delivery`] and [`large`]: from the card's rings to the guest's;
 //! - [`transmit`], [`offload`]: and back;
-//! - [`stack`]: all of it together; [`worker`]: the loop; [`polling`]: when it sleeps.
+//! - [`stack`]: all of it together, [`turn`] by turn; [`worker`]: the loop; [`polling`]: when it sleeps.
 //!
 //! One thread does everything: what a message of the front-end takes away is gone from the card when its answer is sent,
 //! and no lock is on the way of a packet. That is why the crate `vhost-user-backend`, which has threads of its own for
@@ -47,5 +47,6 @@ pub mod polling;
 pub mod receive;
 pub mod stack;
 pub mod transmit;
+pub mod turn;
 pub mod vring;
 pub mod worker;

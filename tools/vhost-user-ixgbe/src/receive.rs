@@ -25,13 +25,12 @@ use vm_memory::Address;
 use crate::{
     access,
     chain::{Chain, Way},
-    counters::Counters,
     delivery::{Delivery, Outcome},
-    memory::{GuestRam, Mapped},
-    negotiated::{Negotiated, Switch},
+    negotiated::Switch,
     own::Own,
     packet::{Packet, Piece, Slot},
     place::{Place, SHORTEST_SPLIT},
+    turn::Turn,
     vring::{MAX_SIZE, Vring},
 };
 
@@ -62,23 +61,6 @@ pub enum Layout {
     Whole,
     /// [`PIECE`] bytes into each, as many as the packet takes.
     Pieces,
-}
-
-/// What the two halves of a queue pair work with in one turn.
-#[derive(Debug)]
-pub struct Turn<'a> {
-    /// The guest's memory.
-    pub ram: &'a GuestRam,
-    /// The same, as it is mapped.
-    pub memory: &'a Mapped,
-    /// What front-end and guest have agreed on.
-    pub negotiated: Negotiated,
-    /// What is counted.
-    pub counters: &'a mut Counters,
-    /// Packets to move at most.
-    pub budget: usize,
-    /// Bytes of the longest frame, without FCS.
-    pub frame_len: usize,
 }
 
 /// The receive half of a queue pair.

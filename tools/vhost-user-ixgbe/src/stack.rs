@@ -14,8 +14,9 @@ use crate::{
     memory::{GuestRam, Mapped, OWN_IOVA},
     negotiated::{Negotiated, Offer, Switch},
     own::Own,
-    receive::{Layout, Mode, PIECE, Receive, Turn},
+    receive::{Layout, Mode, PIECE, Receive},
     transmit::Transmit,
+    turn::Turn,
     vring::Vring,
 };
 

@@ -14,7 +14,7 @@ use crate::{
     chain::{Chain, Way},
     header::Header,
     offload::{self, Impossible, LOOK},
-    receive::Turn,
+    turn::Turn,
     vring::{MAX_SIZE, Vring},
 };
 
