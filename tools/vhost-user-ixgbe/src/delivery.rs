@@ -107,33 +107,32 @@ impl Delivery {
     ) -> Outcome {
         self.parts.clear();
         let in_ours = packet.len_in_ours();
-        if in_ours == 0 {
-            let written = self.settle(turn, packet, 0);
-            self.finish(written);
-            return Outcome::Done;
+        let (copied, behind) = if in_ours == 0 {
+            (true, Vec::new())
+        } else {
+            let Some(copied) = self.copy_behind(turn, vring, packet, in_ours) else {
+                return Outcome::Waits;
+            };
+            (copied, std::mem::take(&mut self.parts))
+        };
+        if copied && self.settle(turn, packet, behind.len()) {
+            // What was copied comes behind what the card has written.
+            let told = |len: usize| u32::try_from(len).unwrap_or(0);
+            let parts = self.parts.iter().chain(&behind);
+            self.used
+                .extend(parts.map(|&(head, len)| (head, told(len))));
+        } else {
+            turn.counters.rx_no_room += 1;
+            let places = packet.pieces.iter().filter_map(at_guest);
+            places.for_each(|(_, place)| self.give_up(place));
+            behind.iter().for_each(|&(head, _)| self.refuse(head));
         }
-        match self.copy_behind(turn, vring, packet, in_ours) {
-            Some(copied) => {
-                // What was copied comes behind what the card has written.
-                let behind = std::mem::take(&mut self.parts);
-                let written = self.settle(turn, packet, behind.len());
-                self.parts.extend_from_slice(&behind);
-                self.finish(written && copied);
-                Outcome::Done
-            }
-            None => Outcome::Waits,
-        }
-    }
-
-    /// Puts the chains of a packet among those that go back; with their bytes, if these are there.
-    fn finish(&mut self, written: bool) {
-        let told = |len: usize| u32::try_from(len).ok().filter(|_| written).unwrap_or(0);
-        let parts = self.parts.drain(..);
-        self.used.extend(parts.map(|(head, len)| (head, told(len))));
+        Outcome::Done
     }
 
     /// Settles what the card has written to the guest's chains: copies what is missing, and writes virtio's header, which
-    /// also counts `more` chains. Returns whether the memory is there.
+    /// also counts `more` chains. Returns whether the guest has the packet then: not if its memory is gone, or if the card
+    /// has left chains so empty that they cannot be filled up.
     fn settle(&mut self, turn: &mut Turn<'_>, packet: &Packet, more: usize) -> bool {
         let Some((piece, place)) = packet.pieces.first().and_then(at_guest) else {
             return true;
@@ -205,14 +204,22 @@ impl Delivery {
             }
         }
         let mut seams = 0;
+        let mut there = headers + piece.len;
         for (piece, place) in packet.pieces.iter().skip(1).filter_map(at_guest) {
-            let seam = place.gap(header_len).unwrap_or(0);
+            // Only the last chain of a packet is not full, and a full one has more than a seam.
+            let Some(seam) = place.gap(header_len).filter(|seam| *seam <= there) else {
+                return false;
+            };
+            there = seam + piece.len;
             written &= self.sew(turn, (piece, place), seam, &mut end);
             seams += seam;
         }
         let buffers = u16::try_from(self.parts.len() + more).unwrap_or(u16::MAX);
         let header = header(turn.negotiated, buffers, packet, large.as_ref());
         written &= access::write(memory, place.header, &header.as_bytes()[..header_len]);
+        if !written {
+            return false;
+        }
         let counters = &mut *turn.counters;
         counters.rx_bytes_copied += (headers + moved + seams) as u64;
         counters.rx_seam_bytes_copied += seams as u64;
@@ -225,7 +232,7 @@ impl Delivery {
         } else {
             counters.rx_zero_copy += 1;
         }
-        written
+        true
     }
 
     /// Moves the last `seam` bytes before `end`, where the chain before ends, to the beginning of the next chain, of
@@ -239,14 +246,9 @@ impl Delivery {
     ) -> bool {
         let payload_at = place.written_from();
         turn.ram.card_has_written(payload_at, piece.len);
-        // Only the last chain of a packet is not full, and a full one has more than that.
-        let Some((_, before)) = self.parts.last_mut() else {
-            return false;
-        };
-        let Some(left) = before.checked_sub(seam) else {
-            return false;
-        };
-        *before = left;
+        if let Some((_, before)) = self.parts.last_mut() {
+            *before = before.saturating_sub(seam);
+        }
         let bytes = &mut self.copy[..seam];
         let from = GuestAddress(end.raw_value().saturating_sub(seam as u64));
         *end = payload_at.unchecked_add(piece.len as u64);
@@ -333,7 +335,6 @@ impl Delivery {
         turn.counters.rx_bad_chains += bad;
         if done < total {
             // The guest's buffers are too small for what its MTU allows.
-            turn.counters.rx_no_room += 1;
             return Some(false);
         }
         if begins {

@@ -7,6 +7,7 @@
 
 mod guest;
 mod hostile;
+mod liar;
 mod life;
 mod mixture;
 mod packet_split;
