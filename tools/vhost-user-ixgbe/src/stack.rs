@@ -317,7 +317,8 @@ impl<D: Device> Stack<D> {
     }
 
     /// Starts and stops the card's rings as the guest's rings want it. When a ring of the guest has stopped, the card
-    /// writes to none of its buffers any more, and reads none.
+    /// writes to none of its buffers any more, and reads none. One that starts asks for no kicks, until
+    /// [`Stack::want_wakeups`] does: a stack that never sleeps needs none.
     ///
     /// # Errors
     /// The card could not be reached.
@@ -365,6 +366,7 @@ impl<D: Device> Stack<D> {
                 nic.driver.shape_rx(index, buffer, large)?;
                 pair.rx.begin(layout);
                 nic.driver.start_rx(index)?;
+                vring.want_kicks(&self.ram.mapped(), false);
                 pair.rx_runs = true;
                 Ok(true)
             }
@@ -396,7 +398,10 @@ impl<D: Device> Stack<D> {
         let pair = &mut nic.pairs[index];
         let vring = &mut self.vrings[index * 2 + 1];
         match (pair.tx_runs, vring.runs()) {
-            (false, true) => pair.tx_runs = true,
+            (false, true) => {
+                vring.want_kicks(&self.ram.mapped(), false);
+                pair.tx_runs = true;
+            }
             (true, false) => {
                 let memory = self.ram.mapped();
                 let mut turn = turn(

@@ -270,6 +270,11 @@ impl World {
         self.load(used + 4 + u64::from(self.rings[ring].size) * 8)
     }
 
+    /// Whether the guest is to ring when it puts something in, without `avail_event`.
+    pub fn wants_kicks(&self, ring: usize) -> bool {
+        self.load(BASE + ring as u64 * RINGS + 0x2000) & 1 == 0
+    }
+
     /// What has come back since this was asked last.
     pub fn used(&mut self, ring: usize) -> Vec<(u16, u32)> {
         let at = BASE + ring as u64 * RINGS + 0x2000;

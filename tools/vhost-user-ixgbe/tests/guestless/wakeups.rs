@@ -5,6 +5,7 @@ use vhost_user_ixgbe::{negotiated::Switch, receive::Mode, stack::Settings};
 use crate::guest::{BUFFERS, EVENT_IDX, MERGEABLE, WRITE, World, frame, settings, tcp};
 
 const RX: usize = 0;
+const TX: usize = 1;
 
 fn copying() -> Settings {
     Settings {
@@ -73,4 +74,29 @@ fn chains_that_came_without_a_ring_are_told_of_once() {
     let told = [(); 3].map(|()| world.stack.want_wakeups(true).unwrap());
 
     assert_eq!(told, [true, false, false]);
+}
+
+#[test]
+fn a_stack_that_never_sleeps_asks_for_no_kicks() {
+    let mut world = World::new(settings(), 0);
+
+    let from_the_start = [RX, TX].map(|ring| world.wants_kicks(ring));
+    world.reload();
+    let from_a_new_driver = [RX, TX].map(|ring| world.wants_kicks(ring));
+
+    assert_eq!(from_the_start, [false, false]);
+    assert_eq!(from_a_new_driver, [false, false]);
+}
+
+#[test]
+fn a_stack_that_goes_to_sleep_asks_for_kicks_and_takes_it_back_when_it_wakes_up() {
+    let mut world = World::new(settings(), 0);
+
+    world.stack.want_wakeups(true).unwrap();
+    let asleep = [RX, TX].map(|ring| world.wants_kicks(ring));
+    world.stack.want_wakeups(false).unwrap();
+    let awake = [RX, TX].map(|ring| world.wants_kicks(ring));
+
+    assert_eq!(asleep, [true, true]);
+    assert_eq!(awake, [false, false]);
 }
