@@ -13,7 +13,7 @@ use crate::{
     bench::instructions::Tools,
     binaries,
     failures::{Failure, Reader},
-    supply,
+    soak, supply,
 };
 
 /// Kernels that the tests boot.
@@ -85,10 +85,15 @@ pub fn run(extent: TestExtent, qemu: Option<&Path>) -> Result<ExitCode> {
         demo.args(["demo", "--zero-copy"])
             .envs(variables.iter().map(|(name, value)| (name, value)));
         count.add(check("demo of the host stack", &mut demo, &mut failures)?);
-        let mut soak = xtask()?;
-        soak.args(["soak", "--minutes", SOAK_MINUTES])
-            .envs(variables.iter().map(|(name, value)| (name, value)));
-        count.add(check("soak", &mut soak, &mut failures)?);
+        match soak::needs() {
+            Ok(()) => {
+                let mut soak = xtask()?;
+                soak.args(["soak", "--minutes", SOAK_MINUTES])
+                    .envs(variables.iter().map(|(name, value)| (name, value)));
+                count.add(check("soak", &mut soak, &mut failures)?);
+            }
+            Err(error) => count.add(cannot_run("soak", &error, &mut failures)),
+        }
     }
     if extent == TestExtent::Full {
         let name = "instructions of a packet";

@@ -13,10 +13,11 @@ mod disturbance;
 mod traffic;
 
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use guest_vm::{ConsoleUse, Kernel, Lab, NicServer, Qemu, Userland};
+use guest_vm::{CablePeer, Cache, ConsoleUse, Kernel, Lab, NicServer, Qemu, Userland};
 
 use crate::binaries;
 use crate::cable::Cable;
@@ -28,8 +29,11 @@ use traffic::Traffic;
 
 /// How much more memory than in an early round the server may have: what the C library keeps for its threads.
 const MORE_MEMORY: u64 = 2 << 20;
-/// Memory and descriptors are compared with those of this round: by then each structure has been used.
+/// Memory and descriptors are first compared with those of this round, and after a whole turn with those at its end: only
+/// then has each structure been used.
 const SETTLED: u32 = 3;
+/// How long the server may take to close what its clients have closed.
+const CLOSED: Duration = Duration::from_secs(10);
 
 /// What to do.
 #[derive(Debug)]
@@ -57,6 +61,23 @@ impl Holdings {
         })
     }
 
+    /// What it has when it has closed all that is closed: no more descriptors than `earlier`, if it ever comes so far.
+    fn settled(server: &NicServer, earlier: Option<Self>) -> Result<Self> {
+        let begun = Instant::now();
+        let mut last = Self::of(server)?;
+        loop {
+            // A connection of ixgbectl's goes some time after ixgbectl.
+            thread::sleep(Duration::from_millis(50));
+            let next = Self::of(server)?;
+            let still = next.descriptors == last.descriptors;
+            let enough = earlier.is_none_or(|earlier| next.descriptors <= earlier.descriptors);
+            if (still && enough) || begun.elapsed() > CLOSED {
+                return Ok(next);
+            }
+            last = next;
+        }
+    }
+
     fn ensure_no_more_than(self, earlier: Self) -> Result<()> {
         ensure!(
             self.descriptors <= earlier.descriptors,
@@ -74,6 +95,21 @@ impl Holdings {
     }
 }
 
+/// Fails where a soak cannot run, and tells why: it takes a tap in a network namespace, as the host that counts is Linux.
+///
+/// # Errors
+/// This process may make neither, or a server at the other end of the cable does not start.
+pub fn needs() -> Result<()> {
+    let cache = Cache::open()?;
+    far_end(&Userland::prepare(&cache)?, &cache)?;
+    Ok(())
+}
+
+fn far_end(userland: &Userland, cache: &Cache) -> Result<CablePeer> {
+    CablePeer::start(userland, &cache.log_folder("soak-cable")?)
+        .context("a soak takes a tap in a network namespace")
+}
+
 /// Runs it. Succeeds if no byte, packet, page or descriptor went astray.
 ///
 /// # Errors
@@ -82,9 +118,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let programs = binaries::build()?;
     let lab = Lab::open_with(options.kernel, options.qemu.clone())?;
     let userland = Userland::prepare(&lab.cache)?;
-    let peer = guest_vm::CablePeer::start(&userland, &lab.cache.log_folder("soak-cable")?)
-        .context("a soak takes a tap in a network namespace")?;
-    let cable = Cable::Tap(peer);
+    let cable = Cable::Tap(far_end(&userland, &lab.cache)?);
     let rig_options = RigOptions {
         nic: Nic::Ixgbe,
         server: &programs.server,
@@ -97,12 +131,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         memory: 512,
     };
     let mut rig = Rig::boot(&lab, &cable, &rig_options)?;
-    rig.guest.sh("echo soak: begins >/dev/kmsg")?;
+    rig.guest.sh("dmesg -c >/dev/null")?;
     let traffic = Traffic::start(&mut rig, &cable, &userland, &lab)?;
     let control = rig.server.as_ref().context("there is no server")?.control();
     let disturber = Disturber::new(&programs.ixgbectl, &control);
     let begun = Instant::now();
-    let mut settled = None;
+    let turn = u32::try_from(disturbance::ALL.len())?;
+    let mut settled: Option<Holdings> = None;
     let mut account = Account::default();
     let mut round = 0;
     // A round more than nothing, however short the time.
@@ -119,12 +154,14 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         account
             .in_peace(&mut rig, &cable, &programs.ixgbectl, &control, round)
             .with_context(told)?;
-        let holdings = Holdings::of(rig.server.as_ref().context("there is no server")?)?;
-        if round == SETTLED {
-            settled = Some(holdings);
-        }
+        kernel_log(&mut rig).with_context(told)?;
+        let server = rig.server.as_ref().context("there is no server")?;
+        let holdings = Holdings::settled(server, settled)?;
         if let Some(settled) = settled {
             holdings.ensure_no_more_than(settled).with_context(told)?;
+        }
+        if round == SETTLED || round + 1 == turn {
+            settled = Some(holdings);
         }
         println!(
             "round {round:>4}  {:<24} {:>6.1} MB back  {:>7} packets  {:>6} KB  {} descriptors",
@@ -136,7 +173,6 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         );
         round += 1;
     }
-    kernel_log(&mut rig)?;
     println!(
         "{} rounds in {:.0} s: {} bytes of TCP came back as they were, {} packets accounted for, nothing grew",
         round,
@@ -148,14 +184,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fails if the guest's kernel found something wrong. That it tells of links that go and of cards that are reset is its
-/// answer to the disturbances.
+/// Fails if the guest's kernel found something wrong since this was asked last; its log is empty then, or it would lose its
+/// oldest lines some day. That it tells of links that go and of cards that are reset is its answer to the disturbances.
 fn kernel_log(rig: &mut Rig) -> Result<()> {
-    let log = rig.guest.sh("dmesg -r")?;
+    let log = rig.guest.sh("dmesg -r -c")?;
     let wrong: Vec<&str> = log
         .lines()
-        .skip_while(|line| !line.contains("soak: begins"))
-        .skip(1)
         .filter(|line| disturbance::is_no_answer(line))
         .collect();
     ensure!(
@@ -175,7 +209,7 @@ fn to_f64(number: u64) -> f64 {
 /// Brings the interface up with its address, as after each loss of the driver.
 fn bring_up(rig: &mut Rig) -> Result<()> {
     rig.bring_up(Nic::Ixgbe)?;
-    let address = guest_vm::CablePeer::LEASE;
+    let address = CablePeer::LEASE;
     rig.guest
         .sh(&format!("ip address replace {address}/24 dev {INTERFACE}"))?;
     Ok(())
