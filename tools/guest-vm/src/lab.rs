@@ -8,7 +8,7 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::guest::{Accel, Guest, GuestConfig};
+use crate::guest::{Accel, Guest, GuestConfig, firmware_boots};
 use crate::image::Image;
 use crate::kernel::Kernel;
 use crate::progress::Step;
@@ -97,12 +97,37 @@ impl Accel {
     pub const CHOICE: &'static str = "XTASK_ACCEL";
     /// A guest under a KVM worth having is up in a fraction of this.
     const PROBE_LIMIT: Duration = Duration::from_secs(5);
+    /// So is the firmware, which under TCG takes a quarter of a second.
+    const FIRMWARE_LIMIT: Duration = Duration::from_secs(1);
 
     /// KVM where a guest really comes up under it, else TCG. The answer is kept until the host reboots.
     ///
     /// # Errors
     /// `XTASK_ACCEL` names neither, or the answer cannot be kept.
     pub fn choose(cache: &Cache, qemu: &Qemu, image: &Image) -> Result<Self> {
+        Self::choose_with(cache, qemu, |config| {
+            let works = Guest::boot(config, image).is_ok();
+            Ok(Answer::Keep(works))
+        })
+    }
+
+    /// The same for a guest that is somebody else's, without an image of ours: where nobody knows yet whether KVM works,
+    /// the firmware has to come up under it and boot a disk of one sector.
+    ///
+    /// # Errors
+    /// As for [`Accel::choose`].
+    pub fn choose_for_foreign(cache: &Cache, qemu: &Qemu) -> Result<Self> {
+        Self::choose_with(cache, qemu, |config| {
+            // A kernel asks more of KVM than a firmware.
+            firmware_boots(config, Self::FIRMWARE_LIMIT).map(Answer::ForNow)
+        })
+    }
+
+    fn choose_with(
+        cache: &Cache,
+        qemu: &Qemu,
+        probe: impl FnOnce(&GuestConfig) -> Result<Answer>,
+    ) -> Result<Self> {
         match env::var(Self::CHOICE).as_deref() {
             Ok("kvm") => return Ok(Self::Kvm),
             Ok("tcg") => return Ok(Self::Tcg),
@@ -132,12 +157,23 @@ impl Accel {
         let step = Step::begin("Trying whether a guest comes up under KVM");
         let config = GuestConfig::new(qemu, Self::Kvm, cache.log_folder("kvm-probe")?)
             .with_boot_limit(Self::PROBE_LIMIT);
-        let (accel, answer) = match Guest::boot(&config, image) {
-            Ok(_) => (Self::Kvm, "works"),
-            Err(_) => (Self::Tcg, "does not work"),
-        };
-        fs::write(&path, format!("{question} {answer}\n")).map_err(Error::path("write", &path))?;
+        let answer = probe(&config)?;
+        if let Answer::Keep(works) = answer {
+            let answer = if works { "works" } else { "does not work" };
+            fs::write(&path, format!("{question} {answer}\n"))
+                .map_err(Error::path("write", &path))?;
+        }
         step.end();
-        Ok(accel)
+        let (Answer::Keep(works) | Answer::ForNow(works)) = answer;
+        Ok(if works { Self::Kvm } else { Self::Tcg })
     }
+}
+
+/// Whether KVM works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// For all guests, until the host reboots.
+    Keep(bool),
+    /// For one.
+    ForNow(bool),
 }

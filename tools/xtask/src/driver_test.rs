@@ -2,11 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use guest_vm::{ForeignBoot, ForeignGuest, Guest, Kernel, Lab, NicServer, Qemu, Spawner};
+use guest_vm::{
+    Accel, Cache, ForeignBoot, ForeignGuest, Guest, GuestConfig, Kernel, Lab, NicServer, Qemu,
+    Spawner,
+};
 
 use crate::binaries::{self, Binaries};
 use crate::rig::INTERFACE;
@@ -57,36 +61,27 @@ pub struct DriverTestArguments {
     rest: Vec<String>,
 }
 
-/// Boots what is to be tested, and tests it. Without a guest of somebody's, Linux is booted.
-pub fn run(arguments: &DriverTestArguments) -> Result<ExitCode> {
+/// Longest that somebody's guest may take to come up, in seconds.
+const BOOT: &str = "300";
+
+/// Boots what is to be tested, and tests it. Without a guest of somebody's, Linux is booted. What goes wrong before or while
+/// it is tested is told, and gives 2, as `driver-test` does itself.
+pub fn run(arguments: &DriverTestArguments) -> ExitCode {
+    boot_and_test(arguments).unwrap_or_else(|error| {
+        eprintln!("driver-test: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn boot_and_test(arguments: &DriverTestArguments) -> Result<ExitCode> {
     let binaries = binaries::build()?;
     if let Some(control) = &arguments.control {
-        return test(&binaries, control, &arguments.rest);
+        return test(&binaries, control, &arguments.rest, || None);
     }
-    if arguments
-        .rest
-        .iter()
-        .any(|word| word == "--help" || word == "-h")
-    {
-        return test(&binaries, Path::new(""), &arguments.rest);
+    if is_question(&arguments.rest) {
+        return test(&binaries, Path::new(""), &arguments.rest, || None);
     }
     let qemu = arguments.qemu.as_deref().map(Qemu::at).transpose()?;
-    let lab = Lab::open_with(Kernel::Debian13, qemu)?;
-    let logs = lab.cache.log_folder("driver-test")?;
-    let server = NicServer::start(
-        &binaries.server,
-        "null",
-        &["--check", "report"],
-        &Spawner::own(),
-        &logs.join("server.log"),
-    )
-    .context("the server does not start")?;
-    let config = lab
-        .guest("driver-test")?
-        .with_memory(arguments.memory)
-        .with_cpus(arguments.cpus)
-        .with_vfio_user(0, &server.socket());
-    let control = server.control();
     let boot = match (&arguments.kernel, &arguments.disk) {
         (Some(kernel), _) => ForeignBoot::Kernel {
             kernel: kernel.clone(),
@@ -95,22 +90,71 @@ pub fn run(arguments: &DriverTestArguments) -> Result<ExitCode> {
         },
         (None, Some(disk)) => ForeignBoot::Disk(disk.clone()),
         (None, None) => {
+            let lab = Lab::open_with(Kernel::Debian13, qemu)?;
+            let (server, config) = start(&binaries, &lab.cache, &lab.qemu, lab.accel, arguments)?;
             let mut guest = lab.boot(&config).context("the guest does not come up")?;
             let known = bring_up(&mut guest)?;
-            let words = known.into_iter().chain(arguments.rest.iter().cloned());
-            return test(&binaries, &control, &words.collect::<Vec<_>>());
+            let words: Vec<_> = known
+                .into_iter()
+                .chain(arguments.rest.iter().cloned())
+                .collect();
+            return test(&binaries, &server.control(), &words, || None);
         }
     };
+    let cache = Cache::open()?;
+    let qemu = qemu.map_or_else(|| Qemu::find(&cache), Ok)?;
+    let accel = Accel::choose_for_foreign(&cache, &qemu)?;
+    let (server, config) = start(&binaries, &cache, &qemu, accel, arguments)?;
     let mut guest = ForeignGuest::start(&config, &boot)?;
     eprintln!(
         "driver-test: the guest's console is {}",
         guest.console().display()
     );
-    let code = test(&binaries, &control, &arguments.rest)?;
-    if let Some(status) = guest.ended() {
-        eprintln!("driver-test: QEMU has ended, {status}: {}", guest.said());
+    let words = with_boot_limit(&arguments.rest);
+    test(&binaries, &server.control(), &words, || {
+        let status = guest.ended()?;
+        Some(format!("QEMU has ended, {status}: {}", guest.said()))
+    })
+}
+
+/// Whether `driver-test` is only asked what it can do.
+fn is_question(rest: &[String]) -> bool {
+    const QUESTIONS: [&str; 5] = ["--help", "-h", "--list", "--version", "-V"];
+    rest.iter().any(|word| QUESTIONS.contains(&word.as_str()))
+}
+
+/// The arguments for `driver-test`, with a limit for what boots only now, if they have none.
+fn with_boot_limit(rest: &[String]) -> Vec<String> {
+    let is_limit = |word: &String| word == "--boot" || word.starts_with("--boot=");
+    let mut words = rest.to_vec();
+    if !rest.iter().any(is_limit) {
+        words.extend(["--boot", BOOT].map(str::to_owned));
     }
-    Ok(code)
+    words
+}
+
+/// Starts the server. Gives the beginning of a guest with its NIC, too.
+fn start(
+    binaries: &Binaries,
+    cache: &Cache,
+    qemu: &Qemu,
+    accel: Accel,
+    arguments: &DriverTestArguments,
+) -> Result<(NicServer, GuestConfig)> {
+    let logs = cache.log_folder("driver-test")?;
+    let server = NicServer::start(
+        &binaries.server,
+        "null",
+        &["--check", "report"],
+        &Spawner::own(),
+        &logs.join("server.log"),
+    )
+    .context("the server does not start")?;
+    let config = GuestConfig::new(qemu, accel, logs)
+        .with_memory(arguments.memory)
+        .with_cpus(arguments.cpus)
+        .with_vfio_user(0, &server.socket());
+    Ok((server, config))
 }
 
 /// Brings the NIC of our own Linux guest up, as a user would. Returns what `driver-test` has to know of it.
@@ -130,15 +174,56 @@ fn bring_up(guest: &mut Guest) -> Result<Vec<String>> {
     Ok(words.map(str::to_owned).to_vec())
 }
 
-/// Runs `driver-test` against the server with this control socket.
-fn test(binaries: &Binaries, control: &Path, words: &[String]) -> Result<ExitCode> {
-    let status = Command::new(&binaries.driver_test)
+/// Runs `driver-test` against the server with this control socket. `guest` is asked meanwhile whether there is no guest any
+/// more, and why.
+fn test(
+    binaries: &Binaries,
+    control: &Path,
+    words: &[String],
+    mut guest: impl FnMut() -> Option<String>,
+) -> Result<ExitCode> {
+    let mut child = Command::new(&binaries.driver_test)
         .arg("--control")
         .arg(control)
         .args(words)
         .stdin(Stdio::null())
-        .status()
+        .spawn()
         .context("cannot run driver-test")?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(ExitCode::from(code.unwrap_or(2)))
+    loop {
+        if let Some(status) = child.try_wait().context("cannot wait for driver-test")? {
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            return Ok(ExitCode::from(code.unwrap_or(2)));
+        }
+        if let Some(end) = guest() {
+            // Both fail only if it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("the guest is gone while it is tested: {end}");
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_guest_that_boots_only_now_gets_time_for_it_if_nobody_says_otherwise() {
+        let silent = with_boot_limit(&words("--guest 10.0.0.2"));
+
+        assert_eq!(silent, words("--guest 10.0.0.2 --boot 300"));
+        assert_eq!(with_boot_limit(&words("--boot 7")), words("--boot 7"));
+        assert_eq!(with_boot_limit(&words("--boot=7")), words("--boot=7"));
+    }
+
+    #[test]
+    fn what_is_asked_of_driver_test_alone_takes_no_guest() {
+        assert!(is_question(&words("--only life --list")));
+        assert!(!is_question(&words("--only list")));
+    }
 }

@@ -369,7 +369,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             );
             Ok(ExitCode::SUCCESS)
         }
-        Command::DriverTest(arguments) => driver_test::run(&arguments),
+        Command::DriverTest(arguments) => Ok(driver_test::run(&arguments)),
         Command::Coverage => {
             coverage::write(&binaries::workspace())?;
             Ok(ExitCode::SUCCESS)

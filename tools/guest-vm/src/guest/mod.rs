@@ -1,6 +1,7 @@
 //! A running guest: QEMU, its console, its monitor and the agent that runs commands in it.
 
 mod agent;
+mod boot_sector;
 mod config;
 mod console;
 mod foreign;
@@ -17,6 +18,7 @@ use serde_json::json;
 
 use self::agent::Agent;
 pub use self::agent::Output;
+pub(crate) use self::boot_sector::firmware_boots;
 pub use self::config::{Accel, ConsoleUse, GuestConfig, KernelBoot};
 use self::console::Console;
 pub use self::foreign::{ForeignBoot, ForeignGuest};
