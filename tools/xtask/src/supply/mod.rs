@@ -17,6 +17,7 @@ use guest_vm::Cache;
 use crate::binaries;
 
 pub use deny::{Advisories, prepare};
+pub use oldest_rust::is_here as oldest_rust_is_here;
 
 /// What is checked by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

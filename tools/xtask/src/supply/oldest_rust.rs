@@ -25,9 +25,8 @@ enum Way {
 /// # Errors
 /// It does not build, or a dependency states that it needs a newer one.
 pub fn check() -> Result<String> {
-    let manifest = std::fs::read_to_string(binaries::workspace().join("Cargo.toml"))
-        .context("cannot read the workspace's Cargo.toml")?;
-    let oldest = stated(&manifest).context("Cargo.toml states no rust-version")?;
+    let manifest = manifest()?;
+    let oldest = stated(&manifest)?;
     match way(oldest)? {
         Way::Build => Ok(format!(
             "Rust {oldest}, the oldest, is the Rust at hand: every build tests it"
@@ -35,6 +34,20 @@ pub fn check() -> Result<String> {
         Way::Toolchain(name) => build(oldest, &name),
         Way::Statements => compare(oldest),
     }
+}
+
+/// Whether the oldest Rust is on this machine, so that the workspace is built with it.
+///
+/// # Errors
+/// The manifest states none, or rustc does not run.
+pub fn is_here() -> Result<bool> {
+    Ok(way(stated(&manifest()?)?)? != Way::Statements)
+}
+
+/// The workspace's manifest.
+fn manifest() -> Result<String> {
+    std::fs::read_to_string(binaries::workspace().join("Cargo.toml"))
+        .context("cannot read the workspace's Cargo.toml")
 }
 
 /// How it can be checked here.
@@ -130,10 +143,12 @@ fn numbers(version: &str) -> [u32; 3] {
 }
 
 /// The `rust-version` in a manifest.
-fn stated(manifest: &str) -> Option<&str> {
+fn stated(manifest: &str) -> Result<&str> {
     let mut lines = manifest.lines();
-    let value = lines.find_map(|line| line.strip_prefix("rust-version = \""))?;
-    value.strip_suffix('"')
+    let value = lines.find_map(|line| line.strip_prefix("rust-version = \""));
+    value
+        .and_then(|value| value.strip_suffix('"'))
+        .context("Cargo.toml states no rust-version")
 }
 
 /// Whether `rustc --version` says that it is this version, whatever its patch.
@@ -152,7 +167,8 @@ mod tests {
     fn the_version_is_read_from_the_manifest() {
         let manifest = "[workspace.package]\nedition = \"2024\"\nrust-version = \"1.95\"\n";
 
-        assert_eq!(stated(manifest), Some("1.95"));
+        assert_eq!(stated(manifest).unwrap(), "1.95");
+        assert!(stated("edition = \"2024\"\n").is_err());
     }
 
     #[test]
