@@ -4,12 +4,13 @@ use std::{
     io::{self, Stdout, stdout},
     panic,
     path::PathBuf,
-    sync::mpsc,
+    sync::mpsc::{self, Receiver, TryRecvError},
     thread,
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use nix::sys::signal::Signal;
 use ratatui::{
     Terminal,
     backend::CrosstermBackend,
@@ -29,6 +30,14 @@ use crate::ending;
 
 /// How long a key, a sample or a signal may wait for the others.
 const TURN: Duration = Duration::from_millis(50);
+
+/// Signals that end a program and would leave it the terminal.
+const ENDS: [Signal; 4] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+];
 
 /// The terminal in the hands of this program; it is given back on drop, and before a panic is told.
 struct Screen {
@@ -70,7 +79,7 @@ fn give_back() {
 
 /// Shows a port until a key or a signal ends it.
 pub(crate) fn run(path: PathBuf, mut app: App) -> anyhow::Result<()> {
-    let signals = ending::signals().context("cannot take over SIGINT and SIGTERM")?;
+    let signals = ending::taken_over(&ENDS).context("cannot take over signals")?;
     let (order, orders) = mpsc::channel();
     let (told, news) = mpsc::channel();
     let (port, delay) = (app.port, app.delay);
@@ -108,13 +117,43 @@ pub(crate) fn run(path: PathBuf, mut app: App) -> anyhow::Result<()> {
         if signals.read_signal().is_ok_and(|signal| signal.is_some()) {
             return Ok(());
         }
-        while let Ok(one) = news.try_recv() {
-            stale = true;
-            match one {
-                News::Sample(sample) => app.show(*sample),
-                News::Trouble(text) => app.trouble = Some(text),
-                News::Failed(error) => return Err(error.into()),
-            }
+        stale |= hear(&news, &mut app)?;
+    }
+}
+
+/// Takes what the sampling thread has told. Whether there was something.
+fn hear(news: &Receiver<News>, app: &mut App) -> anyhow::Result<bool> {
+    let mut heard = false;
+    loop {
+        match news.try_recv() {
+            Ok(News::Sample(sample)) => app.show(*sample),
+            Ok(News::Trouble(text)) => app.trouble = Some(text),
+            Ok(News::Failed(error)) => return Err(error.into()),
+            Err(TryRecvError::Empty) => return Ok(heard),
+            // It ends only when nobody listens, or in a panic, which it has told.
+            Err(TryRecvError::Disconnected) => bail!("the thread that looks at the server is gone"),
         }
+        heard = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sampler_that_is_gone_ends_the_screen_behind_its_last_news() {
+        let (told, news) = mpsc::channel();
+        let mut app = App::new(0, 1, Duration::from_secs(1), None);
+        told.send(News::Trouble("waiting".to_owned())).unwrap();
+
+        let alive = hear(&news, &mut app);
+        let quiet = hear(&news, &mut app);
+        drop(told);
+        let gone = hear(&news, &mut app);
+
+        assert_eq!(app.trouble.as_deref(), Some("waiting"));
+        assert_eq!((alive.unwrap(), quiet.unwrap()), (true, false));
+        assert!(gone.unwrap_err().to_string().contains("is gone"));
     }
 }

@@ -186,19 +186,30 @@ fn a_terminal_is_as_before_after_q() {
 }
 
 #[test]
-fn a_terminal_is_as_before_after_control_c_and_signals() {
+fn a_terminal_is_as_before_after_control_c() {
     let server = TestServer::start();
-    let mut typed = OnTerminal::start(&server, &["top"]);
-    let mut killed = OnTerminal::start(&server, &["top"]);
-    typed.wait_for("q quit");
-    killed.wait_for("q quit");
+    let mut top = OnTerminal::start(&server, &["top"]);
+    top.wait_for("q quit");
 
-    typed.master.write_all(&[3]).unwrap();
-    let pid = Pid::from_raw(killed.child.id().try_into().unwrap());
-    kill(pid, Signal::SIGTERM).unwrap();
+    top.master.write_all(&[3]).unwrap();
 
-    assert!(typed.end().0.success());
-    assert!(killed.end().0.success());
+    assert!(top.end().0.success());
+}
+
+#[test]
+fn a_terminal_is_as_before_after_signals_that_end_a_program() {
+    let server = TestServer::start();
+    let ended_by = |signal| {
+        let mut top = OnTerminal::start(&server, &["top"]);
+        top.wait_for("q quit");
+        let pid = Pid::from_raw(top.child.id().try_into().unwrap());
+        kill(pid, signal).unwrap();
+        top.end().0.success()
+    };
+
+    assert!(ended_by(Signal::SIGTERM));
+    assert!(ended_by(Signal::SIGHUP));
+    assert!(ended_by(Signal::SIGQUIT));
 }
 
 #[test]
