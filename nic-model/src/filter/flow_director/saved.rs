@@ -1,5 +1,7 @@
 //! The saved form of the Flow Director: its filters. What memory they have, and how it is hashed, follows from registers.
 
+use std::collections::BTreeSet;
+
 use ixgbe_spec::register::{Reg, bits::fdirctrl as control};
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +83,8 @@ impl FlowDirector {
         let perfect = settings & control::PERFECT_MATCH != 0;
         let (buckets, capacity) = size(allocation, perfect);
         let mut table = Table::new(buckets, capacity);
+        // All filters may be in one bucket: looking each up there would take half a billion steps.
+        let mut known = BTreeSet::new();
         for (nth, entry) in filters.into_iter().enumerate() {
             let Entry {
                 bucket,
@@ -90,7 +94,7 @@ impl FlowDirector {
                 collision,
             } = entry;
             let refused = |problem| StateError::new(format!("filters.{nth}"), problem);
-            if table.get(bucket, id).is_some() {
+            if !known.insert((bucket, id)) {
                 return Err(refused("there are two with this bucket and id"));
             }
             let filter = Filter {
@@ -99,7 +103,7 @@ impl FlowDirector {
                 tuple,
                 collision,
             };
-            if table.add(bucket, filter, false) != Addition::Done {
+            if table.insert(bucket, filter) != Addition::Done {
                 return Err(refused("there is no such bucket, or no room"));
             }
         }
@@ -111,5 +115,56 @@ impl FlowDirector {
                 perfect,
             }),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Filters with these buckets and ids, and memory for 8191 of them.
+    fn restored(filters: impl Iterator<Item = (u16, u16)>) -> Result<FlowDirector, StateError> {
+        let mut regs = RegisterFile::default();
+        regs.set(Reg::FDIRCTRL, 0, 1);
+        let filters = filters.map(|(bucket, id)| Entry {
+            bucket,
+            id,
+            command: u32::from(id),
+            tuple: Tuple::default(),
+            collision: false,
+        });
+        let saved = Saved {
+            filters: filters.collect(),
+        };
+        FlowDirector::restore(saved, &regs)
+    }
+
+    #[test]
+    fn a_bucket_with_all_filters_is_restored_in_its_order() {
+        let ids: Vec<u16> = (0..8191).rev().collect();
+
+        let director = restored(ids.iter().map(|id| (7, *id))).unwrap();
+
+        let saved = director.save().filters.into_iter();
+        let saved = saved.map(|entry| (entry.bucket, entry.id, entry.command));
+        assert!(saved.eq(ids.iter().map(|id| (7, *id, u32::from(*id)))));
+        let newest = director.enabled.unwrap().table.chain(7).next().unwrap().id;
+        assert_eq!(newest, 0);
+    }
+
+    #[test]
+    fn filters_that_are_there_twice_or_have_no_place_are_refused_with_their_number() {
+        let error = |filters: &[(u16, u16)]| {
+            let refused = restored(filters.iter().copied()).unwrap_err();
+            refused.to_string()
+        };
+
+        let twice = error(&[(1, 5), (2, 5), (1, 6), (1, 5)]);
+        let nowhere = error(&[(1, 5), (8192, 5)]);
+        let many = restored((0..8192).map(|id| (0, id))).unwrap_err();
+
+        assert!(twice.contains("filters.3: there are two"), "{twice}");
+        assert!(nowhere.contains("filters.1: there is no"), "{nowhere}");
+        assert!(many.to_string().contains("filters.8191: "), "{many}");
     }
 }

@@ -124,6 +124,11 @@ impl Table {
             }
             return Addition::Done;
         }
+        self.insert(bucket, filter)
+    }
+
+    /// Adds a filter whose bucket and id no other has; never a collision.
+    pub(crate) fn insert(&mut self, bucket: u16, filter: Filter) -> Addition {
         let Some(head) = self.heads.get_mut(usize::from(bucket)) else {
             return Addition::Full;
         };
