@@ -29,6 +29,7 @@ mod split;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod verdict;
 mod write_back;
 
 use ixgbe_spec::{
@@ -53,6 +54,7 @@ pub(crate) use rsc::Aging;
 use rsc::{Coalescing, Segment};
 pub(crate) use saved::Saved;
 use tally::Tally;
+pub use verdict::{DropReason, Verdict};
 use write_back::Outcome;
 
 use crate::{
@@ -73,43 +75,6 @@ use crate::{
 const QUEUES: u8 = 128;
 /// Number of traffic classes, each with a packet buffer.
 const CLASSES: usize = 8;
-
-/// What became of a frame that arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Written to a ring.
-    Delivered {
-        /// Receive queue.
-        queue: u8,
-    },
-    /// Waits in the packet buffer for descriptors.
-    Buffered,
-    /// Dropped.
-    Dropped(DropReason),
-}
-
-/// Why a frame was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DropReason {
-    /// Receive is disabled (RXCTRL.RXEN).
-    Disabled,
-    /// FCS error, length outside the limits (7.1.1).
-    Mac,
-    /// No L2 filter accepts the address (7.1.1.1).
-    Address,
-    /// The VLAN filter does not accept the tag (7.1.1.2).
-    Vlan,
-    /// It belongs to no VM pool that may receive (7.10.3).
-    Pool,
-    /// The queue is disabled, has no descriptors and drops, or the frame is longer than it takes (QPRDC).
-    Queue,
-    /// A Flow Director filter says so.
-    FlowDirector,
-    /// The packet buffer is full (MPC).
-    PacketBuffer,
-    /// The client's memory refused the write.
-    Dma,
-}
 
 /// An admitted frame: where it goes, and what its descriptor will say.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]

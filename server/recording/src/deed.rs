@@ -452,25 +452,13 @@ fn take_offload(from: &mut Fields<'_>) -> Result<Offload, Broken> {
     )
 }
 
-const REASONS: [DropReason; 9] = [
-    DropReason::Disabled,
-    DropReason::Mac,
-    DropReason::Address,
-    DropReason::Vlan,
-    DropReason::Pool,
-    DropReason::Queue,
-    DropReason::FlowDirector,
-    DropReason::PacketBuffer,
-    DropReason::Dma,
-];
-
 fn put_verdict(to: &mut Vec<u8>, verdict: Verdict) {
     match verdict {
         Verdict::Delivered { queue } => to.push(queue),
         Verdict::Buffered => to.push(0x80),
         Verdict::Dropped(reason) => {
             to.push(0x81);
-            let place = REASONS.iter().position(|other| *other == reason);
+            let place = DropReason::ALL.iter().position(|other| *other == reason);
             put_size(to, place.unwrap_or(usize::MAX));
         }
     }
@@ -481,7 +469,7 @@ fn take_verdict(from: &mut Fields<'_>) -> Result<Verdict, Broken> {
         match from.choice("verdict", |byte| (byte <= 0x81).then_some(byte))? {
             0x80 => Verdict::Buffered,
             0x81 => Verdict::Dropped(from.choice("reason of a drop", |number| {
-                REASONS.get(usize::from(number)).copied()
+                DropReason::ALL.get(usize::from(number)).copied()
             })?),
             queue => Verdict::Delivered { queue },
         },
@@ -532,7 +520,7 @@ impl fmt::Display for Deed<'_> {
             }
             Self::Judges(Verdict::Buffered) => f.write_str("the frame in the packet buffer"),
             Self::Judges(Verdict::Dropped(reason)) => {
-                write!(f, "the frame dropped ({reason:?})")
+                write!(f, "the frame dropped ({reason})")
             }
         }
     }
@@ -560,7 +548,7 @@ mod tests {
         prop_oneof![
             (0_u8..128).prop_map(|queue| Verdict::Delivered { queue }),
             Just(Verdict::Buffered),
-            prop::sample::select(&REASONS[..]).prop_map(Verdict::Dropped),
+            prop::sample::select(&DropReason::ALL[..]).prop_map(Verdict::Dropped),
         ]
     }
 

@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     View,
-    event::drop_reason,
     latency::{Latency, LatencyBucket},
     lock, nanos,
 };
@@ -27,18 +26,6 @@ use crate::protocol::{Direction, as_varlink_int};
 const QUEUES: usize = 128;
 /// MSI-X vectors.
 const VECTORS: usize = 64;
-/// Why frames are dropped.
-const REASONS: [DropReason; 9] = [
-    DropReason::Disabled,
-    DropReason::Mac,
-    DropReason::Address,
-    DropReason::Vlan,
-    DropReason::Pool,
-    DropReason::Queue,
-    DropReason::FlowDirector,
-    DropReason::PacketBuffer,
-    DropReason::Dma,
-];
 
 /// What a queue has done since somebody looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -132,7 +119,7 @@ struct Sums {
     /// The queue that was chosen last; none was for the frame that has arrived last.
     steered: Option<u8>,
     replicated: bool,
-    drops: [u64; REASONS.len()],
+    drops: [u64; DropReason::ALL.len()],
     vectors: [u64; VECTORS],
     msi: u64,
     intx: u64,
@@ -149,7 +136,7 @@ impl Sums {
             dropped: vec![0; QUEUES],
             steered: None,
             replicated: false,
-            drops: [0; REASONS.len()],
+            drops: [0; DropReason::ALL.len()],
             vectors: [0; VECTORS],
             msi: 0,
             intx: 0,
@@ -172,7 +159,7 @@ impl Sums {
     /// The frame was dropped, if that is its fate.
     fn whole(&mut self, verdict: Verdict) {
         if let Verdict::Dropped(reason) = verdict
-            && let Some(place) = REASONS.iter().position(|other| *other == reason)
+            && let Some(place) = DropReason::ALL.iter().position(|other| *other == reason)
             && let Some(drops) = self.drops.get_mut(place)
         {
             count(drops);
@@ -243,7 +230,7 @@ impl Sums {
         let vectors = (0..).zip(self.vectors);
         let vectors = vectors.map(|(vector, count): (u32, u64)| (format!("msix-{vector}"), count));
         let interrupts = named.into_iter().chain(vectors);
-        let drops = REASONS.into_iter().zip(self.drops);
+        let drops = DropReason::ALL.into_iter().zip(self.drops);
         Activity {
             nanoseconds,
             queues: queues.concat(),
@@ -254,7 +241,7 @@ impl Sums {
             drops: drops
                 .filter(|(_, frames)| *frames != 0)
                 .map(|(reason, frames)| DropActivity {
-                    reason: drop_reason(reason).to_owned(),
+                    reason: reason.name().to_owned(),
                     frames,
                 })
                 .collect(),

@@ -7,7 +7,7 @@ use nic_model::{
     Time,
     bus::{DmaError, Signal},
     observe::{Chooser, Event, Purpose, ResetKind},
-    rx::{DropReason, Verdict},
+    rx::Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -332,7 +332,7 @@ impl TraceEvent {
         let (result, queue, reason) = match verdict {
             Verdict::Delivered { queue } => ("delivered", Some(queue.into()), None),
             Verdict::Buffered => ("buffered", None, None),
-            Verdict::Dropped(reason) => ("dropped", None, Some(drop_reason(reason).to_owned())),
+            Verdict::Dropped(reason) => ("dropped", None, Some(reason.name().to_owned())),
         };
         Self {
             direction: Some(Direction::Receive),
@@ -351,21 +351,6 @@ pub(crate) fn register_name(reg: Reg, index: usize) -> String {
         name.to_owned()
     } else {
         format!("{name}[{index}]")
-    }
-}
-
-/// The stage that dropped a frame, by name.
-pub(crate) const fn drop_reason(reason: DropReason) -> &'static str {
-    match reason {
-        DropReason::Disabled => "disabled",
-        DropReason::Mac => "mac",
-        DropReason::Address => "address-filter",
-        DropReason::Vlan => "vlan-filter",
-        DropReason::Pool => "pool",
-        DropReason::Queue => "queue",
-        DropReason::FlowDirector => "flow-director",
-        DropReason::PacketBuffer => "packet-buffer",
-        DropReason::Dma => "dma",
     }
 }
 

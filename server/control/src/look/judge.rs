@@ -11,11 +11,7 @@ use nic_model::{
 use serde::{Deserialize, Serialize};
 use wire::{Backend, InjectError, Tapped};
 
-use super::{
-    View,
-    event::{TraceEvent, drop_reason},
-    lock,
-};
+use super::{View, event::TraceEvent, lock};
 use crate::protocol::{ControlError, InjectParameters};
 
 /// What became of a frame at once.
@@ -126,7 +122,7 @@ pub(crate) fn answer<B: Backend>(
         let (outcome, reason) = match verdict {
             Some(Verdict::Delivered { .. }) => (Outcome::Delivered, None),
             Some(Verdict::Buffered) => (Outcome::Buffered, None),
-            Some(Verdict::Dropped(reason)) => (Outcome::Dropped, Some(drop_reason(reason))),
+            Some(Verdict::Dropped(reason)) => (Outcome::Dropped, Some(reason.name())),
             None => (Outcome::Dropped, Some("cable")),
         };
         let now = view.context.now;
