@@ -1,10 +1,10 @@
 //! Calls of a port, and what they return, as a recording holds them.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use ixgbe_spec::register::Reg;
 use nic_model::{
-    Bar, ErrorMessage, HardwareError, LEDS, Led, Light, Module,
+    Bar, ErrorMessage, LEDS, Led, Light,
     bus::Iova,
     record::{Answer, Call},
 };
@@ -130,9 +130,7 @@ pub(crate) fn decode<'a>(from: &mut Fields<'a>) -> Result<Call<'a>, Broken> {
                 len: from.number("length that is unmapped")?,
             },
             7 => Call::Carrier(from.choice("carrier", flag)?),
-            8 => Call::Module(named(from, "module", |name| {
-                Module::ALL.into_iter().find(|module| module.name() == name)
-            })?),
+            8 => Call::Module(named(from, "module")?),
             9 => Call::Leds,
             10 => {
                 let (counter, index) = register(from, "counter")?;
@@ -157,10 +155,7 @@ pub(crate) fn decode<'a>(from: &mut Fields<'a>) -> Result<Call<'a>, Broken> {
                     value: from.number("value of a counter")?,
                 }
             }
-            12 => Call::HardwareError(named(from, "error of the hardware", |name| {
-                let mut all = HardwareError::ALL.into_iter();
-                all.find(|error| error.name() == name)
-            })?),
+            12 => Call::HardwareError(named(from, "error of the hardware")?),
             13 => Call::Receive,
             14 => Call::Step,
             15 => Call::Restore {
@@ -179,14 +174,10 @@ pub(crate) const fn flag(byte: u8) -> Option<bool> {
     }
 }
 
-fn named<T>(
-    from: &mut Fields<'_>,
-    field: &'static str,
-    find: impl FnOnce(&str) -> Option<T>,
-) -> Result<T, Broken> {
+fn named<T: FromStr>(from: &mut Fields<'_>, field: &'static str) -> Result<T, Broken> {
     let place = from.offset();
     let name = from.bytes(field)?;
-    let found = std::str::from_utf8(name).ok().and_then(find);
+    let found = str::from_utf8(name).ok().and_then(|name| name.parse().ok());
     found.ok_or_else(|| Fields::unknown(field, place, name.len() as u64))
 }
 
@@ -371,6 +362,7 @@ pub(crate) fn told(call: &Call<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use nic_model::{HardwareError, Module};
     use proptest::prelude::*;
 
     use super::*;
