@@ -13,14 +13,6 @@ pub(crate) fn all(
     client: Option<&Client>,
     worker: WorkerCounters,
 ) -> Vec<Counter> {
-    let card = port.statistics().map(|(name, value)| {
-        let group = if name.starts_with("model.") {
-            Group::Model
-        } else {
-            Group::Hardware
-        };
-        Counter::new(group, name, value)
-    });
     let interrupts = bus.interrupt_counters();
     let dma = bus.counters();
     let server = [
@@ -43,5 +35,5 @@ pub(crate) fn all(
         ("model.interrupts_failed", interrupts.failed),
     ];
     let server = server.map(|(name, value)| Counter::new(Group::Model, name, value));
-    card.chain(server).collect()
+    Counter::of_port(port).chain(server).collect()
 }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use nic_model::{HardwareError, LedMode, Module, wire::Fcs};
+use nic_model::{HardwareError, LedMode, Module, Port, wire::Fcs};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use wire::{Damage, Short};
@@ -108,6 +108,18 @@ impl Counter {
             name: name.into(),
             value,
         }
+    }
+
+    /// The counters of a port: those of the datasheet, and those of the model behind `model.`.
+    pub fn of_port(port: &Port) -> impl Iterator<Item = Self> {
+        port.statistics().map(|(name, value)| {
+            let group = if name.starts_with("model.") {
+                Group::Model
+            } else {
+                Group::Hardware
+            };
+            Self::new(group, name, value)
+        })
     }
 }
 

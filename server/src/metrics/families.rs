@@ -361,15 +361,7 @@ mod tests {
     #[test]
     fn no_two_counters_of_a_port_have_the_same_place() {
         let port = Port::new(PortConfig::new([2, 0, 0, 0, 0, 1]));
-        let counters = port.statistics().map(|(name, value)| {
-            let group = if name.starts_with("model.") {
-                Group::Model
-            } else {
-                Group::Hardware
-            };
-            Counter::new(group, name, value)
-        });
-        let places: Vec<_> = counters
+        let places: Vec<_> = Counter::of_port(&port)
             .map(|counter| place(&counter))
             .map(|(family, labels)| (family.name, family.unit == Unit::Bytes, labels))
             .collect();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use control::{Counter, Group, Inbox, Mapping, MemoryAccess, MemoryBacking, Server, View};
+use control::{Counter, Inbox, Mapping, MemoryAccess, MemoryBacking, Server, View};
 use ixgbe_spec::register::Reg;
 use nic_model::{
     Bus, Context, ErrorMessage, HardwareError, LEDS, Led, Module, Port, Time, Wire,
@@ -182,16 +182,7 @@ struct Card<'a> {
 
 impl control::Card for Card<'_> {
     fn counters(&self) -> Vec<Counter> {
-        let statistics = self.port.statistics();
-        let counters = statistics.map(|(name, value)| {
-            let group = if name.starts_with("model.") {
-                Group::Model
-            } else {
-                Group::Hardware
-            };
-            Counter::new(group, name, value)
-        });
-        counters.collect()
+        Counter::of_port(self.port).collect()
     }
 
     fn address(&self) -> [u8; 6] {
