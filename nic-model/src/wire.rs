@@ -185,3 +185,26 @@ pub trait Wire {
     /// Whether the far end is there (carrier).
     fn carrier(&self) -> bool;
 }
+
+/// Stands for the wire where a port sends nothing: while that lends a frame, or while a request is answered. It takes
+/// nothing, so that what is sent all the same waits for the next step.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nowhere;
+
+impl Wire for Nowhere {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn transmit(&mut self, _frame: &TxFrame<'_>) -> Result<(), WireBusy> {
+        Err(WireBusy)
+    }
+
+    fn receive(&mut self, _budget: usize, _sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow) -> usize {
+        0
+    }
+
+    fn carrier(&self) -> bool {
+        false
+    }
+}

@@ -20,7 +20,7 @@ use nic_model::{
     Context, ErrorMessage, HardwareError, LEDS, Led, Module, Port, Time, Wire,
     check::Finding,
     observe::{Observer, ObserverId},
-    wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
+    wire::{Flow, Nowhere},
 };
 use nix::sys::eventfd::EventFd;
 use vfio_user::{Listener, server::SessionError};
@@ -420,7 +420,7 @@ impl Worker {
             check: self.check.as_ref(),
             worker: self.counters,
             now,
-            occupied: Occupied,
+            nowhere: Nowhere,
         };
         self.inbox.get_mut().0.serve(&mut self.wire, &mut card);
     }
@@ -500,7 +500,7 @@ impl Worker {
         let context = Context {
             now,
             bus: &self.bus,
-            wire: &mut Occupied,
+            wire: &mut Nowhere,
         };
         let wire = &mut self.wire;
         self.port.receive_burst(&context, |arrivals| {
@@ -563,7 +563,7 @@ struct ControlledCard<'a> {
     check: Option<&'a DriverCheck>,
     worker: WorkerCounters,
     now: Time,
-    occupied: Occupied,
+    nowhere: Nowhere,
 }
 
 impl control::Card for ControlledCard<'_> {
@@ -601,7 +601,7 @@ impl control::Card for ControlledCard<'_> {
         let mut context = Context {
             now: self.now,
             bus: self.bus,
-            wire: &mut Occupied,
+            wire: &mut Nowhere,
         };
         self.port.set_module(module, &mut context);
     }
@@ -610,7 +610,7 @@ impl control::Card for ControlledCard<'_> {
         let mut context = Context {
             now: self.now,
             bus: self.bus,
-            wire: &mut Occupied,
+            wire: &mut Nowhere,
         };
         self.port.inject_error(error, &mut context)
     }
@@ -621,34 +621,13 @@ impl control::Card for ControlledCard<'_> {
             context: Context {
                 now: self.now,
                 bus: self.bus,
-                wire: &mut self.occupied,
+                wire: &mut self.nowhere,
             },
         }
     }
 
     fn mappings(&self) -> Vec<control::Mapping> {
         mappings::all(self.bus)
-    }
-}
-
-/// Stands for the wire while that lends a frame, or answers a request.
-struct Occupied;
-
-impl Wire for Occupied {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
-    }
-
-    fn transmit(&mut self, _frame: &TxFrame<'_>) -> Result<(), WireBusy> {
-        Err(WireBusy)
-    }
-
-    fn receive(&mut self, _budget: usize, _sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow) -> usize {
-        0
-    }
-
-    fn carrier(&self) -> bool {
-        true
     }
 }
 

@@ -7,10 +7,10 @@ use crate::{
     ipsec::IpSec,
     observe::{Event, Observers},
     pci::Function,
-    record::{Act, Call, Nowhere, Tape},
+    record::{Act, Call, Tape},
     rx::{self, DropReason, Express, Receive, Verdict},
     wakeup::{self, Wake},
-    wire::RxFrame,
+    wire::{Nowhere, RxFrame},
 };
 
 impl Port {

@@ -37,7 +37,7 @@ use crate::{
     nvm::{Nvm, NvmChip, NvmImage},
     observe::{Event, Observer, ObserverId, Observers, Scene, Told},
     pci::{ConfigEffect, Function},
-    record::{Answer, Call, Nowhere, Recording},
+    record::{Answer, Call, Recording},
     regs::RegisterFile,
     rx::{self, Receive},
     time::Time,
@@ -46,7 +46,7 @@ use crate::{
     tx::Transmit,
     virtual_function,
     wakeup::{self, Wake},
-    wire::Wire,
+    wire::{Nowhere, Wire},
 };
 pub use arrivals::Arrivals;
 use bus_master::NotMaster;

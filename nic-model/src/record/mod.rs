@@ -42,7 +42,6 @@ use crate::{
     time::Time,
     wire::{Capabilities, RxFrame, TxFrame, WireBusy},
 };
-pub(crate) use surroundings::Nowhere;
 use surroundings::{RecordedBus, RecordedWire};
 
 /// Writes down what a port is given and what it does. It is called in the port's thread, while the port works.

@@ -150,24 +150,3 @@ impl Wire for RecordedWire<'_> {
         self.wire.carrier()
     }
 }
-
-/// Stands for the wire where frames arrive: a port sends nothing then.
-pub(crate) struct Nowhere;
-
-impl Wire for Nowhere {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
-    }
-
-    fn transmit(&mut self, _frame: &TxFrame<'_>) -> Result<(), WireBusy> {
-        Err(WireBusy)
-    }
-
-    fn receive(&mut self, _budget: usize, _sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow) -> usize {
-        0
-    }
-
-    fn carrier(&self) -> bool {
-        false
-    }
-}

@@ -14,11 +14,11 @@ use anyhow::Context as _;
 use control::{Counter, Inbox, Mapping, MemoryAccess, MemoryBacking, Server, View};
 use ixgbe_spec::register::Reg;
 use nic_model::{
-    Bus, Context, ErrorMessage, HardwareError, LEDS, Led, Module, Port, Time, Wire,
+    Bus, Context, ErrorMessage, HardwareError, LEDS, Led, Module, Port, Time,
     bus::{DmaError, Iova, Requester, Signal, Spans, Window},
     check::Finding,
     observe::{Observer, ObserverId},
-    wire::{Capabilities, Flow, RxFrame, TxFrame, WireBusy},
+    wire::Nowhere,
 };
 use nix::{
     errno::Errno,
@@ -281,25 +281,4 @@ impl Bus for Frozen {
     fn retire(&self) {}
 
     fn signal(&self, _by: Requester, _signal: Signal) {}
-}
-
-/// The wire, which nothing reaches.
-struct Nowhere;
-
-impl Wire for Nowhere {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
-    }
-
-    fn transmit(&mut self, _frame: &TxFrame<'_>) -> Result<(), WireBusy> {
-        Err(WireBusy)
-    }
-
-    fn receive(&mut self, _budget: usize, _sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow) -> usize {
-        0
-    }
-
-    fn carrier(&self) -> bool {
-        true
-    }
 }
