@@ -1,11 +1,11 @@
 //! Recordings: files that a replay is asked to do again.
 //!
-//! The first byte of an input: bit 0, the input is a whole file; else it is the content of a block, and the header and the
-//! block's sum are made around it, so that a fuzzer gets past them. Bit 1, the file is cut by a byte.
+//! The first byte of an input: bit 0, the input is a whole file; else it is calls that a server has sent, which become a file
+//! as `ixgbectl record` makes one, so that a fuzzer gets past the header and the block's sum. Bit 1, the file is cut by a byte.
 
 use std::io::Cursor;
 
-use recording::{Header, MARK, PortHeader, Replay, Step, Until, VERSION};
+use recording::{Blocks, Header, PortHeader, Replay, Step, Until};
 
 /// Replays the input, to its end or to what is wrong with it.
 ///
@@ -40,7 +40,7 @@ pub fn run(input: &[u8]) {
     assert!(replay.calls() <= len);
 }
 
-/// A file with this content in its only block.
+/// A file with this content in its only block, and without a last word.
 fn around(content: &[u8]) -> Vec<u8> {
     let header = Header {
         program: String::new(),
@@ -52,16 +52,8 @@ fn around(content: &[u8]) -> Vec<u8> {
             wire: String::new(),
         }],
     };
-    let json = serde_json::to_vec(&header).expect("a header has string keys");
-    let word = |len: usize| u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
-    [
-        MARK.as_slice(),
-        &VERSION.to_le_bytes(),
-        &word(json.len()),
-        &json,
-        &word(content.len()),
-        &crc32fast::hash(content).to_le_bytes(),
-        content,
-    ]
-    .concat()
+    let mut file = Vec::new();
+    let mut blocks = Blocks::new(&mut file, &header).expect("memory takes all");
+    blocks.calls(content).expect("an input is no longer than a block");
+    file
 }

@@ -88,6 +88,15 @@ proptest! {
     }
 
     #[test]
+    fn a_changed_byte_of_a_file_is_replayed_or_refused(place: prop::sample::Index, byte: u8) {
+        let mut input = include_bytes!("../fuzz/corpus/recording/whole-file").to_vec();
+        let place = 1 + place.index(input.len() - 1);
+        input[place] = byte;
+
+        recording::run(&input);
+    }
+
+    #[test]
     fn any_bytes_behind_a_captures_header_are_read_or_refused(
         kind in 0..3_usize,
         rest in vec(any::<u8>(), 0..400),
