@@ -54,6 +54,8 @@ fn around(content: &[u8]) -> Vec<u8> {
     };
     let mut file = Vec::new();
     let mut blocks = Blocks::new(&mut file, &header).expect("memory takes all");
-    blocks.calls(content).expect("an input is no longer than a block");
+    blocks
+        .calls(content)
+        .expect("an input is no longer than a block");
     file
 }
