@@ -7,6 +7,7 @@ use std::{
         atomic::Ordering,
         mpsc::{Receiver, Sender, channel},
     },
+    thread,
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use guest_memory::SharedMemory;
 use nic_driver::in_process::{Bench, InProcess};
 use nic_model::{
     PortConfig, Time,
+    check::Findings,
     observe::{Direction, Event, Observer, Purpose},
 };
 use vhost::vhost_user::{
@@ -82,6 +84,16 @@ pub struct World {
     pub stack: Stack<Card>,
     pub memory: SharedMemory,
     rings: Vec<Ring>,
+    /// What driver checkers have found at the cards so far.
+    findings: Vec<Findings>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let found = self.findings.iter().flat_map(Findings::all);
+        let found: Vec<_> = found.collect();
+        assert!(found.is_empty() || thread::panicking(), "{found:?}");
+    }
 }
 
 /// Tells what the card's DMA engine writes of received packets: where, how much, and what for.
@@ -103,19 +115,27 @@ impl Observer for Writes {
 impl World {
     /// A guest that has agreed on virtio 1 and these features, with running rings.
     pub fn new(settings: Settings, features: u64) -> Self {
-        let mut stack = Stack::new(settings);
-        stack.plug(card()).unwrap();
+        let stack = Stack::new(settings);
         let memory = SharedMemory::new(c"guest", usize::try_from(SIZE).unwrap()).unwrap();
         let mut world = Self {
             stack,
             memory,
             rings: vec![Ring::default(); settings.pairs * 2],
+            findings: Vec::new(),
         };
+        world.plug();
         world.stack.set_owner().unwrap();
         world.stack.set_features(features | VERSION_1).unwrap();
         world.share_memory();
         (0..world.rings.len()).for_each(|ring| world.start(ring, 0));
         world
+    }
+
+    /// Plugs in a new card, with a driver checker that looks on.
+    pub fn plug(&mut self) {
+        let (card, findings) = InProcess::checked(PortConfig::new(MAC), Bench::default());
+        self.findings.push(findings);
+        self.stack.plug(card).unwrap();
     }
 
     pub fn file(&self) -> File {
@@ -350,10 +370,6 @@ impl World {
         let wire = self.stack.card().unwrap().device().wire();
         wire.sent.drain(..).map(|(frame, _)| frame).collect()
     }
-}
-
-pub fn card() -> Card {
-    InProcess::new(PortConfig::new(MAC), Bench::default())
 }
 
 /// A frame of no known protocol, with a pattern.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use nic_driver::in_process::{Bench, InProcess};
+use nic_model::PortConfig;
 use vhost_user_ixgbe::{
     chain::{Chain, Way},
     counters::Counters,
@@ -16,7 +18,7 @@ use vhost_user_ixgbe::{
 };
 use vm_memory::GuestAddress;
 
-use crate::guest::{BASE, BUFFERS, MERGEABLE, SIZE, VERSION_1, WRITE, World, card, settings};
+use crate::guest::{BASE, BUFFERS, MERGEABLE, SIZE, VERSION_1, WRITE, World, settings};
 
 const RX: usize = 0;
 /// Bytes that the card leaves in front of each chain.
@@ -59,7 +61,8 @@ fn a_packet_whose_first_chain_cannot_fill_up_the_next_one_is_lost_and_all_its_ch
         pieces: pieces.collect(),
         ..Packet::default()
     };
-    let own = Own::new(&mut card(), 1 << 38, Switch::Off, (4, 1024)).unwrap();
+    let mut card = InProcess::new(PortConfig::new([2, 0, 0, 0, 0, 1]), Bench::default());
+    let own = Own::new(&mut card, 1 << 38, Switch::Off, (4, 1024)).unwrap();
     let mut delivery = Delivery::new(own);
     let mut counters = Counters::default();
     let mut turn = Turn {

@@ -9,7 +9,7 @@ use vhost_user_ixgbe::{
 };
 
 use crate::guest::{
-    BUFFERS, GUEST_CSUM, GUEST_TSO4, MERGEABLE, WRITE, World, card, frame, settings, tcp, tcp_sum,
+    BUFFERS, GUEST_CSUM, GUEST_TSO4, MERGEABLE, WRITE, World, frame, settings, tcp, tcp_sum,
 };
 
 const RX: usize = 0;
@@ -337,7 +337,7 @@ fn a_card_that_goes_amid_large_receives_leaves_each_chain_in_one_place() {
     world.arrive(turns.flat_map(|(a, b)| [a.clone(), b.clone()]));
 
     world.stack.unplug();
-    world.stack.plug(card()).unwrap();
+    world.plug();
     world.settle();
     world.arrive([frame(60, 1)]);
 
