@@ -91,7 +91,7 @@ pub struct World {
 impl Drop for World {
     fn drop(&mut self) {
         let found = self.findings.iter().flat_map(Findings::all);
-        let found: Vec<_> = found.collect();
+        let found: Vec<_> = found.map(|(found, _)| (found.rule, found.what)).collect();
         assert!(found.is_empty() || thread::panicking(), "{found:?}");
     }
 }
@@ -124,11 +124,16 @@ impl World {
             findings: Vec::new(),
         };
         world.plug();
-        world.stack.set_owner().unwrap();
-        world.stack.set_features(features | VERSION_1).unwrap();
-        world.share_memory();
+        world.agree(features);
         (0..world.rings.len()).for_each(|ring| world.start(ring, 0));
         world
+    }
+
+    /// A front-end that has connected, but for its rings.
+    pub fn agree(&mut self, features: u64) {
+        self.stack.set_owner().unwrap();
+        self.stack.set_features(features | VERSION_1).unwrap();
+        self.share_memory();
     }
 
     /// Plugs in a new card, with a driver checker that looks on.

@@ -5,6 +5,7 @@
     reason = "what fails here fails the test"
 )]
 
+mod dice;
 mod guest;
 mod hostile;
 mod liar;
@@ -13,5 +14,6 @@ mod mixture;
 mod packet_split;
 mod pieces;
 mod receive;
+mod restarts;
 mod transmit;
 mod wakeups;

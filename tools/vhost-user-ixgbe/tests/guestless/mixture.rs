@@ -5,27 +5,14 @@ use std::collections::VecDeque;
 
 use vhost_user_ixgbe::{negotiated::Switch, receive::Mode, stack::Settings};
 
-use crate::guest::{BUFFERS, MERGEABLE, RING, WRITE, World, frame, settings, tcp};
+use crate::{
+    dice::Dice,
+    guest::{BUFFERS, MERGEABLE, RING, WRITE, World, frame, settings, tcp},
+};
 
 const RX: usize = 0;
 /// Bytes that may wait at the card: less than its packet buffer has.
 const WAITING: usize = 100_000;
-
-/// Numbers that look random; the same for a seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-
-    fn one_of<T: Copy>(&mut self, choice: &[T]) -> T {
-        choice[usize::try_from(self.below(choice.len() as u64)).unwrap()]
-    }
-}
 
 struct Mixture {
     world: World,
@@ -45,7 +32,7 @@ impl Mixture {
     fn new(settings: Settings, features: u64, sizes: &'static [u32], seed: u64) -> Self {
         Self {
             world: World::new(settings, features),
-            dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
+            dice: Dice::new(seed),
             sizes,
             longest: usize::from(settings.mtu) + 14,
             given: VecDeque::new(),
