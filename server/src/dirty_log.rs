@@ -14,16 +14,21 @@ use vfio_user::{Errno, server::IovaRange};
 
 /// Pages of an entry of the log.
 const CHUNK: u64 = 512;
+/// Entries of the log: enough for every page of 512 GiB. A client decides what the card writes, and where, so there has to be
+/// an end.
+const MAX_CHUNKS: usize = 1 << 18;
 
 /// The log of one client's memory.
 #[derive(Debug, Default)]
 pub(crate) struct DirtyLog {
     is_on: Cell<bool>,
-    /// What is logged, or nothing for all of memory.
-    ranges: Vec<IovaRange>,
+    /// What is logged, or nothing for all of memory: first and last pages, in order, with others in between.
+    ranges: Vec<(u64, u64)>,
     /// Bits of pages, by the number of their chunk. A page that is in it was written, so this is small beside what the client
     /// has.
     chunks: RefCell<BTreeMap<u64, [u64; 8]>>,
+    /// There were too many chunks: from now on every page counts as written.
+    is_full: Cell<bool>,
 }
 
 impl DirtyLog {
@@ -38,7 +43,19 @@ impl DirtyLog {
         if self.is_on.replace(true) {
             return Err(Errno::INVAL);
         }
-        self.ranges = ranges;
+        let page = |address| address / Self::PAGE;
+        let pages = |range: &IovaRange| (page(range.first()), page(range.last()));
+        let mut pages: Vec<_> = ranges.iter().map(pages).collect();
+        pages.sort_unstable();
+        // Each write looks a page up: ranges that touch become one.
+        pages.dedup_by(|(first, last), (_, before)| {
+            let touches = *first <= before.saturating_add(1);
+            if touches {
+                *before = (*before).max(*last);
+            }
+            touches
+        });
+        self.ranges = pages;
         Ok(())
     }
 
@@ -65,10 +82,18 @@ impl DirtyLog {
     fn note(&self, iova: u64, len: usize) {
         let len = u64::try_from(len).unwrap_or(u64::MAX);
         let last = iova.saturating_add(len - 1);
+        if self.is_full.get() {
+            return;
+        }
         let mut chunks = self.chunks.borrow_mut();
         for page in iova / Self::PAGE..=last / Self::PAGE {
             if !self.is_watched(page) {
                 continue;
+            }
+            if chunks.len() >= MAX_CHUNKS && !chunks.contains_key(&(page / CHUNK)) {
+                self.is_full.set(true);
+                chunks.clear();
+                return;
             }
             let chunk = chunks.entry(page / CHUNK).or_default();
             if let Some(word) = chunk.get_mut(word_of(page)) {
@@ -79,16 +104,13 @@ impl DirtyLog {
 
     /// Whether a page has a byte in one of the ranges.
     fn is_watched(&self, page: u64) -> bool {
-        let (first, last) = (page * Self::PAGE, page * Self::PAGE + (Self::PAGE - 1));
-        self.ranges.is_empty()
-            || self
-                .ranges
-                .iter()
-                .any(|range| range.first() <= last && first <= range.last())
+        let behind = self.ranges.partition_point(|(first, _)| *first <= page);
+        let range = behind.checked_sub(1).and_then(|at| self.ranges.get(at));
+        self.ranges.is_empty() || range.is_some_and(|(_, last)| page <= *last)
     }
 
     /// Sets the bits of the pages of `page_size` bytes, counted from the beginning of `range`, that were written, and
-    /// forgets them.
+    /// forgets them. If the log has run full, all of them were, each time.
     ///
     /// # Errors
     /// [`Errno::INVAL`] if nothing is logged, or the range does not consist of such pages, or of those of the log.
@@ -103,7 +125,12 @@ impl DirtyLog {
         if !self.is_on() || !whole(range.first()) || !whole(range.size()) {
             return Err(Errno::INVAL);
         }
+        if self.is_full.get() {
+            (0..range.size() / page_size).for_each(|bit| set(bitmap, bit));
+            return Ok(());
+        }
         let chunks = self.chunks.get_mut();
+        let mut empty = Vec::new();
         let (first, last) = (range.first() / Self::PAGE, range.last() / Self::PAGE);
         for (number, chunk) in chunks.range_mut(first / CHUNK..=last / CHUNK) {
             let pages = number * CHUNK..(number + 1) * CHUNK;
@@ -120,8 +147,13 @@ impl DirtyLog {
                     bits.for_each(|bit| set(bitmap, bit));
                 }
             }
+            if *chunk == [0; 8] {
+                empty.push(*number);
+            }
         }
-        chunks.retain(|_, chunk| chunk.iter().any(|word| *word != 0));
+        for number in empty {
+            chunks.remove(&number);
+        }
         Ok(())
     }
 }
@@ -199,6 +231,41 @@ mod tests {
 
         assert_eq!(large, BTreeSet::from([0x4000]));
         assert_eq!(small, BTreeSet::from([0x5000, 0x5400, 0x5800, 0x5C00]));
+    }
+
+    #[test]
+    fn ranges_in_any_order_that_overlap_are_watched_whole_and_nothing_else_is() {
+        let mut log = DirtyLog::default();
+        let ranges = [(0x8001, 2), (0x3000, 0x1000), (0x1000, 0x4000), (0x5000, 1)];
+        log.start(ranges.map(|(first, size)| range(first, size)).to_vec())
+            .unwrap();
+
+        log.wrote(0, 0x1_0000);
+
+        let pages = [0x1000, 0x2000, 0x3000, 0x4000, 0x5000, 0x8000];
+        assert_eq!(log.ranges.len(), 2);
+        assert_eq!(take(&mut log, 0, 0x10_0000, 4096), BTreeSet::from(pages));
+    }
+
+    #[test]
+    fn a_log_that_runs_full_takes_every_page_for_written_until_it_is_ended() {
+        let mut log = DirtyLog::default();
+        log.start(Vec::new()).unwrap();
+        let chunk = CHUNK * DirtyLog::PAGE;
+
+        (0..MAX_CHUNKS as u64).for_each(|number| log.wrote(number * chunk, 1));
+        log.wrote(chunk + 4096, 1);
+        let not_yet = take(&mut log, chunk, 0x4000, 4096);
+        log.wrote(chunk, 1);
+        log.wrote(MAX_CHUNKS as u64 * chunk, 1);
+        let kept = log.chunks.borrow().len();
+        let full = [(); 2].map(|()| take(&mut log, chunk, 0x2000, 1024).len());
+        log.stop();
+        log.start(Vec::new()).unwrap();
+
+        assert_eq!(not_yet, BTreeSet::from([chunk, chunk + 4096]));
+        assert_eq!((kept, full), (0, [8, 8]));
+        assert_eq!(take(&mut log, chunk, 0x2000, 4096), BTreeSet::new());
     }
 
     #[test]
