@@ -27,6 +27,7 @@ use crate::{
         activity::Presence,
         record,
         registers::{Chosen, RegistersParameters},
+        state::LoadParameters,
         trace::{self, TraceFilter},
     },
     protocol::{
@@ -273,6 +274,12 @@ impl Session<'_> {
                 let question = Question::Activity(Arc::downgrade(&self.presence));
                 self.worker(port)?.ask(Request::Look(Box::new(question)))?
             }
+            (INTERFACE, "Load") => {
+                let asked: LoadParameters = parameters(call)?;
+                let worker = self.worker(asked.port)?;
+                let question = Question::Load(Box::new(asked.state()?));
+                worker.ask(Request::Look(Box::new(question)))?
+            }
             (INTERFACE, "Registers") => return self.registers(call),
             (INTERFACE, "SetLink") => {
                 let SetLinkParameters { state, port } = parameters(call)?;
@@ -331,7 +338,7 @@ impl Session<'_> {
             Reply::FaultAdded(added) => one(&added),
             Reply::Faults(faults) => one(&faults),
             Reply::FaultsCleared(cleared) => one(&cleared),
-            Reply::Seen(seen) => Ok(Outcome::One(seen)),
+            Reply::Seen(seen) => Ok(Outcome::One(seen.told()?)),
             // Only `Session::registers` asks for them.
             Reply::Registers(_) | Reply::Done => one(&json!({})),
         }

@@ -20,14 +20,13 @@ use nix::{
     errno::Errno,
     sys::eventfd::{EfdFlags, EventFd},
 };
-use serde_json::value::RawValue;
 use wire::{Backend, Damage, InjectError, Plug, Tapped};
 
 use crate::{
     capture::{Notes, Recorder},
     fault::{self, FaultAdded, Faults, FaultsCleared, Numbers},
     look::{
-        Looks, Question, View,
+        Looks, Question, Seen, View,
         memory::Mapping,
         record::{Running, Start},
         registers::Chosen,
@@ -108,8 +107,8 @@ pub(crate) enum Reply {
     Faults(Faults),
     /// To [`Request::ClearFaults`].
     FaultsCleared(FaultsCleared),
-    /// To [`Request::Look`]: the parameters of the reply.
-    Seen(Box<RawValue>),
+    /// To [`Request::Look`].
+    Seen(Seen),
     /// To the others.
     Done,
 }

@@ -16,7 +16,7 @@ pub(crate) mod trace;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use nic_model::{Context, Port, Time, observe::ObserverId};
+use nic_model::{Context, Port, State, Time, observe::ObserverId};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use wire::{Backend, Tapped};
@@ -27,10 +27,11 @@ use crate::{
 };
 
 use self::{
-    activity::Watching,
-    copies::{Accounting, CopiesParameters},
-    memory::{Mapping, ReadMemoryParameters},
-    state::LoadParameters,
+    activity::{Activity, Watching},
+    copies::{Accounting, Copies, CopiesParameters},
+    judge::Fates,
+    memory::{Mapping, Mappings, MemoryRead, NvmContents, ReadMemoryParameters},
+    state::SavedState,
     trace::Tracer,
 };
 
@@ -53,7 +54,7 @@ pub(crate) enum Question {
     ReadMemory(ReadMemoryParameters),
     Nvm,
     Save,
-    Load(LoadParameters),
+    Load(Box<State>),
     Judge(InjectParameters),
     Trace(Tracer),
 }
@@ -81,13 +82,43 @@ impl Question {
             }),
             "Nvm" => read(parameters, |asked: Plain| (asked.port, Self::Nvm)),
             "Save" => read(parameters, |asked: Plain| (asked.port, Self::Save)),
-            "Load" => read(parameters, |asked: LoadParameters| {
-                (asked.port, Self::Load(asked))
-            }),
             "Judge" => read(parameters, |asked: InjectParameters| {
                 (asked.port, Self::Judge(asked))
             }),
             _ => return None,
+        })
+    }
+}
+
+/// What somebody has seen. The thread that has asked puts it into words, since the worker has frames to move.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Activity(Activity),
+    Copies(Copies),
+    Memory(Mappings),
+    Bytes(MemoryRead),
+    Nvm(NvmContents),
+    State(Box<State>),
+    Fates(Fates),
+    /// What was asked for is done.
+    Done,
+}
+
+impl Seen {
+    /// The parameters of the reply.
+    ///
+    /// # Errors
+    /// [`ControlError::TooMuch`]
+    pub(crate) fn told(&self) -> Result<Box<RawValue>, ControlError> {
+        Ok(match self {
+            Self::Activity(activity) => raw(activity),
+            Self::Copies(copies) => raw(copies),
+            Self::Memory(mappings) => raw(mappings),
+            Self::Bytes(read) => raw(read),
+            Self::Nvm(contents) => raw(contents),
+            Self::State(state) => raw(&SavedState::of(state)?),
+            Self::Fates(fates) => raw(fates),
+            Self::Done => raw(&serde_json::Map::new()),
         })
     }
 }
@@ -111,23 +142,23 @@ impl Looks {
         view: &mut View<'_>,
         mappings: Vec<Mapping>,
         wire: &mut Tapped<B>,
-    ) -> Result<Box<RawValue>, ControlError> {
-        match question {
-            Question::Activity(who) => Ok(raw(&activity::answer(&mut self.watching, who, view))),
-            Question::Copies(asked) => Ok(raw(&copies::answer(
-                &mut self.accounting,
-                asked.action,
-                view,
-            ))),
-            Question::Memory => Ok(raw(&memory::mappings(mappings))),
-            Question::ReadMemory(asked) => Ok(raw(&memory::read(&asked, view.context.bus)?)),
-            Question::Nvm => Ok(raw(&memory::nvm(view.port))),
-            Question::Save => Ok(raw(&state::save(view)?)),
-            Question::Load(asked) => {
-                state::load(&asked, view)?;
-                Ok(raw(&serde_json::Map::new()))
+    ) -> Result<Seen, ControlError> {
+        Ok(match question {
+            Question::Activity(who) => {
+                Seen::Activity(activity::answer(&mut self.watching, who, view))
             }
-            Question::Judge(asked) => Ok(raw(&judge::answer(&asked, view, wire)?)),
+            Question::Copies(asked) => {
+                Seen::Copies(copies::answer(&mut self.accounting, asked.action, view))
+            }
+            Question::Memory => Seen::Memory(memory::mappings(mappings)),
+            Question::ReadMemory(asked) => Seen::Bytes(memory::read(&asked, view.context.bus)?),
+            Question::Nvm => Seen::Nvm(memory::nvm(view.port)),
+            Question::Save => Seen::State(Box::new(view.port.save(view.context.now))),
+            Question::Load(state) => {
+                state::load(*state, view)?;
+                Seen::Done
+            }
+            Question::Judge(asked) => Seen::Fates(judge::answer(&asked, view, wire)?),
             Question::Trace(tracer) => {
                 // Those that have ended since the last turn make room.
                 self.sweep(view.port);
@@ -137,9 +168,9 @@ impl Looks {
                 let ending = tracer.ending();
                 self.traces
                     .push((view.port.observe(Box::new(tracer)), ending));
-                Ok(raw(&serde_json::Map::new()))
+                Seen::Done
             }
-        }
+        })
     }
 
     /// Whether a trace has ended, or who looked on is gone, and the observer is still there.

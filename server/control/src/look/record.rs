@@ -29,7 +29,7 @@ const ENOUGH: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Piece {
     /// The header, alone.
-    header: Option<String>,
+    header: Option<Box<Header>>,
     bytes: Vec<u8>,
     /// Whether a call ends with it.
     whole: bool,
@@ -69,7 +69,9 @@ impl Item for Piece {
         let mut header = None;
         let mut calls = Vec::new();
         for piece in pieces {
-            header = header.or(piece.header);
+            // It has strings and numbers only, so there is nothing in it that JSON cannot tell.
+            let text = |header| serde_json::to_string(&header).ok();
+            header = header.or(piece.header.and_then(text));
             calls.extend(piece.bytes);
         }
         RecordedCalls {
@@ -177,9 +179,8 @@ impl Running {
                 "it is one of a card's two; start the server with --record FILE",
             ));
         }
-        let text = serde_json::to_string(&header).map_err(|_| ControlError::NotAnswering)?;
         start.pieces.push(Piece {
-            header: Some(text),
+            header: Some(Box::new(header)),
             bytes: Vec::new(),
             whole: true,
         });

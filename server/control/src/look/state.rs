@@ -1,6 +1,6 @@
 //! The state of the port, taken out and put in: `Save`, `Load`.
 
-use nic_model::State;
+use nic_model::{State, StateError};
 use serde::{Deserialize, Serialize};
 
 use super::View;
@@ -29,25 +29,45 @@ pub(crate) fn fits(state: &[u8]) -> bool {
     state.len() + quotes + 1024 <= MAX_MESSAGE
 }
 
-/// The port's state as it is between two turns of the worker.
-pub(crate) fn save(view: &View<'_>) -> Result<SavedState, ControlError> {
-    let bytes = view.port.save(view.context.now).to_bytes();
-    if !fits(&bytes) {
-        return Err(ControlError::TooMuch);
+impl SavedState {
+    /// The words of a state.
+    ///
+    /// # Errors
+    /// [`ControlError::TooMuch`]
+    pub(crate) fn of(state: &State) -> Result<Self, ControlError> {
+        let bytes = state.to_bytes();
+        if !fits(&bytes) {
+            return Err(ControlError::TooMuch);
+        }
+        let state = String::from_utf8(bytes).map_err(|_| ControlError::TooMuch)?;
+        Ok(Self { state })
     }
-    let state = String::from_utf8(bytes).map_err(|_| ControlError::TooMuch)?;
-    Ok(SavedState { state })
+}
+
+impl LoadParameters {
+    /// The state that is to be loaded.
+    ///
+    /// # Errors
+    /// [`ControlError::BadState`]: it is none.
+    pub(crate) fn state(&self) -> Result<State, ControlError> {
+        State::from_bytes(self.state.as_bytes()).map_err(refused)
+    }
 }
 
 /// Puts a state into the port. Who looks on stays; its client is told of interrupts that are active.
-pub(crate) fn load(asked: &LoadParameters, view: &mut View<'_>) -> Result<(), ControlError> {
-    let state = State::from_bytes(asked.state.as_bytes());
-    state
-        .and_then(|state| view.port.restore(state, view.context.now))
-        .map_err(|error| ControlError::BadState {
-            field: error.field,
-            problem: error.problem,
-        })?;
+///
+/// # Errors
+/// [`ControlError::BadState`]: it is not of such a port, which is as before.
+pub(crate) fn load(state: State, view: &mut View<'_>) -> Result<(), ControlError> {
+    let restored = view.port.restore(state, view.context.now);
+    restored.map_err(refused)?;
     view.port.renew_signals(&view.context);
     Ok(())
+}
+
+fn refused(error: StateError) -> ControlError {
+    ControlError::BadState {
+        field: error.field,
+        problem: error.problem,
+    }
 }
