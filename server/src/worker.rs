@@ -593,6 +593,10 @@ impl control::Card for ControlledCard<'_> {
         self.check.map(DriverCheck::all)
     }
 
+    fn is_stopped(&self) -> bool {
+        self.client.is_some_and(Client::has_stopped_the_card)
+    }
+
     fn module(&self) -> Module {
         self.port.module()
     }

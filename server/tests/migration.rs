@@ -13,7 +13,12 @@ use std::{
     time::Instant,
 };
 
+use control::{ClientError, ControlError, Link, Module};
 use ixgbe_spec::register::Reg;
+use nic_model::{
+    HardwareError,
+    fault::{Fault, FaultKind, Target, Trigger},
+};
 use nix::sys::{
     eventfd::{EfdFlags, EventFd},
     memfd::{MFdFlags, memfd_create},
@@ -25,6 +30,7 @@ use vfio_user::{
     message::{MigrationFlags, Protection},
     server::{DeviceState, IrqAction},
 };
+use wire::Damage;
 
 const CSR: u32 = 0;
 const CONFIG: u32 = 7;
@@ -276,6 +282,53 @@ fn a_card_that_is_stopped_moves_nothing_until_it_is_started() {
     nic.wait("the frame", |_| arrived(&memory, 0));
 
     assert_eq!(heads, [0; 50]);
+}
+
+#[test]
+fn a_card_that_is_stopped_is_changed_by_its_client_alone() {
+    let server = Server::start();
+    let mut client = server.client();
+    let mut controller = control::Client::connect(&server.control()).unwrap();
+    let state = controller.save().unwrap();
+    let fault = |kind| Fault {
+        kind,
+        target: Target::default(),
+        trigger: Trigger::always(1),
+        delay: None,
+        every: None,
+    };
+    controller.add_fault(&fault(FaultKind::ResetSlow)).unwrap();
+    client.set_device_state(DeviceState::StopCopy).unwrap();
+
+    let refused = [
+        controller.set_module(Module::Absent).unwrap_err(),
+        controller
+            .inject_error(HardwareError::ReceiveEcc)
+            .unwrap_err(),
+        controller
+            .add_fault(&fault(FaultKind::TransmitStuck))
+            .unwrap_err(),
+        controller.clear_faults(None).unwrap_err(),
+        controller.clear_faults(Some(1)).unwrap_err(),
+        controller.load(&state).unwrap_err(),
+        controller
+            .judge(&[vec![0; 60]], Damage::default())
+            .unwrap_err(),
+    ];
+    let cable = controller.add_fault(&fault(FaultKind::Drop)).unwrap();
+    let cleared = controller.clear_faults(Some(cable)).unwrap();
+    controller.set_link(Link::Down).unwrap();
+    client.set_device_state(DeviceState::Running).unwrap();
+    controller.set_module(Module::Absent).unwrap();
+
+    for refused in refused {
+        let stopped = matches!(refused, ClientError::Refused(ControlError::Stopped));
+        assert!(stopped, "{refused}");
+    }
+    assert_eq!(
+        (cleared, controller.info().unwrap().module),
+        (1, Module::Absent)
+    );
 }
 
 #[test]

@@ -537,6 +537,7 @@ fn failure(method: &str, error: &str, parameters: &str) -> ClientError {
         .into(),
         Some("NotMapped") => ControlError::NotMapped { iova: text("iova") }.into(),
         Some("TooMuch") => ControlError::TooMuch.into(),
+        Some("Stopped") => ControlError::Stopped.into(),
         Some("TooManyTraces") => ControlError::TooManyTraces.into(),
         Some("NotRecordable") => ControlError::NotRecordable { why: text("why") }.into(),
         Some("TooManyCaptures") => ControlError::TooManyCaptures.into(),

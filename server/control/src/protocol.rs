@@ -556,6 +556,11 @@ pub enum ControlError {
     /// As many captures run as may.
     #[error("too many captures run already; end one of them")]
     TooManyCaptures,
+    /// The client of the port has stopped the card, to move it: what would change the card has to wait.
+    #[error(
+        "the card is stopped, since its client moves it; again when it runs, or at the server that it has moved to"
+    )]
+    Stopped,
     /// What was to be loaded is no state, or not of such a port. The port is as before.
     #[error("the state cannot be loaded: {field}: {problem}")]
     BadState {

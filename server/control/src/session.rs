@@ -125,6 +125,7 @@ impl From<ControlError> for Failure {
                 ("BadState", json!({ "field": field, "problem": problem }))
             }
             ControlError::TooMuch => ("TooMuch", json!({})),
+            ControlError::Stopped => ("Stopped", json!({})),
             ControlError::NotRecordable { why } => ("NotRecordable", json!({ "why": why })),
             ControlError::TooManyTraces => ("TooManyTraces", json!({})),
             ControlError::TooManyCaptures => ("TooManyCaptures", json!({})),

@@ -13,7 +13,7 @@ use std::{
 use nic_model::{
     ErrorMessage, HardwareError, LEDS, Led, Module,
     check::Finding,
-    fault::Fault,
+    fault::{Fault, FaultRoom},
     observe::{Observer, ObserverId},
 };
 use nix::{
@@ -84,6 +84,31 @@ pub(crate) enum Request {
     Look(Box<Question>),
 }
 
+impl Request {
+    /// Whether this changes the card, rather than its cable or who looks on.
+    fn changes(&self, card: &mut dyn Card) -> bool {
+        match self {
+            Self::SetModule(_) | Self::InjectError(_) => true,
+            Self::AddFault(fault) => fault.kind.room() == FaultRoom::Card,
+            Self::ClearFaults(id) => {
+                let mut reports = card.view().port.fault_reports().into_iter();
+                reports.any(|report| id.is_none_or(|id| report.id == id))
+            }
+            Self::Look(question) => question.changes(),
+            Self::Info { .. }
+            | Self::Stats
+            | Self::Leds
+            | Self::Check
+            | Self::Inject(..)
+            | Self::Capture(_)
+            | Self::Record(_)
+            | Self::SetLink(_)
+            | Self::Registers(_)
+            | Self::Faults => false,
+        }
+    }
+}
+
 /// What the worker says to that.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -132,6 +157,9 @@ pub trait Card {
 
     /// What the checker of its client's driver has found, each with how often; `None` if there is none.
     fn findings(&self) -> Option<Vec<(Finding, u64)>>;
+
+    /// Whether its client has stopped it, to move it. Nothing but the client may change it then.
+    fn is_stopped(&self) -> bool;
 
     /// What is in its cage.
     fn module(&self) -> Module;
@@ -300,6 +328,7 @@ impl Inbox {
             };
             // A client that is gone wants no answer.
             let answered = match request {
+                request if card.is_stopped() && request.changes(card) => Err(ControlError::Stopped),
                 Request::Record(start) => self.record(start, wire, card),
                 request => respond(request, wire, card, &mut self.kept),
             };

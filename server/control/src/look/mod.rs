@@ -88,6 +88,20 @@ impl Question {
             _ => return None,
         })
     }
+
+    /// Whether it changes the card.
+    pub(crate) const fn changes(&self) -> bool {
+        match self {
+            Self::Load(_) | Self::Judge(_) => true,
+            Self::Activity(_)
+            | Self::Copies(_)
+            | Self::Memory
+            | Self::ReadMemory(_)
+            | Self::Nvm
+            | Self::Save
+            | Self::Trace(_) => false,
+        }
+    }
 }
 
 /// What somebody has seen. The thread that has asked puts it into words, since the worker has frames to move.

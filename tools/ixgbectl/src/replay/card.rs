@@ -207,6 +207,10 @@ impl control::Card for Card<'_> {
         None
     }
 
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
     fn module(&self) -> Module {
         self.port.module()
     }

@@ -66,6 +66,10 @@ impl Card for RealCard {
         None
     }
 
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
     fn module(&self) -> Module {
         self.port.module()
     }

@@ -203,6 +203,10 @@ impl Card for FixedCard {
         Some(vec![(finding, 2)])
     }
 
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
     fn module(&self) -> Module {
         self.module
     }
