@@ -232,35 +232,3 @@ fn pages_that_the_card_writes_are_in_the_log() {
     let frame_page = (BUFFERS + 0x1F00) / 4096;
     assert_eq!(dirty(), [BASE / 4096 + 2, frame_page, frame_page + 1]);
 }
-
-#[test]
-fn several_queue_pairs_share_what_rss_spreads() {
-    let mut world = World::new(
-        Settings {
-            pairs: 4,
-            ..settings()
-        },
-        0,
-    );
-    for pair in 0..4 {
-        for nth in 0..60 {
-            let at = BUFFERS + (pair as u64 * 60 + nth) * 2048;
-            world.add(pair * 2, &[(at, 1600)], WRITE);
-        }
-    }
-    world.settle();
-    let udp = |port: u8| {
-        let mut frame = frame(60, 0);
-        frame[12..14].copy_from_slice(&[0x08, 0x00]);
-        frame[14..34].copy_from_slice(&[
-            0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, port, 10, 0, 0, 2,
-        ]);
-        frame
-    };
-
-    world.arrive((0..60).map(udp));
-
-    let counts: Vec<_> = (0..4).map(|pair| world.used(pair * 2).len()).collect();
-    assert_eq!(counts.iter().sum::<usize>(), 60);
-    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
-}

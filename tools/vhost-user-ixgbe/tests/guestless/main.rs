@@ -12,6 +12,7 @@ mod liar;
 mod life;
 mod mixture;
 mod packet_split;
+mod pairs;
 mod pieces;
 mod receive;
 mod restarts;
