@@ -14,7 +14,8 @@
 //! - [`vring`] and [`chain`]: the guest's rings; [`header`], [`negotiated`]: virtio-net;
 //! - [`receive`], with [`place`], [`own`], [`packet`], [`delivery`] and [`large`]: from the card's rings to the guest's;
 //! - [`transmit`], [`offload`]: and back;
-//! - [`stack`]: all of it together, [`turn`] by turn; [`worker`]: the loop; [`polling`]: when it sleeps.
+//! - [`stack`]: all of it together, [`turn`] by turn, with the card and its queue pairs in `nic`; [`worker`]: the loop;
+//!   [`polling`]: when it sleeps.
 //!
 //! One thread does everything: what a message of the front-end takes away is gone from the card when its answer is sent,
 //! and no lock is on the way of a packet. That is why the crate `vhost-user-backend`, which has threads of its own for
@@ -39,6 +40,7 @@ pub mod large;
 pub mod memory;
 pub mod message;
 pub mod negotiated;
+mod nic;
 pub mod offload;
 pub mod own;
 pub mod packet;

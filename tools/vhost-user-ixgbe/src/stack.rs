@@ -6,16 +6,15 @@ use std::{
     time::Duration,
 };
 
-use ixgbe_spec::register::{Reg, bits::psrtype};
-use nic_driver::{Buffers, Config, Device, Driver, DriverError, Rss};
+use ixgbe_spec::register::Reg;
+use nic_driver::{Device, Driver, DriverError};
 
 use crate::{
     counters::Counters,
-    memory::{GuestRam, Mapped, OWN_IOVA},
+    memory::{GuestRam, Mapped},
     negotiated::{Negotiated, Offer, Switch},
-    own::Own,
-    receive::{Layout, Mode, PIECE, Receive},
-    transmit::Transmit,
+    nic::{AROUND_MTU, Nic, SPLIT_L3, SPLIT_L4},
+    receive::{Layout, Mode, PIECE},
     turn::Turn,
     vring::Vring,
 };
@@ -25,35 +24,10 @@ pub const MAX_PAIRS: usize = 8;
 
 /// Packets that one half of a queue pair moves in one turn.
 const BUDGET: usize = 128;
-/// Descriptors of each of the card's rings.
-const DESCRIPTORS: usize = 1024;
 /// The longest IP packet that Linux' buffers have room for in one piece, whatever the interface's MTU.
 const LINUX_MTU: u16 = 1500;
-/// Bytes of a transmit buffer of ours: headers of a packet that the card segments.
-const HEADERS: usize = 256;
-/// What the longest frame has beside the MTU: MAC header and one VLAN tag.
-const AROUND_MTU: usize = 18;
-/// What MAXFRS counts beside the MTU. A VLAN tag is let through beyond it (8.2.3.22.13).
-const MAC_HEADER_AND_FCS: u16 = 18;
-/// Most that one interrupt per vector comes apart, in microseconds.
-const MODERATION: u16 = 20;
 /// How long packets that the card has may take before a ring stops without them.
 const DRAIN: Duration = Duration::from_millis(100);
-/// Where our receive buffers are: behind the windows of the rings.
-const BUFFERS_IOVA: u64 = OWN_IOVA + (1 << 36);
-const BUFFERS_STEP: u64 = 1 << 28;
-/// RSS by addresses and ports of TCP, and by addresses of everything else that is IP (8.2.3.7.12).
-const RSS_FIELDS: u16 = 0b11_0011;
-/// Headers are split off behind TCP and UDP.
-const SPLIT_L4: u32 = psrtype::TCP | psrtype::UDP;
-/// And of other packets, fragments for one, behind IP.
-const SPLIT_L3: u32 = SPLIT_L4 | psrtype::IPV4 | psrtype::IPV6;
-/// Microsoft's key, as drivers have it.
-const RSS_KEY: [u8; 40] = [
-    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0,
-    0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c,
-    0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
-];
 
 /// What a user chooses.
 #[derive(Clone, Copy, Debug)]
@@ -68,83 +42,6 @@ pub struct Settings {
     pub pairs: usize,
     /// Longest IP packet, 1500 to 9700.
     pub mtu: u16,
-}
-
-/// One queue pair: two rings of the guest, two of the card.
-#[derive(Debug)]
-struct Pair {
-    rx: Receive,
-    tx: Transmit,
-    rx_runs: bool,
-    tx_runs: bool,
-}
-
-/// The card and the halves of the queue pairs.
-#[derive(Debug)]
-struct Nic<D> {
-    driver: Driver<D>,
-    /// Bytes of a receive buffer that takes a whole frame.
-    buffer: usize,
-    pairs: Vec<Pair>,
-}
-
-impl<D: Device> Nic<D> {
-    fn new(device: D, settings: &Settings) -> Result<Self, DriverError> {
-        let max_frame = settings.mtu.saturating_add(MAC_HEADER_AND_FCS);
-        let buffer = (usize::from(settings.mtu) + AROUND_MTU).next_multiple_of(1024);
-        let rss = (settings.pairs > 1).then_some(Rss {
-            key: RSS_KEY,
-            fields: RSS_FIELDS,
-        });
-        let config = Config {
-            rx_queues: settings.pairs,
-            tx_queues: settings.pairs,
-            ring_len: DESCRIPTORS,
-            rx_buffer: buffer,
-            tx_buffer: HEADERS,
-            max_frame,
-            drop_en: rss.is_some(),
-            rss,
-            // A back-end is not told the guest's addresses.
-            promiscuous: true,
-            interrupts: Some(MODERATION),
-            rx_buffers: Buffers::Foreign,
-            header_split: (settings.packet_split == Switch::On).then_some(SPLIT_L4),
-            first_iova: OWN_IOVA,
-            ..Config::default()
-        };
-        let mut driver = Driver::new(device, &config)?;
-        let mut iova = BUFFERS_IOVA;
-        let mut pairs = Vec::new();
-        for _ in 0..settings.pairs {
-            let own = Own::new(
-                driver.device(),
-                iova,
-                settings.packet_split,
-                (DESCRIPTORS, buffer),
-            )?;
-            iova += BUFFERS_STEP;
-            pairs.push(Pair {
-                rx: Receive::new(settings.rx, DESCRIPTORS, own),
-                tx: Transmit::default(),
-                rx_runs: false,
-                tx_runs: false,
-            });
-        }
-        let mut nic = Self {
-            driver,
-            buffer,
-            pairs,
-        };
-        nic.interrupts(Reg::EIMC_EX)?;
-        Ok(nic)
-    }
-
-    /// Masks or unmasks the vectors of all queue pairs.
-    fn interrupts(&mut self, register: Reg) -> Result<(), DriverError> {
-        let vectors = (1_u32 << self.pairs.len()) - 1;
-        self.driver.set_register(register, 0, vectors)
-    }
 }
 
 /// The stack.
