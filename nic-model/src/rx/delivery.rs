@@ -56,14 +56,12 @@ impl Rings<'_> {
         let fcs = progress.keep_fcs.then(|| fcs_of(head, body, packet.fcs));
         let fcs = fcs.as_ref().map_or(&[][..], |fcs| &fcs[..]);
         let payload = Payload::new(head, body, tag, fcs);
-        let statistics = queue.statistics(hw.regs);
         let len = head.len() + body.len() + fcs.len();
         if let Some(segment) = &packet.segment
             && begins
             && self.coalesce(&payload, segment, packet, progress, hw)? == Coalesced::Yes
         {
-            self.tally
-                .delivered((index, statistics), len, packet.counters, hw.regs);
+            self.tally.delivered(index, len, packet.counters, hw.regs);
             let queue = packet.queue;
             hw.dma.tell(move || Event::Coalesced { queue });
             hw.dma.retire();
@@ -75,8 +73,7 @@ impl Rings<'_> {
         let result = queue.deliver(&payload, &packet.outcome, progress, hw);
         match result {
             Ok(supply) => {
-                self.tally
-                    .delivered((index, statistics), len, packet.counters, hw.regs);
+                self.tally.delivered(index, len, packet.counters, hw.regs);
                 if supply == Supply::Low || packet.outcome.status.contains(Status::LLINT) {
                     hw.irq.rx_queue_low_latency(hw.regs, index);
                 } else {

@@ -148,11 +148,10 @@ impl Receive {
         } else {
             outcome.identify(frame, window, headers, hw.regs);
         }
-        let statistics = queue.statistics(hw.regs);
         match queue.put(frame, &outcome, hw) {
             Ok(supply) => {
                 self.tally
-                    .delivered((index, statistics), frame.len(), Counters::First, hw.regs);
+                    .delivered(index, frame.len(), Counters::First, hw.regs);
                 if supply == Supply::Low {
                     hw.irq.rx_queue_low_latency(hw.regs, index);
                 } else {

@@ -23,6 +23,7 @@ use super::{
     mac,
     payload::Payload,
     split::Head,
+    tally,
     write_back::{Format, Outcome, Piece},
 };
 use crate::{
@@ -542,7 +543,8 @@ impl Queue {
 
     /// Counts a packet that is dropped at this queue.
     fn lost(&self, reason: DropReason, regs: &mut RegisterFile) -> Stop {
-        regs.count(Reg::QPRDC, self.statistics(regs), 1);
+        let statistics = tally::statistics(self.index.into(), regs);
+        regs.count(Reg::QPRDC, statistics, 1);
         Stop::Drop(reason)
     }
 
@@ -558,12 +560,6 @@ impl Queue {
                 self.lost(DropReason::Dma, hw.regs)
             }
         }
-    }
-
-    /// Statistics registers of this queue (RQSMR).
-    pub(crate) fn statistics(&self, regs: &RegisterFile) -> usize {
-        let q = usize::from(self.index);
-        (regs.get(Reg::RQSMR, q / 4) >> (8 * (q % 4)) & 0xF) as usize
     }
 
     /// On whose behalf the queue's DMA goes.

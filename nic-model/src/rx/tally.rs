@@ -32,13 +32,13 @@ pub(super) struct Tally {
     sizes: Sizes,
     multicast: u32,
     broadcast: u32,
-    /// Packets in the rings of queues that have these statistics registers (RQSMR), and what counts them as well.
-    delivered: Amount,
-    statistics: usize,
-    counters: Counters,
-    /// Packets in the ring of this queue that are not among those by queue yet.
+    /// Packets in the ring of this queue that are nowhere else yet, and what counts them beside the queue's own.
     of_queue: Amount,
     queue: usize,
+    counters: Counters,
+    /// Packets in the rings of queues that have these statistics registers (RQSMR), and what counts them as well.
+    delivered: Amount,
+    statistics: (usize, Counters),
     /// Packets by the queue itself.
     queues: QueueCounts,
 }
@@ -90,25 +90,20 @@ impl Tally {
         }
     }
 
-    /// A packet of `len` bytes is in the ring of `queue`, which has these statistics registers.
+    /// A packet of `len` bytes is in the ring of `queue`.
     #[inline]
     pub(super) fn delivered(
         &mut self,
-        (queue, statistics): (usize, usize),
+        queue: usize,
         len: usize,
         counters: Counters,
         regs: &mut RegisterFile,
     ) {
-        if self.statistics != statistics || self.counters != counters {
-            self.settle_delivered(regs);
-            self.statistics = statistics;
+        if self.queue != queue || self.counters != counters {
+            self.settle_queue(regs);
+            self.queue = queue;
             self.counters = counters;
         }
-        if self.queue != queue {
-            self.settle_queue();
-            self.queue = queue;
-        }
-        self.delivered.add(1, len as u64);
         self.of_queue.add(1, len as u64);
     }
 
@@ -120,14 +115,14 @@ impl Tally {
     /// Brings the registers up to date.
     #[inline]
     pub(super) fn settle(&mut self, regs: &mut RegisterFile) {
-        if !self.arrived.is_empty() || !self.plain.is_empty() || !self.delivered.is_empty() {
+        if !self.arrived.is_empty() || !self.plain.is_empty() || !self.of_queue.is_empty() {
             self.settle_all(regs);
         }
     }
 
     fn settle_all(&mut self, regs: &mut RegisterFile) {
+        self.settle_queue(regs);
         self.settle_delivered(regs);
-        self.settle_queue();
         let Self {
             arrived,
             intact,
@@ -136,11 +131,11 @@ impl Tally {
             sizes,
             multicast,
             broadcast,
-            delivered: _,
-            statistics: _,
-            counters: _,
             of_queue: _,
             queue: _,
+            counters: _,
+            delivered: _,
+            statistics: _,
             queues: _,
         } = self;
         let plain = std::mem::take(plain);
@@ -155,20 +150,34 @@ impl Tally {
         amount::settle(broadcast, Reg::BPRC, regs);
     }
 
-    fn settle_queue(&mut self) {
-        let (packets, bytes) = std::mem::take(&mut self.of_queue).parts();
+    /// Software changes RQSMR between two calls only, when all is settled: the mapping is that of when it was counted.
+    fn settle_queue(&mut self, regs: &mut RegisterFile) {
+        let of_queue = std::mem::take(&mut self.of_queue);
+        let (packets, bytes) = of_queue.parts();
         self.queues.add(self.queue, packets, bytes);
+        let statistics = (statistics(self.queue, regs), self.counters);
+        if self.statistics != statistics {
+            self.settle_delivered(regs);
+            self.statistics = statistics;
+        }
+        self.delivered.append(of_queue);
     }
 
     fn settle_delivered(&mut self, regs: &mut RegisterFile) {
+        let (statistics, counters) = self.statistics;
         let control = regs.get(Reg::RXDSTATCTRL, 0) & rxdstatctrl::QSEL;
-        if control & rxdstatctrl::ALL != 0 || control as usize == self.statistics {
-            let (packets, bytes) = self.counters.registers();
+        if control & rxdstatctrl::ALL != 0 || control as usize == statistics {
+            let (packets, bytes) = counters.registers();
             let mut delivered = self.delivered;
             delivered.settle(packets, bytes, 0, regs);
         }
         let bytes = (Reg::QBRC_L, Reg::QBRC_H);
-        self.delivered
-            .settle(Reg::QPRC, bytes, self.statistics, regs);
+        self.delivered.settle(Reg::QPRC, bytes, statistics, regs);
     }
+}
+
+/// Statistics registers of a queue (RQSMR).
+pub(super) fn statistics(queue: usize, regs: &RegisterFile) -> usize {
+    let mapping = regs.get(Reg::RQSMR, queue / 4).to_le_bytes();
+    usize::from(mapping[queue % 4] & 0xF)
 }

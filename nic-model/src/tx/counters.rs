@@ -92,9 +92,9 @@ pub(super) struct Tally {
     mac: Mac,
     /// Frames that the DMA unit has read.
     read: Amount,
-    /// Of these, frames of queues that have these statistics registers (TQSM).
+    /// Of these, frames of this queue that are not among those by queue, or in its statistics registers, yet.
     of_queue: Amount,
-    statistics: usize,
+    queue: usize,
     /// Frames by the queue itself.
     queues: QueueCounts,
 }
@@ -125,17 +125,14 @@ impl Tally {
             Reach::Nowhere => return,
         }
         self.read.add(frames.count, total);
-        self.queues.add(queue, frames.count, total);
-        let mapping = regs.get(Reg::TQSM, queue / 4).to_le_bytes();
-        let statistics = usize::from(mapping[queue % 4] & 0xF);
-        if statistics != self.statistics {
+        if self.queue != queue {
             self.settle_queue(regs);
-            self.statistics = statistics;
+            self.queue = queue;
         }
         self.of_queue.add(frames.count, total);
     }
 
-    /// What each queue has sent.
+    /// What each queue has sent, but for what [`Tally::settle`] has still to bring there.
     pub(super) const fn queues(&self) -> &QueueCounts {
         &self.queues
     }
@@ -150,10 +147,14 @@ impl Tally {
         }
     }
 
+    /// Software changes TQSM between two calls only, when all is settled: the mapping is that of when it was counted.
     fn settle_queue(&mut self, regs: &mut RegisterFile) {
+        let (frames, total) = self.of_queue.parts();
+        self.queues.add(self.queue, frames, total);
+        let mapping = regs.get(Reg::TQSM, self.queue / 4).to_le_bytes();
+        let statistics = usize::from(mapping[self.queue % 4] & 0xF);
         let bytes = (Reg::QBTC_L, Reg::QBTC_H);
-        self.of_queue
-            .settle(Reg::QPTC, bytes, self.statistics, regs);
+        self.of_queue.settle(Reg::QPTC, bytes, statistics, regs);
     }
 }
 

@@ -339,6 +339,7 @@ impl Transmit {
         let Some(queue) = queues.get_mut(index) else {
             return Turn::Idle;
         };
+        let has_faults = step.hw.dma.faults().is_some();
         while *left > 0 {
             let packet = match queue.packet(index, step.hw) {
                 Ok(Some(packet)) => packet,
@@ -350,7 +351,7 @@ impl Transmit {
                     return Turn::Idle;
                 }
             };
-            if step.hw.dma.faults().is_some() && sticks(index, queue, &packet, step.hw) {
+            if has_faults && sticks(index, queue, &packet, step.hw) {
                 *stuck |= 1 << index;
                 return Turn::Idle;
             }
