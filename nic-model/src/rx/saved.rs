@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// The saved form of the receive side. What has been counted is in registers.
+/// The saved form of the receive side. What has been counted is in registers, but for what each queue has.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Saved {

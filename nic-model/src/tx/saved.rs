@@ -32,7 +32,7 @@ pub(crate) struct Saved {
 }
 
 impl Transmit {
-    /// The saved form. What has been counted is in registers.
+    /// The saved form. What has been counted is in registers, but for what each queue has.
     pub(crate) fn save(&self) -> Saved {
         let Self {
             queues,
