@@ -168,6 +168,8 @@ impl TimeSync {
             Reg::TIMADJH => self.clock.adjust(regs.get(Reg::TIMADJL, 0), new, now),
             _ => {}
         }
+        // A target that is past already is due now, and not when the clock was last looked at.
+        self.clock.advance(now);
         self.deadline = target::next(&self.clock, regs);
     }
 
