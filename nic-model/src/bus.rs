@@ -98,6 +98,15 @@ impl Span<'_> {
             }
         }
     }
+
+    /// Appends the bytes of `spans`, one behind the other, to `to`.
+    pub(crate) fn append(spans: &[Span<'_>], to: &mut Vec<u8>) {
+        for span in spans {
+            let at = to.len();
+            to.resize(at.saturating_add(span.len()), 0);
+            span.copy_to(0, to.get_mut(at..).unwrap_or_default());
+        }
+    }
 }
 
 /// What the DMA engine wants to do with client memory.

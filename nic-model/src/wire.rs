@@ -85,11 +85,7 @@ impl TxFrame<'_> {
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         let mut frame = self.head.to_vec();
-        for span in self.payload {
-            let at = frame.len();
-            frame.resize(at.saturating_add(span.len()), 0);
-            span.copy_to(0, &mut frame[at..]);
-        }
+        Span::append(self.payload, &mut frame);
         frame
     }
 }

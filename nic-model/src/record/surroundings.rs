@@ -74,11 +74,7 @@ impl Bus for RecordedBus<'_> {
         // The client may change its memory at any time: what is told is what is used.
         let mut bytes = Vec::new();
         if gathered.is_ok() {
-            for piece in &pieces {
-                let at = bytes.len();
-                bytes.resize(at + piece.len(), 0);
-                piece.copy_to(0, bytes.get_mut(at..).unwrap_or_default());
-            }
+            Span::append(&pieces, &mut bytes);
         }
         self.tell(&Act::Gather {
             by,
