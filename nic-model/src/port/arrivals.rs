@@ -163,11 +163,17 @@ impl Arrivals<'_> {
         let Some((tape, gate)) = self.behind else {
             return Verdict::Dropped(DropReason::Disabled);
         };
-        tape.borrow_mut().act(&Act::Arrived { frame });
+        let tell = |act| {
+            // A recorder has no way to the port, so this is not borrowed already.
+            if let Ok(mut recorder) = tape.try_borrow_mut() {
+                recorder.act(&act);
+            }
+        };
+        tell(Act::Arrived { frame });
         self.gate = gate;
         let verdict = self.take(frame);
         self.gate = Gate::Recorded;
-        tape.borrow_mut().act(&Act::Judged(verdict));
+        tell(Act::Judged(verdict));
         verdict
     }
 
