@@ -74,7 +74,9 @@ impl CardFaults {
     /// # Errors
     /// [`TooManyFaults`].
     pub(crate) fn add(&mut self, id: u64, fault: Fault, now: Time) -> Result<(), TooManyFaults> {
-        self.list.add(id, fault, now)?;
+        if let Some(forgotten) = self.list.add(id, fault, now)? {
+            self.end_in_memory(forgotten.id());
+        }
         if fault.kind.occasion() == Occasion::Time {
             self.next.insert(id, now);
         }

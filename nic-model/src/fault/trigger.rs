@@ -186,10 +186,11 @@ impl Armed {
         &mut self.dice
     }
 
-    /// Here is an occasion: whether it is taken.
+    /// Here is an occasion: whether it is taken. One that comes when the time is over is not, and ends nothing: that is
+    /// [`Armed::expire`]'s, whose caller ends what lasts as well.
     pub fn takes(&mut self, now: Time) -> bool {
-        self.expire(now);
-        if self.state() != FaultState::Armed {
+        let is_late = self.until.is_some_and(|until| until <= now);
+        if is_late || self.state() != FaultState::Armed {
             return false;
         }
         self.seen = self.seen.saturating_add(1);
@@ -233,7 +234,8 @@ impl Armed {
         match self.state() {
             FaultState::Armed => false,
             FaultState::Spent => !lasts,
-            FaultState::Over => true,
+            // A chip that has lost a bit does not get it back when the time is over, but when the fault is cleared.
+            FaultState::Over => kind != FaultKind::NvmCorrupt || self.fired == 0,
         }
     }
 
@@ -255,21 +257,24 @@ impl Armed {
 pub struct FaultList(Vec<Armed>);
 
 impl FaultList {
-    /// One more. If there is no room, the oldest that does nothing any more is forgotten.
+    /// One more. If there is no room, the oldest that does nothing any more is forgotten, and returned.
     ///
     /// # Errors
     /// [`TooManyFaults`]: all are at work.
-    pub fn add(&mut self, id: u64, fault: Fault, now: Time) -> Result<(), TooManyFaults> {
-        if self.0.len() >= MAX_FAULTS {
-            let oldest = self
-                .0
-                .iter()
-                .position(Armed::is_idle)
-                .ok_or(TooManyFaults)?;
-            self.0.remove(oldest);
-        }
+    pub fn add(
+        &mut self,
+        id: u64,
+        fault: Fault,
+        now: Time,
+    ) -> Result<Option<Armed>, TooManyFaults> {
+        let forgotten = if self.0.len() >= MAX_FAULTS {
+            let oldest = self.0.iter().position(Armed::is_idle);
+            Some(self.0.remove(oldest.ok_or(TooManyFaults)?))
+        } else {
+            None
+        };
         self.0.push(Armed::new(id, fault, now));
-        Ok(())
+        Ok(forgotten)
     }
 
     /// Takes out the fault of this number, or all of them.
@@ -370,6 +375,8 @@ mod tests {
 
         assert!(armed.takes(Time::from_nanos(4_999_999)));
         assert!(!armed.takes(Time::from_nanos(5_000_000)));
+        assert!(armed.expire(Time::from_nanos(5_000_000)), "only now");
+        assert!(!armed.expire(Time::from_nanos(5_000_000)), "once");
         assert_eq!(armed.report().state, FaultState::Over);
         assert_eq!((armed.report().seen, armed.report().fired), (1, 1));
     }
@@ -386,14 +393,35 @@ mod tests {
             list.add(id, fault(Trigger::always(0)), Time::ZERO).unwrap();
         }
 
-        let refused = list.add(100, fault(short), Time::ZERO);
+        let refused = list.add(100, fault(short), Time::ZERO).err();
         list.iter_mut().for_each(|armed| {
             armed.expire(Time::ZERO);
         });
-        let taken = list.add(101, fault(short), Time::ZERO);
+        let forgotten = list.add(101, fault(short), Time::ZERO).unwrap();
 
-        assert_eq!(refused, Err(TooManyFaults));
-        assert_eq!(taken, Ok(()));
+        assert_eq!(refused, Some(TooManyFaults));
+        assert_eq!(forgotten.map(|armed| armed.id()), Some(0));
         assert_eq!(list.iter().next().map(Armed::id), Some(1));
+    }
+
+    #[test]
+    fn a_fault_of_the_nvm_whose_time_is_over_is_not_forgotten_with_its_bit() {
+        let short = Trigger {
+            duration: Some(Duration::from_millis(1)),
+            ..Trigger::always(0)
+        };
+        let corrupt = Fault {
+            kind: FaultKind::NvmCorrupt,
+            ..fault(short)
+        };
+        let over = |mut armed: Armed| {
+            armed.expire(Time::from_nanos(1_000_000));
+            armed
+        };
+        let mut struck = Armed::new(1, corrupt, Time::ZERO);
+        assert!(struck.takes(Time::ZERO));
+
+        assert!(!over(struck).is_idle());
+        assert!(over(Armed::new(1, corrupt, Time::ZERO)).is_idle());
     }
 }
