@@ -1,6 +1,10 @@
 //! The faults of a card, and what of them lasts.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    time::Duration,
+};
 
 use ixgbe_spec::register::Reg;
 
@@ -60,10 +64,14 @@ pub(crate) struct CardFaults {
     next: BTreeMap<u64, Time>,
     /// Head of each transmit queue when its packet was an occasion.
     offered: BTreeMap<usize, u32>,
-    /// The module that a fault has drawn.
-    drawn: Option<(u64, Module)>,
-    /// Bits that faults have flipped in the NVM: fault, word and bit.
-    flipped: Vec<(u64, usize, u16)>,
+    /// The module that faults have drawn.
+    drawn: Option<Module>,
+    /// Faults that keep it out of the cage.
+    drawn_by: BTreeSet<u64>,
+    /// Bits that each fault has flipped in each word of the NVM.
+    flipped: BTreeMap<(u64, usize), u16>,
+    /// Transmit queues that each fault has stopped, one bit each.
+    stuck: BTreeMap<u64, u128>,
     /// Until when CTRL.RST stays set.
     resetting: Option<Time>,
 }
@@ -105,10 +113,40 @@ impl CardFaults {
     pub(crate) fn reset(&mut self, by_bus: bool) {
         self.memory.held.clear();
         self.offered.clear();
+        self.stuck.clear();
         self.resetting = None;
         if by_bus {
             self.late_signals.clear();
         }
+    }
+
+    /// The port has become another one: what faults had done to the one before, and held back of it, is gone with it.
+    pub(crate) fn forget_port(&mut self) {
+        let Self {
+            // What was asked for still is.
+            list: _,
+            now: _,
+            next: _,
+            // They are found anew in each call.
+            rings: _,
+            aims: _,
+            memory,
+            late_signals,
+            offered,
+            drawn,
+            drawn_by,
+            flipped,
+            stuck,
+            resetting,
+        } = self;
+        *memory = Memory::default();
+        late_signals.clear();
+        offered.clear();
+        *drawn = None;
+        drawn_by.clear();
+        flipped.clear();
+        stuck.clear();
+        *resetting = None;
     }
 
     /// When something is due.
@@ -174,6 +212,11 @@ impl CardFaults {
         self.memory.release(bus, |held| held.due <= now);
     }
 
+    /// Writes back what this fault holds.
+    pub(crate) fn write_back_of(&mut self, id: u64, bus: &dyn Bus) {
+        self.memory.release(bus, |held| held.fault == id);
+    }
+
     /// Writes back all that is held: a queue is about to change, and has nothing under way then.
     pub(crate) fn write_back_all(&mut self, bus: &dyn Bus) {
         self.memory.release(bus, |_| true);
@@ -208,10 +251,33 @@ impl CardFaults {
             return false;
         }
         let now = self.now;
-        self.takes(FaultKind::TransmitStuck, now, |armed| {
-            let wanted = armed.fault().target.queue;
-            wanted.is_none_or(|wanted| usize::from(wanted) == queue)
-        })
+        let mut by = Vec::new();
+        for armed in self.list.iter_mut() {
+            let fault = armed.fault();
+            let aimed = fault.target.queue.is_none_or(|it| usize::from(it) == queue);
+            // All that are aimed at it see the occasion.
+            if fault.kind == FaultKind::TransmitStuck && aimed && armed.takes(now) {
+                by.push(armed.id());
+            }
+        }
+        if by.is_empty() {
+            return false;
+        }
+        let bit = u32::try_from(queue).ok();
+        let bit = bit.and_then(|queue| 1_u128.checked_shl(queue)).unwrap_or(0);
+        // A queue that is served was started anew since others had stopped it.
+        self.stuck.values_mut().for_each(|queues| *queues &= !bit);
+        for id in by {
+            *self.stuck.entry(id).or_default() |= bit;
+        }
+        true
+    }
+
+    /// The queues that this fault alone has stopped, one bit each, which may go on.
+    pub(crate) fn take_stuck(&mut self, id: u64) -> u128 {
+        let its = self.stuck.remove(&id).unwrap_or(0);
+        let others = self.stuck.values().fold(0, |all, queues| all | queues);
+        its & !others
     }
 
     /// Software resets the card: whether that takes long, and until when.
@@ -230,40 +296,39 @@ impl CardFaults {
         self.resetting.take_if(|until| *until <= now).is_some()
     }
 
-    /// Offers an occasion to the faults of a kind that are aimed at it; all of them see it.
-    fn takes(&mut self, kind: FaultKind, now: Time, aimed: impl Fn(&Armed) -> bool) -> bool {
-        let mut taken = false;
-        for armed in self.list.iter_mut() {
-            if armed.fault().kind == kind && aimed(armed) {
-                taken |= armed.takes(now);
-            }
+    /// Whether a reset takes long now.
+    pub(crate) const fn is_resetting(&self) -> bool {
+        self.resetting.is_some()
+    }
+
+    /// A fault draws what is in the cage: remembers it. If others have drawn it before, this one keeps it out as well.
+    pub(crate) fn draws(&mut self, id: u64, module: Module) {
+        if module != Module::Absent {
+            self.drawn = Some(module);
+            self.drawn_by.clear();
         }
-        taken
+        if self.drawn.is_some() {
+            self.drawn_by.insert(id);
+        }
     }
 
-    /// Remembers the module that was drawn.
-    pub(crate) fn drawn(&mut self, id: u64, module: Module) {
-        self.drawn = Some((id, module));
-    }
-
-    /// The module that this fault has drawn.
+    /// The module that this fault has drawn, if no other keeps it out of the cage.
     pub(crate) fn take_drawn(&mut self, id: u64) -> Option<Module> {
-        let drawn = self.drawn.take_if(|(by, _)| *by == id);
-        drawn.map(|(_, module)| module)
+        let was_its = self.drawn_by.remove(&id);
+        self.drawn.take_if(|_| was_its && self.drawn_by.is_empty())
     }
 
     /// Remembers a bit of the NVM that was flipped.
     pub(crate) fn flipped(&mut self, id: u64, word: usize, bit: u16) {
-        self.flipped.push((id, word, bit));
+        *self.flipped.entry((id, word)).or_default() ^= bit;
     }
 
-    /// The bits that this fault has flipped, last first.
+    /// The words in which this fault has flipped bits, and which.
     pub(crate) fn take_flipped(&mut self, id: u64) -> Vec<(usize, u16)> {
-        let (its, others): (Vec<_>, Vec<_>) =
-            self.flipped.drain(..).partition(|(by, ..)| *by == id);
-        self.flipped = others;
-        let its = its.into_iter().rev();
-        its.map(|(_, word, bit)| (word, bit)).collect()
+        let its = self
+            .flipped
+            .extract_if((id, 0)..=(id, usize::MAX), |_, _| true);
+        its.map(|((_, word), bits)| (word, bits)).collect()
     }
 
     /// Interrupts are about to be signalled: finds the vectors that faults are aimed at by queue or direction.

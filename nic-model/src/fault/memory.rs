@@ -3,7 +3,10 @@
 //! An access is first made as the bus makes it; a read that has to wait for the client is thus no occasion yet. Then faults
 //! have their say.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use super::{
     FaultKind,
@@ -17,10 +20,10 @@ use crate::{
 
 const PAGE_LEN: usize = 4096;
 const PAGE: u64 = PAGE_LEN as u64;
-/// Pages that faults may have exchanged at a time.
+/// Pages that faults may have exchanged at a time, and unmapped at a time: an access to one more is no occasion.
 const MAX_PAGES: usize = 256;
 /// Write-backs that faults may hold at a time; more go out at once.
-const MAX_HELD: usize = 4096;
+pub(super) const MAX_HELD: usize = 4096;
 
 /// A descriptor's write-back that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub(crate) struct Held {
     /// The address of its ring.
     ring: Option<u64>,
     until: Until,
+    /// The fault that holds it.
+    pub(super) fault: u64,
     pub(super) due: Time,
 }
 
@@ -47,10 +52,10 @@ enum Until {
 /// What faults have done to client memory, as the card sees it.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    /// Pages that are not mapped any more, and by which fault.
-    unmapped: BTreeMap<u64, u64>,
-    /// Pages that are others now, and by which fault.
-    switched: BTreeMap<u64, (u64, Box<[u8]>)>,
+    /// Pages that are not mapped any more, and by which faults.
+    unmapped: BTreeSet<(u64, u64)>,
+    /// Pages that are others now, and by which faults.
+    switched: BTreeMap<u64, (BTreeSet<u64>, Box<[u8]>)>,
     /// In the order in which they were to be written.
     pub(super) held: Vec<Held>,
     /// Reads that were answered with a poisoned TLP and are still to be told of.
@@ -65,8 +70,11 @@ impl Memory {
 
     /// What a fault has done to pages ends.
     pub(super) fn end(&mut self, id: u64) {
-        self.unmapped.retain(|_, by| *by != id);
-        self.switched.retain(|_, (by, _)| *by != id);
+        self.unmapped.retain(|(_, by)| *by != id);
+        self.switched.retain(|_, (by, _)| {
+            by.remove(&id);
+            !by.is_empty()
+        });
     }
 
     /// Writes back what may go.
@@ -155,7 +163,13 @@ impl Memory {
         if self.unmapped.is_empty() {
             return None;
         }
-        let mut gone = pieces(iova, len).filter(|(page, ..)| self.unmapped.contains_key(page));
+        let is_gone = |page| {
+            self.unmapped
+                .range((page, 0)..=(page, u64::MAX))
+                .next()
+                .is_some()
+        };
+        let mut gone = pieces(iova, len).filter(|(page, ..)| is_gone(*page));
         gone.next().map(|(page, at, _)| page + at as u64)
     }
 }
@@ -213,13 +227,9 @@ impl CardFaults {
         bus.gather(by, iova, len, spans)?;
         self.strike(iova, len, Right::Read)?;
         if self.memory.touches_switched(iova, len) {
-            let mut bytes = vec![0; len];
-            let mut rest = bytes.as_mut_slice();
-            for span in spans.drain(before..) {
-                let (piece, tail) = rest.split_at_mut(span.len().min(rest.len()));
-                span.copy_to(0, piece);
-                rest = tail;
-            }
+            let mut bytes = Vec::with_capacity(len);
+            Span::append(spans.get(before..).unwrap_or_default(), &mut bytes);
+            spans.truncate(before);
             self.memory.overlay(iova, &mut bytes);
             spans.push(Span::Owned(Rc::from(bytes)));
         }
@@ -244,16 +254,17 @@ impl CardFaults {
             high,
             ring,
             until: Until::Due,
+            fault: 0,
             due: self.now,
         };
         // What is late is late in order.
         let late = |held: &&Held| held.ring == ring && held.until == Until::Due;
         if let Some(before) = self.memory.held.iter().rfind(late) {
-            done.due = before.due;
+            (done.fault, done.due) = (before.fault, before.due);
             return self.hold(bus, done);
         }
-        if let Some((until, due)) = self.postponed(iova) {
-            (done.until, done.due) = (until, due);
+        if let Some((fault, until, due)) = self.postponed(iova) {
+            (done.fault, done.until, done.due) = (fault, until, due);
             return self.hold(bus, done);
         }
         self.memory.write_back(bus, by, iova, low, high)?;
@@ -270,20 +281,20 @@ impl CardFaults {
         Ok(())
     }
 
-    /// Whether a write-back is to wait, for what, and at most until when.
-    fn postponed(&mut self, iova: Iova) -> Option<(Until, Time)> {
+    /// Whether a write-back is to wait: by which fault, for what, and at most until when.
+    fn postponed(&mut self, iova: Iova) -> Option<(u64, Until, Time)> {
         let now = self.now;
         let ring = self.ring_of(iova.0).cloned();
         let mut postponed = None;
         for armed in self.list.iter_mut() {
-            let fault = *armed.fault();
+            let (id, fault) = (armed.id(), *armed.fault());
             let until = match fault.kind {
                 FaultKind::WriteBackLate => Until::Due,
                 FaultKind::WriteBackReorder => Until::Overtaken,
                 _ => continue,
             };
             if aims_at(&fault, ring.as_ref(), Right::Write) && armed.takes(now) {
-                postponed = postponed.or(Some((until, now + fault.delay())));
+                postponed = postponed.or(Some((id, until, now + fault.delay())));
             }
         }
         postponed
@@ -302,7 +313,12 @@ impl CardFaults {
         for armed in self.list.iter_mut() {
             let (id, fault) = (armed.id(), *armed.fault());
             let possible = match fault.kind {
-                FaultKind::DmaError | FaultKind::UnmappedPage | FaultKind::MemorySwitch => true,
+                FaultKind::DmaError => true,
+                FaultKind::UnmappedPage => self.memory.unmapped.len() < MAX_PAGES,
+                FaultKind::MemorySwitch => {
+                    let switched = &self.memory.switched;
+                    switched.len() < MAX_PAGES || switched.contains_key(&page)
+                }
                 FaultKind::DmaPoisoned => right == Right::Read,
                 _ => false,
             };
@@ -314,14 +330,15 @@ impl CardFaults {
                     self.memory.poisoned = self.memory.poisoned.saturating_add(1);
                 }
                 FaultKind::UnmappedPage => {
-                    self.memory.unmapped.insert(page, id);
+                    self.memory.unmapped.insert((page, id));
                 }
                 FaultKind::MemorySwitch => {
-                    if self.memory.switched.len() < MAX_PAGES {
+                    let exchanged = self.memory.switched.entry(page).or_insert_with(|| {
                         let mut other = vec![0; PAGE_LEN].into_boxed_slice();
                         noise(armed.dice(), &mut other);
-                        self.memory.switched.insert(page, (id, other));
-                    }
+                        (BTreeSet::new(), other)
+                    });
+                    exchanged.0.insert(id);
                     continue;
                 }
                 _ => {}

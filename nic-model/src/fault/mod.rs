@@ -11,8 +11,11 @@
 //! A port without faults pays a branch for each packet it sends and none for a packet it receives: while a fault is at the
 //! memory, the DMA engine has no windows and takes its slow way.
 //!
-//! Faults are not saved with a port: one that is restored goes on without, its stuck queues run, and what a fault held back
-//! (write-backs, late interrupts) is lost with the port that was saved.
+//! Faults are not saved with a port: one that is restored goes on without, its stuck queues run, a slow reset is done, and
+//! what a fault held back (write-backs, late interrupts) is lost with the port that was saved. What a fault has done to the
+//! card's parts is saved as they are, and nobody undoes it: a module that is pulled is not there, and a bit of the NVM that
+//! has flipped is the NVM's. Faults that were asked for of a port that becomes another by
+//! [`Port::restore`](crate::Port::restore) go on with that one, but nothing that they have done before lasts.
 //!
 //! Nor are they in a recording: a replay of a port that had faults of its card meanwhile does something else, and says where.
 //!

@@ -91,8 +91,8 @@ impl Port {
         match deed {
             Deed::DrawModule(id) => {
                 let module = self.module();
+                self.with_faults(|faults| faults.draws(id, module));
                 if module != Module::Absent {
-                    self.with_faults(|faults| faults.drawn(id, module));
                     self.with_link(|link, regs, irq| {
                         link.set_module(Module::Absent, now, regs, irq);
                     });
@@ -136,9 +136,12 @@ impl Port {
                     self.with_link(|link, regs, irq| link.set_module(module, now, regs, irq));
                 }
             }
-            FaultKind::TransmitStuck => self.tx.unstick(),
+            FaultKind::TransmitStuck => {
+                let stuck = self.injected.as_mut().map(|faults| faults.take_stuck(id));
+                self.tx.unstick(stuck.unwrap_or(0));
+            }
             FaultKind::WriteBackLate | FaultKind::WriteBackReorder if self.pci.masters() => {
-                self.with_faults(|faults| faults.write_back_all(context.bus));
+                self.with_faults(|faults| faults.write_back_of(id, context.bus));
             }
             _ => {}
         }

@@ -1,5 +1,7 @@
 //! A port's state, saved and restored.
 
+use ixgbe_spec::register::{Reg, bits::ctrl};
+
 use super::Port;
 use crate::{
     interrupt::Interrupts,
@@ -41,13 +43,21 @@ impl Port {
             observers: _,
             recording: _,
             // What goes wrong is the affair of who asked for it, here.
-            injected: _,
+            injected,
         } = self;
+        let resets = injected.as_ref().is_some_and(|it| it.is_resetting());
         State {
             at: now,
             place: *place,
             mac: *mac,
-            registers: regs.save(),
+            registers: if resets {
+                // Nobody would end it where this is restored.
+                let mut done = regs.clone();
+                done.set(Reg::CTRL, 0, regs.get(Reg::CTRL, 0) & !ctrl::RST);
+                done.save()
+            } else {
+                regs.save()
+            },
             pci: pci.save(place),
             interrupts: irq.save(),
             link: link.save(),
@@ -66,8 +76,9 @@ impl Port {
         }
     }
 
-    /// Becomes the port that was saved, at `now`. Who looks on stays; what he has seen is not told again. Nothing is
-    /// signalled by this itself: an INTx pin that was active is taken to be so still (see [`Port::renew_signals`]).
+    /// Becomes the port that was saved, at `now`. Who looks on stays; what he has seen is not told again. Faults that were
+    /// asked for stay as well, but what they have done to this port is gone with it. Nothing is signalled by this itself: an
+    /// INTx pin that was active is taken to be so still (see [`Port::renew_signals`]).
     ///
     /// # Errors
     /// The field that no port can have, or that this one cannot, being the other port of a card. The port is then as
@@ -140,6 +151,9 @@ impl Port {
         self.faults = faults;
         self.refused_dma = refused_dma;
         self.ioaddr = ioaddr;
+        if let Some(injected) = &mut self.injected {
+            injected.forget_port();
+        }
         Ok(())
     }
 }

@@ -367,13 +367,14 @@ impl Transmit {
         Turn::Over
     }
 
-    /// Lets the queues go on that a fault has stopped.
+    /// Lets those of these queues, one bit each, go on that a fault has stopped.
     #[cold]
-    pub(crate) fn unstick(&mut self) {
-        let mut stuck = std::mem::take(&mut self.stuck);
-        while stuck != 0 {
-            self.mark(stuck.trailing_zeros() as usize);
-            stuck &= stuck - 1;
+    pub(crate) fn unstick(&mut self, queues: u128) {
+        let mut freed = self.stuck & queues;
+        self.stuck &= !queues;
+        while freed != 0 {
+            self.mark(freed.trailing_zeros() as usize);
+            freed &= freed - 1;
         }
     }
 

@@ -1,5 +1,9 @@
 //! Faults of the card, seen as a driver sees them.
 
+mod memory;
+mod saved;
+mod signals;
+
 use std::time::Duration;
 
 use ixgbe_spec::register::Reg;
@@ -28,6 +32,14 @@ fn fault(kind: FaultKind) -> Fault {
         trigger: Trigger::always(1),
         delay: None,
         every: None,
+    }
+}
+
+/// Everything of one direction.
+fn only(direction: Direction) -> Target {
+    Target {
+        direction: Some(direction),
+        ..Target::default()
     }
 }
 
@@ -80,8 +92,16 @@ fn running() -> World {
 
 impl World {
     fn fault(&mut self, fault: Fault) {
-        self.call(|port, context| port.add_fault(7, fault, context))
+        self.fault_of(7, fault);
+    }
+
+    fn fault_of(&mut self, id: u64, fault: Fault) {
+        self.call(|port, context| port.add_fault(id, fault, context))
             .unwrap();
+    }
+
+    fn clear_fault(&mut self, id: u64) {
+        self.call(|port, context| port.clear_faults(Some(id), context));
     }
 
     fn clear_faults(&mut self) -> usize {
@@ -140,115 +160,10 @@ impl World {
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 #[test]
-fn a_lost_interrupt_is_a_message_that_never_goes_out() {
-    let mut world = running();
-    world.fault(nth(FaultKind::InterruptLost, 1));
-
-    world.arrive(0);
-    let first = world.signals();
-    world.pass(Duration::from_secs(10));
-    let later = world.signals();
-    world.arrive(1);
-
-    assert!(world.rx_done(0), "the frame itself is there");
-    assert_eq!((first, later), (vec![], vec![]));
-    assert_eq!(world.signals(), RX_VECTOR);
-    assert_eq!(world.fired(), 1);
-}
-
-#[test]
-fn only_the_interrupts_of_the_queue_that_is_meant_get_lost() {
-    let mut world = running();
-    let target = Target {
-        queue: Some(0),
-        direction: Some(Direction::Transmit),
-        vector: None,
-    };
-    world.fault(Fault {
-        target,
-        ..fault(FaultKind::InterruptLost)
-    });
-
-    world.arrive(0);
-    let received = world.signals();
-    world.send(0);
-
-    assert_eq!(received, RX_VECTOR);
-    assert_eq!(world.signals(), []);
-}
-
-#[test]
-fn a_late_interrupt_comes_after_its_delay() {
-    let mut world = running();
-    world.fault(nth(FaultKind::InterruptLate, 1));
-
-    world.arrive(0);
-    assert_eq!(
-        world.port.deadline(),
-        Some(world.now + Duration::from_millis(10))
-    );
-    world.pass(9 * MILLISECOND);
-    assert_eq!(world.signals(), []);
-    world.pass(MILLISECOND);
-
-    assert_eq!(world.signals(), RX_VECTOR);
-}
-
-#[test]
-fn spurious_interrupts_come_at_their_times_without_a_cause() {
-    let mut world = running();
-    let trigger = Trigger {
-        count: Some(2),
-        ..Trigger::always(1)
-    };
-    let target = Target {
-        vector: Some(5),
-        ..Target::default()
-    };
-    world.fault(Fault {
-        trigger,
-        target,
-        every: Some(MILLISECOND),
-        ..fault(FaultKind::InterruptSpurious)
-    });
-
-    let at_once = world.signals();
-    world.pass(MILLISECOND);
-    let second = world.signals();
-    world.pass(MILLISECOND);
-
-    assert_eq!(at_once, [Signal::MsiX(5)]);
-    assert_eq!(second, [Signal::MsiX(5)]);
-    assert_eq!(world.signals(), []);
-    assert_eq!(world.get(Reg::EICR), 0);
-}
-
-#[test]
-fn a_pin_whose_interrupt_is_lost_stays_inactive_until_the_next() {
-    let mut world = World::enabled();
-    world.set(Reg::EIMS, 1 << 28);
-    world.fault(nth(FaultKind::InterruptLost, 1));
-    let error = HardwareError::ReceiveEcc;
-
-    world.call(|port, context| port.inject_error(error, context));
-    let lost = world.signals();
-    world.get(Reg::EICR);
-    world.signals();
-    world.call(|port, context| port.inject_error(error, context));
-
-    assert_eq!(lost, []);
-    assert_eq!(world.signals(), [Signal::IntxAssert]);
-}
-
-#[test]
 fn a_late_write_back_keeps_back_those_behind_it() {
     let mut world = running();
-    let target = Target {
-        direction: Some(Direction::Receive),
-        ..Target::default()
-    };
     world.fault(Fault {
-        target,
+        target: only(Direction::Receive),
         ..nth(FaultKind::WriteBackLate, 2)
     });
 
@@ -332,117 +247,6 @@ fn a_stuck_queue_goes_on_when_the_fault_is_cleared() {
 }
 
 #[test]
-fn a_refused_access_goes_the_way_of_memory_that_is_not_there() {
-    let mut world = running();
-    let target = Target {
-        direction: Some(Direction::Transmit),
-        queue: Some(0),
-        vector: None,
-    };
-    world.fault(Fault {
-        target,
-        ..fault(FaultKind::DmaError)
-    });
-
-    world.send(0);
-    let cause = world.port.register(Reg::EICR, 0) & 1 << 31;
-    let ring = world.port.faults().ring_dma;
-    world.restart_transmit();
-    world.set(Reg::TDT, 1);
-    while world.step() {}
-
-    assert_eq!((ring, world.fired()), (1, 1));
-    assert_eq!(cause, 0, "EICR.PCI is not enabled here");
-    assert_eq!(world.get(Reg::EICR) & PCI_CAUSE, PCI_CAUSE);
-    assert_eq!(world.config_read16(0x06) & 1 << 13, 1 << 13, "master abort");
-    assert_eq!(world.sent(), [0], "the queue stood still until its restart");
-}
-
-#[test]
-fn a_poisoned_answer_is_noted_in_aer_and_is_no_master_abort() {
-    let mut world = running();
-    // The ring's descriptor is read first, then the buffer.
-    world.fault(nth(FaultKind::DmaPoisoned, 2));
-
-    world.send(0);
-
-    assert_eq!(world.sent(), [0_u8; 0]);
-    assert_eq!(world.port.faults().buffer_dma, 1);
-    assert_eq!(world.get(Reg::EICR) & PCI_CAUSE, PCI_CAUSE);
-    assert_eq!(
-        world.config_read32(0x104) & 1 << 12,
-        1 << 12,
-        "poisoned TLP"
-    );
-    assert_eq!(world.config_read16(0x06) & 1 << 13, 0, "master abort");
-}
-
-#[test]
-fn an_unmapped_page_refuses_everything_until_the_fault_ends() {
-    let mut world = running();
-    let target = Target {
-        direction: Some(Direction::Receive),
-        queue: None,
-        vector: None,
-    };
-    // The ring was fetched when it was enabled: the first access of a frame is that to its buffer.
-    world.arrive(0);
-    world.fault(Fault {
-        target,
-        ..lasting(FaultKind::UnmappedPage, Duration::from_secs(1))
-    });
-
-    world.arrive(1);
-    world.arrive(2);
-    let refused = world.port.faults().buffer_dma;
-    world.pass(Duration::from_secs(1));
-    world.arrive(3);
-
-    assert!(refused >= 1, "{refused}");
-    assert_eq!(world.port.faults().buffer_dma, refused);
-    assert_eq!(world.port.fault_reports()[0].state, FaultState::Over);
-}
-
-#[test]
-fn a_switched_page_holds_other_bytes_and_keeps_what_is_written_from_the_client() {
-    let mut world = running();
-    let target = Target {
-        direction: Some(Direction::Transmit),
-        queue: None,
-        vector: None,
-    };
-    // The second access is that to the buffer.
-    world.fault(Fault {
-        target,
-        ..nth(FaultKind::MemorySwitch, 2)
-    });
-
-    world.send(0);
-    world.clear_faults();
-    world.send(1);
-
-    let frames = &world.wire.frames;
-    assert_eq!(frames.len(), 2);
-    assert_ne!(frames[0], vec![0; 60]);
-    assert_eq!(frames[1], vec![1; 60]);
-}
-
-#[test]
-fn a_switched_ring_is_one_of_nonsense_and_does_no_harm() {
-    let mut world = running();
-    world.fault(lasting(FaultKind::MemorySwitch, Duration::from_secs(1)));
-
-    for n in 0..100 {
-        world.send(n);
-        world.arrive(n);
-    }
-    world.pass(Duration::from_secs(1));
-    world.arrive(0);
-
-    assert_eq!(world.port.fault_reports()[0].state, FaultState::Over);
-}
-
-#[test]
 fn the_nvm_has_a_wrong_checksum_until_the_fault_is_cleared() {
     let mut world = running();
     let right = world.port.nvm().image().checksum_is_right();
@@ -500,38 +304,15 @@ fn an_error_of_the_hardware_comes_again_and_again() {
         ..fault(FaultKind::Hardware(HardwareError::TransmitEcc))
     });
 
-    let first = world.get(Reg::TXDBUEST);
-    world.pass(Duration::from_secs(1));
-    world.pass(Duration::from_secs(1));
-    world.pass(Duration::from_secs(1));
+    // A read clears it.
+    let at_once = world.get(Reg::TXDBUEST);
+    let later = [(); 3].map(|()| {
+        world.pass(Duration::from_secs(1));
+        world.get(Reg::TXDBUEST)
+    });
 
-    assert_eq!(first, 1);
+    assert_eq!((at_once, later), (1, [1, 1, 0]));
     assert_eq!(world.fired(), 3);
-}
-
-#[test]
-fn the_same_seed_loses_the_same_interrupts() {
-    let run = |seed| {
-        let mut world = running();
-        let trigger = Trigger {
-            probability: 0.5,
-            ..Trigger::always(seed)
-        };
-        world.fault(Fault {
-            trigger,
-            ..fault(FaultKind::InterruptLost)
-        });
-        let lost: Vec<_> = (0..50)
-            .map(|n| {
-                world.arrive(n);
-                world.signals().is_empty()
-            })
-            .collect();
-        lost
-    };
-
-    assert_eq!(run(3), run(3));
-    assert_ne!(run(3), run(4));
 }
 
 #[test]
@@ -545,4 +326,108 @@ fn a_port_whose_faults_are_cleared_keeps_nothing_of_them() {
     assert!(world.rx_done(0));
     assert_eq!(world.port.fault_reports(), []);
     assert_eq!(world.port.deadline(), None);
+}
+
+#[test]
+fn a_queue_that_two_faults_have_stopped_goes_on_when_both_have_ended() {
+    let mut world = running();
+    for id in [1, 2] {
+        world.fault_of(id, fault(FaultKind::TransmitStuck));
+    }
+    world.send(0);
+
+    world.clear_fault(1);
+    while world.step() {}
+    let sent = world.sent();
+    world.clear_fault(2);
+    while world.step() {}
+
+    assert_eq!(sent, [0_u8; 0]);
+    assert_eq!(world.sent(), [0]);
+}
+
+#[test]
+fn the_end_of_a_fault_lets_no_queue_go_on_that_another_has_stopped() {
+    let mut world = running();
+    let of = |queue| Fault {
+        target: Target {
+            queue: Some(queue),
+            ..Target::default()
+        },
+        ..fault(FaultKind::TransmitStuck)
+    };
+    world.fault_of(1, of(0));
+    world.fault_of(2, of(1));
+    world.send(0);
+
+    world.clear_fault(2);
+    while world.step() {}
+
+    assert_eq!(world.sent(), [0_u8; 0]);
+    assert_eq!(world.fired(), 1);
+}
+
+#[test]
+fn the_end_of_a_fault_writes_back_nothing_that_another_holds() {
+    let mut world = running();
+    let of = |direction| Fault {
+        target: only(direction),
+        ..fault(FaultKind::WriteBackLate)
+    };
+    world.fault_of(1, of(Direction::Receive));
+    world.fault_of(2, of(Direction::Transmit));
+    world.arrive(0);
+    world.send(0);
+
+    world.clear_fault(1);
+    let done = (world.rx_done(0), world.tx_done(0));
+    world.clear_fault(2);
+
+    assert_eq!(done, (true, false));
+    assert!(world.tx_done(0));
+}
+
+#[test]
+fn a_module_that_two_faults_have_drawn_is_back_when_both_have_ended() {
+    let mut world = running();
+    world.plug(Module::Lr);
+    for id in [1, 2] {
+        world.fault_of(id, fault(FaultKind::ModulePulled));
+    }
+
+    world.clear_fault(1);
+    let drawn = world.port.module();
+    world.clear_fault(2);
+
+    assert_eq!(drawn, Module::Absent);
+    assert_eq!(world.port.module(), Module::Lr);
+}
+
+#[test]
+fn each_bit_that_faults_have_flipped_in_the_nvm_is_back_with_its_fault() {
+    let mut world = running();
+    let image = |world: &World| world.port.nvm().image();
+    let right = image(&world);
+    let often = |seed| Fault {
+        trigger: Trigger {
+            count: Some(1000),
+            ..Trigger::always(seed)
+        },
+        every: Some(MILLISECOND),
+        ..fault(FaultKind::NvmCorrupt)
+    };
+    world.fault_of(1, often(1));
+    let by_one = image(&world);
+    world.fault_of(2, often(2));
+    for _ in 0..100 {
+        world.pass(MILLISECOND);
+    }
+    let by_both = image(&world);
+
+    world.clear_fault(1);
+    let by_other = image(&world);
+    world.clear_fault(2);
+
+    assert!(![by_one, by_both, by_other].contains(&right));
+    assert!(right == image(&world));
 }
