@@ -331,15 +331,21 @@ impl CardFaults {
         its.map(|((_, word), bits)| (word, bits)).collect()
     }
 
-    /// Interrupts are about to be signalled: finds the vectors that faults are aimed at by queue or direction.
-    pub(crate) fn aim(&mut self, regs: &RegisterFile, now: Time) {
+    /// Interrupts are about to be signalled: finds the vectors that faults are aimed at by queue or direction. Where one
+    /// signal is for all causes, that is all or none: whether it is for a cause of such a queue, among `causes`.
+    pub(crate) fn aim(&mut self, regs: &RegisterFile, causes: Option<u64>, now: Time) {
         self.now = now;
         for armed in self.list.iter() {
             let target = armed.fault().target;
             let by_queue = target.queue.is_some() || target.direction.is_some();
             if armed.fault().kind.occasion() == Occasion::Interrupt && by_queue {
                 let vectors = Interrupts::vectors(regs, target.queue, target.direction);
-                self.aims.insert(armed.id(), vectors);
+                let aim = match causes {
+                    None => vectors,
+                    Some(causes) if causes & vectors == 0 => 0,
+                    Some(_) => u64::MAX,
+                };
+                self.aims.insert(armed.id(), aim);
             }
         }
     }

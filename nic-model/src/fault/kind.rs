@@ -249,6 +249,10 @@ impl FromStr for FaultKind {
 }
 
 /// What a fault is aimed at. What is not said is everything.
+///
+/// Only MSI-X with more than one vector (GPIE.Multiple_MSIX) has interrupts of queues. Otherwise one is for all causes: it is
+/// aimed at if a queue that is meant is among the causes that it tells of. MSI and INTx have no vectors: with one, a fault
+/// of interrupts never takes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// Frames, rings and interrupts of this direction.

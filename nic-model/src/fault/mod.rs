@@ -2,8 +2,8 @@
 //!
 //! A fault is a kind ([`FaultKind`]), a target and a trigger. Its trigger says which of its occasions it takes; the chances are
 //! those of a seed, so that the same traffic with the same seed has the same faults. Faults of the cable are made by the
-//! wire (the crate `wire`), those of the card here: `memory` stands between the DMA engine and the bus, `signals` between the
-//! interrupts and the bus, `card` keeps what has been asked for, and `port/injected.rs` does what concerns the whole port.
+//! wire (the crate `wire`), those of the card here: `memory` stands between the DMA engine and the bus, `signals` has a say in
+//! what interrupts are signalled, `card` keeps what has been asked for, and `port/injected.rs` does what concerns the whole port.
 //!
 //! A fault makes the condition, and what the card does about it is its own way: a refused access is refused by the bus, a
 //! stuck queue is a queue that is not served, a lost interrupt is a message that does not go out.
@@ -31,7 +31,6 @@ mod trigger;
 
 pub(crate) use card::{CardFaults, Deed};
 pub use kind::{BadTarget, FaultKind, FaultRoom, Occasion, Target, UnknownFault};
-pub(crate) use signals::FaultySignals;
 pub use trigger::{
     Armed, Dice, Fault, FaultList, FaultReport, FaultState, MAX_FAULTS, TooManyFaults, Trigger,
 };

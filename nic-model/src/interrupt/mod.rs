@@ -187,6 +187,17 @@ impl Interrupts {
         (self.vectors, self.other)
     }
 
+    /// Queue causes that are pending and enabled, where one signal is for all causes; `None` where vectors have their own.
+    #[cold]
+    pub(crate) fn causes_of_one_signal(
+        &self,
+        regs: &RegisterFile,
+        pci: &pci::Function,
+    ) -> Option<u64> {
+        let has_vectors = matches!(pci.delivery(), Delivery::MsiX if multiple_msix(regs));
+        (!has_vectors).then_some(self.vectors & self.vector_mask & u64::from(eicr::RTX_QUEUE))
+    }
+
     /// When [`Interrupts::deliver`] has something to do although nothing else happens before.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.deadline

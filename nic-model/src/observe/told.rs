@@ -1,27 +1,35 @@
-//! A bus whose interrupts are told to observers.
+//! A bus whose interrupts are told to observers, if faults let them out.
 
 use std::cell::RefCell;
 
 use super::{Event, Observers};
 use crate::{
     bus::{Bus, DmaError, Iova, Requester, Right, Signal, Spans, Window},
+    fault::CardFaults,
     time::Time,
 };
 
-/// The port's bus, while someone looks on.
+/// The port's bus, while someone looks on or something goes wrong.
 pub(crate) struct Told<'a> {
     bus: &'a dyn Bus,
     now: Time,
     observers: RefCell<&'a mut Observers>,
+    faults: Option<RefCell<&'a mut CardFaults>>,
 }
 
 impl<'a> Told<'a> {
-    /// The same bus, whose signals are told.
-    pub(crate) fn new(bus: &'a dyn Bus, now: Time, observers: &'a mut Observers) -> Self {
+    /// The same bus, whose signals are told, unless `faults` have them lost or late.
+    pub(crate) fn new(
+        bus: &'a dyn Bus,
+        now: Time,
+        observers: &'a mut Observers,
+        faults: Option<&'a mut CardFaults>,
+    ) -> Self {
         Self {
             bus,
             now,
             observers: RefCell::new(observers),
+            faults: faults.map(RefCell::new),
         }
     }
 }
@@ -62,7 +70,13 @@ impl Bus for Told<'_> {
     }
 
     fn signal(&self, by: Requester, signal: Signal) {
-        // An observer has no way to the bus, so this is not borrowed already.
+        // Faults and observers have no way to the bus, so these are not borrowed already.
+        if let Some(faults) = &self.faults
+            && let Ok(mut faults) = faults.try_borrow_mut()
+            && !faults.lets_out(by, signal)
+        {
+            return;
+        }
         if let Ok(mut observers) = self.observers.try_borrow_mut() {
             observers.see(self.now, &Event::Interrupt { by, signal });
         }

@@ -4,9 +4,10 @@ use ixgbe_spec::register::{Reg, bits::ctrl};
 
 use super::{Context, Port, Reset};
 use crate::{
-    bus::{Requester, Signal},
+    bus::{Bus, Requester, Signal},
     fault::{CardFaults, Deed, Fault, FaultKind, FaultReport, TooManyFaults},
     link::Module,
+    observe::Told,
     pci::Delivery,
     time::Time,
 };
@@ -63,8 +64,12 @@ impl Port {
         if self.pci.masters() {
             faults.write_back_due(now, context.bus);
         }
-        for (by, signal) in faults.signals_due(now) {
-            context.bus.signal(by, signal);
+        let late = faults.signals_due(now);
+        if !late.is_empty() {
+            let bus = Told::new(context.bus, now, &mut self.observers, None);
+            for (by, signal) in late {
+                bus.signal(by, signal);
+            }
         }
         let is_reset = faults.reset_is_done(now);
         for (id, kind) in ended {
@@ -106,8 +111,9 @@ impl Port {
                     Delivery::Intx if self.pci.intx_is_active() => &[],
                     Delivery::Intx => &[Signal::IntxAssert, Signal::IntxDeassert],
                 };
+                let bus = Told::new(context.bus, now, &mut self.observers, None);
                 for signal in signals {
-                    context.bus.signal(Requester::Pf, *signal);
+                    bus.signal(Requester::Pf, *signal);
                 }
             }
             Deed::Signal(_) => {}

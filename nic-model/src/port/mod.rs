@@ -25,7 +25,7 @@ use crate::{
     bus::{Bus, Iova},
     card::{Card, Functions, Place},
     dma::Dma,
-    fault::{CardFaults, FaultySignals},
+    fault::CardFaults,
     faults::GuestFaults,
     filter::{AddressMatch, Mac},
     firmware::Firmware,
@@ -646,13 +646,13 @@ impl Port {
     fn deliver_watched(&mut self, context: &Context<'_>) {
         let now = context.now;
         self.observers.see_causes(now, self.irq.pending());
-        let told = Told::new(context.bus, now, &mut self.observers);
-        let faulty = self.injected.as_deref_mut().map(|faults| {
-            faults.aim(&self.regs, now);
-            FaultySignals::new(&told, faults)
-        });
-        let bus: &dyn Bus = faulty.as_ref().map_or(&told, |faulty| faulty);
-        self.irq.deliver(now, &mut self.regs, &mut self.pci, bus);
+        if let Some(faults) = &mut self.injected {
+            let causes = self.irq.causes_of_one_signal(&self.regs, &self.pci);
+            faults.aim(&self.regs, causes, now);
+        }
+        let faults = self.injected.as_deref_mut();
+        let bus = Told::new(context.bus, now, &mut self.observers, faults);
+        self.irq.deliver(now, &mut self.regs, &mut self.pci, &bus);
         // What is cleared by the signal may come up again.
         self.observers.keep_causes(self.irq.pending());
         self.observers.settle(&Scene {
