@@ -14,8 +14,8 @@ use crate::guest::{
 
 const RX: usize = 0;
 /// Longer than the interval of the card's vectors, in which a large receive ends.
-const INTERVAL: Duration = Duration::from_millis(1);
-const LARGE: u64 = MERGEABLE | GUEST_CSUM | GUEST_TSO4;
+pub const INTERVAL: Duration = Duration::from_millis(1);
+pub const LARGE: u64 = MERGEABLE | GUEST_CSUM | GUEST_TSO4;
 
 fn jumbo(packet_split: Switch) -> Settings {
     Settings {
@@ -25,7 +25,7 @@ fn jumbo(packet_split: Switch) -> Settings {
     }
 }
 
-fn coalescing() -> Settings {
+pub fn coalescing() -> Settings {
     Settings {
         offer: Offer {
             large_receive: Switch::On,
@@ -60,20 +60,26 @@ fn segments(ports: u8, payloads: &[usize]) -> Vec<Vec<u8>> {
     let mut sequence = 1_u32;
     let mut segments = Vec::new();
     for (nth, &payload) in (0_u8..).zip(payloads) {
-        let mut segment = tcp(payload);
-        segment[35] = ports;
-        segment[38..42].copy_from_slice(&sequence.to_be_bytes());
-        segment[54..].fill(nth.wrapping_mul(17) ^ ports);
-        segment[24..26].fill(0);
-        let ip = !ones_complement(&segment[14..34]);
-        segment[24..26].copy_from_slice(&ip.to_be_bytes());
-        segment[50..52].fill(0);
-        let sum = !tcp_sum(&segment);
-        segment[50..52].copy_from_slice(&sum.to_be_bytes());
-        sequence += u32::try_from(payload).unwrap();
-        segments.push(segment);
+        let payload = vec![nth.wrapping_mul(17) ^ ports; payload];
+        segments.push(segment(ports, sequence, &payload));
+        sequence += u32::try_from(payload.len()).unwrap();
     }
     segments
+}
+
+/// One segment.
+pub fn segment(ports: u8, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let mut segment = tcp(payload.len());
+    segment[35] = ports;
+    segment[38..42].copy_from_slice(&sequence.to_be_bytes());
+    segment[54..].copy_from_slice(payload);
+    segment[24..26].fill(0);
+    let ip = !ones_complement(&segment[14..34]);
+    segment[24..26].copy_from_slice(&ip.to_be_bytes());
+    segment[50..52].fill(0);
+    let sum = !tcp_sum(&segment);
+    segment[50..52].copy_from_slice(&sum.to_be_bytes());
+    segment
 }
 
 fn ones_complement(bytes: &[u8]) -> u16 {
