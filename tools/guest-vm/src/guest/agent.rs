@@ -61,7 +61,7 @@ impl Agent {
         self.number += 1;
         self.begun = Instant::now();
         let seconds = limit.as_secs().max(1);
-        let line = format!("{} {seconds} {}\n", self.number, base64(command.as_bytes()));
+        let line = format!("{} {seconds} {}\n", self.number, word(command));
         self.stream.write_all(line.as_bytes()).map_err(broken)
     }
 
@@ -171,27 +171,33 @@ fn broken(source: io::Error) -> Error {
     }
 }
 
-/// Base64 (RFC 4648), on one line.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |index: usize| chunk.get(index).copied().map_or(0, usize::from);
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let character = match DIGITS.get((bits >> (18 - 6 * digit)) & 63) {
-                Some(&character) if digit <= chunk.len() => char::from(character),
-                _ => '=',
-            };
-            text.push(character);
+/// The command as one word for a shell's `printf %b`: what a shell reads as it stands, and else `\0` and three octal digits.
+fn word(command: &str) -> String {
+    let mut word = String::with_capacity(2 * command.len());
+    for byte in command.bytes() {
+        if byte.is_ascii_graphic() && byte != b'\\' {
+            word.push(char::from(byte));
+        } else {
+            word.push_str(&format!("\\0{byte:03o}"));
         }
     }
-    text
+    word
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Seek;
+    use std::process::Command;
+
     use super::*;
+
+    fn file_with(text: &str) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file.rewind().unwrap();
+        file
+    }
 
     /// An agent that says `bytes`.
     fn agent_that_says(bytes: &[u8]) -> (Agent, UnixStream) {
@@ -201,16 +207,18 @@ mod tests {
     }
 
     #[test]
-    fn base64_agrees_with_the_vectors_of_rfc_4648() {
-        let vectors =
-            ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base64(text.as_bytes()));
+    fn a_shell_reads_a_command_as_it_was() {
+        let command =
+            "printf '%s\\n' \"$HOME\" \t*?~ `x` \\0101 \\c \r\u{e4}\u{20ac}\u{7f}0\n 7#;&|<>\n";
 
-        assert_eq!(
-            vectors,
-            [
-                "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"
-            ]
-        );
+        let output = Command::new("sh")
+            .args(["-c", "read -r word && printf %b \"$word\"", "sh"])
+            .stdin(file_with(&format!("{}\n", word(command))))
+            .output()
+            .unwrap();
+
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), command);
+        assert!(!word(command).contains(char::is_whitespace));
     }
 
     #[test]
