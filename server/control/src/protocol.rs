@@ -2,12 +2,12 @@
 //!
 //! The IDL beside this file is what counts; the types here follow it field by field.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use nic_model::{HardwareError, LedMode, Module, Port, wire::Fcs};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use wire::{Damage, Short};
+use wire::{Damage, Short, file::Packet};
 
 /// Name of the interface.
 pub const INTERFACE: &str = "io.vfio-user-ixgbe.Control1";
@@ -176,6 +176,28 @@ pub struct CapturedFrame {
     /// What else there is to say: why a frame was dropped, or for what it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl CapturedFrame {
+    /// Since 1970.
+    #[must_use]
+    pub fn since_1970(&self) -> Duration {
+        Duration::from_nanos(self.time.try_into().unwrap_or(0))
+    }
+
+    /// What a capture file says of it. `interface` is that of its port in the file.
+    #[must_use]
+    pub fn packet(&self, interface: u32) -> Packet<'_> {
+        Packet {
+            interface,
+            direction: self.direction.into(),
+            time: self.since_1970(),
+            original_len: usize::try_from(self.length).unwrap_or(self.data.len()),
+            queue: self.queue,
+            hash: self.hash,
+            comment: self.note.as_deref(),
+        }
+    }
 }
 
 /// Reply of `Info`.

@@ -4,14 +4,14 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
 use control::{CapturedFrame, Direction};
 use packets::tell;
 use serde::Serialize;
-use wire::file::{Packet, PcapNg};
+use wire::file::PcapNg;
 
 const DAY: u64 = 24 * 60 * 60;
 /// Bytes in a line of hex.
@@ -23,13 +23,6 @@ pub(super) struct Seen {
     pub(super) interface: u32,
     pub(super) port: u32,
     pub(super) frame: CapturedFrame,
-}
-
-impl Seen {
-    /// Since 1970.
-    fn time(&self) -> Duration {
-        Duration::from_nanos(self.frame.time.try_into().unwrap_or(0))
-    }
 }
 
 /// Where frames go.
@@ -101,18 +94,7 @@ impl Sink {
     pub(super) fn frame(&mut self, seen: &Seen) -> io::Result<()> {
         let frame = &seen.frame;
         match self {
-            Self::File(file) => {
-                let packet = Packet {
-                    interface: seen.interface,
-                    direction: frame.direction.into(),
-                    time: seen.time(),
-                    original_len: usize::try_from(frame.length).unwrap_or(frame.data.len()),
-                    queue: frame.queue,
-                    hash: frame.hash,
-                    comment: frame.note.as_deref(),
-                };
-                file.packet(&packet, &frame.data)
-            }
+            Self::File(file) => file.packet(&frame.packet(seen.interface), &frame.data),
             Self::Words(words) => words.frame(seen),
             Self::Json(to) => {
                 let line = Line {
@@ -160,7 +142,7 @@ impl Sink {
 impl Words {
     /// `12:00:00.000000000 in  10.0.0.1 > …`, in UTC.
     fn frame(&mut self, seen: &Seen) -> io::Result<()> {
-        let time = seen.time();
+        let time = seen.frame.since_1970();
         let second = time.as_secs() % DAY;
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         let way = match seen.frame.direction {
