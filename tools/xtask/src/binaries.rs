@@ -4,10 +4,10 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// Where the programs are.
+/// Where the programs are that users run beside a guest.
 #[derive(Clone, Debug)]
 pub struct Binaries {
     /// `vfio-user-ixgbe`.
@@ -16,39 +16,55 @@ pub struct Binaries {
     pub ixgbectl: PathBuf,
     /// `vhost-user-ixgbe`.
     pub stack: PathBuf,
-    /// `nic-bench`.
-    pub nic_bench: PathBuf,
-    /// `driver-test`.
-    pub driver_test: PathBuf,
 }
 
-/// Builds the programs in release mode.
+/// Builds the programs in release mode. One selection for all that need any of them: for another, cargo would build some
+/// dependencies, and with them the server, anew.
 pub fn build() -> Result<Binaries> {
-    let output = cargo()
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "vfio-user-ixgbe",
-            "--package",
-            "ixgbectl",
-            "--package",
-            "vhost-user-ixgbe",
-            "--package",
-            "nic-bench",
-            "--package",
-            "driver-test",
-        ])
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    if !output.status.success() {
-        bail!("cargo cannot build the server: see its messages above");
+    let executables = Executables::build(&["vfio-user-ixgbe", "ixgbectl", "vhost-user-ixgbe"])?;
+    Ok(Binaries {
+        server: executables.path("vfio-user-ixgbe")?,
+        ixgbectl: executables.path("ixgbectl")?,
+        stack: executables.path("vhost-user-ixgbe")?,
+    })
+}
+
+/// Builds `nic-bench` in release mode.
+pub fn nic_bench() -> Result<PathBuf> {
+    Executables::build(&["nic-bench"])?.path("nic-bench")
+}
+
+/// Builds `driver-test` in release mode.
+pub fn driver_test() -> Result<PathBuf> {
+    Executables::build(&["driver-test"])?.path("driver-test")
+}
+
+/// What cargo has told of the programs that it built.
+struct Executables(String);
+
+impl Executables {
+    /// Builds these packages in release mode.
+    fn build(packages: &[&str]) -> Result<Self> {
+        let mut command = cargo();
+        command.args(["build", "--release"]);
+        for package in packages {
+            command.args(["--package", package]);
+        }
+        let output = command
+            .arg("--message-format=json-render-diagnostics")
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot run cargo")?;
+        ensure!(
+            output.status.success(),
+            "cargo cannot build {}: see its messages above",
+            packages.join(", ")
+        );
+        Ok(Self(String::from_utf8_lossy(&output.stdout).into_owned()))
     }
-    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-    let executable = |name: &str| -> Result<PathBuf> {
-        messages
+
+    fn path(&self, name: &str) -> Result<PathBuf> {
+        self.0
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
             .filter(|message| message.pointer("/target/name").and_then(Value::as_str) == Some(name))
@@ -59,14 +75,7 @@ pub fn build() -> Result<Binaries> {
                     .map(PathBuf::from)
             })
             .with_context(|| format!("cargo built no program {name}"))
-    };
-    Ok(Binaries {
-        server: executable("vfio-user-ixgbe")?,
-        ixgbectl: executable("ixgbectl")?,
-        stack: executable("vhost-user-ixgbe")?,
-        nic_bench: executable("nic-bench")?,
-        driver_test: executable("driver-test")?,
-    })
+    }
 }
 
 /// The cargo that runs us, for this workspace.

@@ -74,13 +74,14 @@ pub fn run(arguments: &DriverTestArguments) -> ExitCode {
 }
 
 fn boot_and_test(arguments: &DriverTestArguments) -> Result<ExitCode> {
-    let binaries = binaries::build()?;
+    let driver_test = binaries::driver_test()?;
     if let Some(control) = &arguments.control {
-        return test(&binaries, control, &arguments.rest, || None);
+        return test(&driver_test, control, &arguments.rest, || None);
     }
     if is_question(&arguments.rest) {
-        return test(&binaries, Path::new(""), &arguments.rest, || None);
+        return test(&driver_test, Path::new(""), &arguments.rest, || None);
     }
+    let binaries = binaries::build()?;
     let qemu = arguments.qemu.as_deref().map(Qemu::at).transpose()?;
     let boot = match (&arguments.kernel, &arguments.disk) {
         (Some(kernel), _) => ForeignBoot::Kernel {
@@ -98,7 +99,7 @@ fn boot_and_test(arguments: &DriverTestArguments) -> Result<ExitCode> {
                 .into_iter()
                 .chain(arguments.rest.iter().cloned())
                 .collect();
-            return test(&binaries, &server.control(), &words, || None);
+            return test(&driver_test, &server.control(), &words, || None);
         }
     };
     let cache = Cache::open()?;
@@ -111,7 +112,7 @@ fn boot_and_test(arguments: &DriverTestArguments) -> Result<ExitCode> {
         guest.console().display()
     );
     let words = with_boot_limit(&arguments.rest);
-    test(&binaries, &server.control(), &words, || {
+    test(&driver_test, &server.control(), &words, || {
         let status = guest.ended()?;
         Some(format!("QEMU has ended, {status}: {}", guest.said()))
     })
@@ -177,12 +178,12 @@ fn bring_up(guest: &mut Guest) -> Result<Vec<String>> {
 /// Runs `driver-test` against the server with this control socket. `guest` is asked meanwhile whether there is no guest any
 /// more, and why.
 fn test(
-    binaries: &Binaries,
+    driver_test: &Path,
     control: &Path,
     words: &[String],
     mut guest: impl FnMut() -> Option<String>,
 ) -> Result<ExitCode> {
-    let mut child = Command::new(&binaries.driver_test)
+    let mut child = Command::new(driver_test)
         .arg("--control")
         .arg(control)
         .args(words)

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_mins(13);
 
 /// Measures the NIC alone, prints the table, writes `bench/wire.json` and `bench/wire.html` in the target folder.
 pub fn wire(options: &wire::Options) -> Result<ExitCode> {
-    let section = wire::measure(options, &binaries::build()?)?;
+    let section = wire::measure(options, &binaries::build()?, &binaries::nic_bench()?)?;
     report::write(&[section], "wire")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -30,7 +30,7 @@ pub fn zero_copy(
     guests: &zero_copy::GuestOptions,
 ) -> Result<ExitCode> {
     let binaries = binaries::build()?;
-    let without = zero_copy::measure(options, &binaries)?;
+    let without = zero_copy::measure(options, &binaries, &binaries::nic_bench()?)?;
     let (with, failure) = match zero_copy::guests(guests, &binaries) {
         Ok(with) => (with, None),
         // What was measured without them is not lost.
@@ -63,25 +63,27 @@ pub fn all(
     guest: guest::Options,
 ) -> Result<ExitCode> {
     let binaries = binaries::build()?;
+    let nic_bench = binaries::nic_bench()?;
     let begun = Instant::now();
-    let wire = wire::measure(wire, &binaries)?;
-    let zero_copy = zero_copy::measure(zero_copy, &binaries)?;
-    let instructions = instructions::measure()?;
     let guest = guest::Options {
         until: Some(begun + LIMIT),
         ..guest
     };
-    let outcome = guest::measure(&guest, &binaries)?;
-    let sections = [
-        Some(wire),
-        zero_copy,
-        Some(instructions),
-        Some(outcome.section),
-    ];
-    let sections: Vec<report::Section> = sections.into_iter().flatten().collect();
-    report::write(&sections, "index")?;
+    let mut sections = Vec::new();
+    let outcome = (|| {
+        sections.push(wire::measure(wire, &binaries, &nic_bench)?);
+        sections.extend(zero_copy::measure(zero_copy, &binaries, &nic_bench)?);
+        sections.push(instructions::measure()?);
+        let outcome = guest::measure(&guest, &binaries)?;
+        sections.push(outcome.section);
+        Ok(code(outcome.failures))
+    })();
+    // What was measured before a part failed is not lost.
+    if !sections.is_empty() {
+        report::write(&sections, "index")?;
+    }
     println!("{:.0} s in all", begun.elapsed().as_secs_f32());
-    Ok(code(outcome.failures))
+    outcome
 }
 
 fn code(failures: u32) -> ExitCode {

@@ -4,7 +4,7 @@
 
 mod figure;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ struct Measured {
 }
 
 /// Measures the figures in turns, and each in turn with what it is compared with.
-pub fn measure(options: &Options, binaries: &Binaries) -> Result<Section> {
+pub fn measure(options: &Options, binaries: &Binaries, nic_bench: &Path) -> Result<Section> {
     let figures: Vec<Figure> = Figure::ALL
         .into_iter()
         .filter(|figure| {
@@ -55,6 +55,7 @@ pub fn measure(options: &Options, binaries: &Binaries) -> Result<Section> {
     eprintln!("load {}", load());
     let bench = Bench {
         binaries,
+        nic_bench,
         cache: Cache::open()?,
         time: options.time,
     };
@@ -100,6 +101,7 @@ struct Server {
 
 struct Bench<'a> {
     binaries: &'a Binaries,
+    nic_bench: &'a Path,
     cache: Cache,
     time: Duration,
 }
@@ -183,7 +185,7 @@ impl Bench<'_> {
     }
 
     fn command(&self, words: &[&str], sockets: &[PathBuf]) -> Command {
-        let mut command = Command::new(&self.binaries.nic_bench);
+        let mut command = Command::new(self.nic_bench);
         command.arg(format!("--milliseconds={}", self.time.as_millis()));
         command.args(words).args(sockets);
         command
@@ -281,7 +283,7 @@ impl Bench<'_> {
             .cache
             .log_folder("bench-wire-client")?
             .join("client.log");
-        let mut command = Command::new(&self.binaries.nic_bench);
+        let mut command = Command::new(self.nic_bench);
         command.arg("hold").args(server.sockets.first());
         let mut client = Spawner::own().start("nic-bench", &command, &log)?;
         thread::sleep(SETTLE);

@@ -1,6 +1,7 @@
 //! The host stack without a guest: its virtio driver is a process of ours, `nic-bench`. So there are three processes: the
 //! NIC's server, the host stack, and the driver, which sleeps between its turns.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ struct Told {
 pub struct Bench<'a> {
     /// The programs.
     pub binaries: &'a Binaries,
+    /// What drives the stack.
+    pub nic_bench: &'a Path,
     /// Where logs go.
     pub cache: &'a Cache,
     /// How long one measurement lasts.
@@ -130,7 +133,7 @@ impl Bench<'_> {
         server: &NicServer,
         stack: &HostStack,
     ) -> Result<Told> {
-        let mut command = Command::new(&self.binaries.nic_bench);
+        let mut command = Command::new(self.nic_bench);
         command
             .arg(format!("--milliseconds={}", time.as_millis()))
             .args([figure.client(), "--len", figure.len()])

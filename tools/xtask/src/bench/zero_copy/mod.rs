@@ -6,6 +6,7 @@ mod guestless;
 mod guests;
 mod machine;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -47,7 +48,11 @@ pub struct GuestOptions {
 }
 
 /// Measures the host stack without a guest: the figures in turns, both modes of each in turn.
-pub fn measure(options: &Options, binaries: &Binaries) -> Result<Option<Section>> {
+pub fn measure(
+    options: &Options,
+    binaries: &Binaries,
+    nic_bench: &Path,
+) -> Result<Option<Section>> {
     let figures: Vec<Figure> = Figure::ALL
         .into_iter()
         .filter(|figure| is_chosen(&options.figures, figure.name()))
@@ -60,6 +65,7 @@ pub fn measure(options: &Options, binaries: &Binaries) -> Result<Option<Section>
     let cache = Cache::open()?;
     let bench = guestless::Bench {
         binaries,
+        nic_bench,
         cache: &cache,
         time: options.time,
     };
