@@ -12,7 +12,10 @@ use std::{
 };
 
 use guest_memory::SharedMemory;
-use nic_driver::in_process::{Bench, InProcess};
+use nic_driver::{
+    Device, DriverError,
+    in_process::{Bench, InProcess},
+};
 use nic_model::{
     PortConfig, Time,
     check::Findings,
@@ -28,6 +31,8 @@ use vhost_user_ixgbe::{
     stack::{Settings, Stack},
 };
 use vm_memory::Bytes;
+
+use crate::mortal::Mortal;
 
 pub const MAC: [u8; 6] = [0x02, 0, 0, 0x12, 0x34, 0x56];
 /// Guest-physical address of the memory.
@@ -54,8 +59,6 @@ pub const USO: u64 = 1 << 56;
 pub const TSO4: u64 = 1 << 11;
 pub const LOG_ALL: u64 = 1 << 26;
 
-pub type Card = InProcess<Bench>;
-
 pub fn settings() -> Settings {
     Settings {
         rx: Mode::ZeroCopy,
@@ -81,7 +84,7 @@ struct Ring {
 
 /// A guest with its stack and its card.
 pub struct World {
-    pub stack: Stack<Card>,
+    pub stack: Stack<Mortal>,
     pub memory: SharedMemory,
     rings: Vec<Ring>,
     /// What driver checkers have found at the cards so far.
@@ -140,7 +143,7 @@ impl World {
     pub fn plug(&mut self) {
         let (card, findings) = InProcess::checked(PortConfig::new(MAC), Bench::default());
         self.findings.push(findings);
-        self.stack.plug(card).unwrap();
+        self.stack.plug(Mortal::new(card)).unwrap();
     }
 
     pub fn file(&self) -> File {
@@ -329,12 +332,17 @@ impl World {
 
     /// Lets card and stack work until neither has anything to do.
     pub fn settle(&mut self) {
+        self.try_to_settle().unwrap();
+    }
+
+    /// The same while the card may go.
+    pub fn try_to_settle(&mut self) -> Result<(), DriverError> {
         for _ in 0..1000 {
             if let Some(card) = self.stack.card() {
-                nic_driver::Device::pass(card.device(), Duration::ZERO).unwrap();
+                card.device().pass(Duration::ZERO)?;
             }
-            if !self.stack.turn().unwrap() {
-                return;
+            if !self.stack.turn()? {
+                return Ok(());
             }
         }
         panic!("the stack does not come to rest");
@@ -351,13 +359,13 @@ impl World {
     pub fn reach_the_card(&mut self, frames: impl IntoIterator<Item = Vec<u8>>) {
         let card = self.stack.card().unwrap().device();
         card.wire().incoming.extend(frames);
-        nic_driver::Device::pass(card, Duration::ZERO).unwrap();
+        card.pass(Duration::ZERO).unwrap();
     }
 
     /// Time passes for the card.
     pub fn pass(&mut self, time: Duration) {
         let card = self.stack.card().unwrap();
-        nic_driver::Device::pass(card.device(), time).unwrap();
+        card.device().pass(time).unwrap();
         self.settle();
     }
 

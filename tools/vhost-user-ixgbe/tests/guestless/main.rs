@@ -11,6 +11,7 @@ mod hostile;
 mod liar;
 mod life;
 mod mixture;
+mod mortal;
 mod packet_split;
 mod pairs;
 mod pieces;

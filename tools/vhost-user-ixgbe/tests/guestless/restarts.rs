@@ -174,6 +174,36 @@ impl Life {
         assert_eq!(base, self.back);
     }
 
+    /// The server ends at any message of those that follow, and another one begins.
+    fn end_the_server_soon(&mut self) {
+        let messages = self.dice.below(40);
+        let frames = self.frames(6);
+        let wire = self.world.stack.card().unwrap().device().wire();
+        wire.incoming.extend(frames);
+        self.give(10);
+        self.world
+            .stack
+            .card()
+            .unwrap()
+            .device()
+            .ends_after(messages);
+        let settled = self.world.try_to_settle();
+        if settled.is_err() {
+            self.world.stack.unplug();
+            self.check();
+        } else if self.dice.below(2) == 0 {
+            self.stop();
+            self.world.start(RX, self.back);
+        } else {
+            // What it answers does not matter: there is a card no more.
+            let _ = self.world.stack.lose_guest();
+            self.check();
+            self.world.agree(self.features);
+            self.world.start(RX, self.back);
+        }
+        self.world.plug();
+    }
+
     fn step(&mut self) {
         match self.dice.below(14) {
             0..3 => {
@@ -190,11 +220,12 @@ impl Life {
                 let frames = self.frames(count);
                 self.world.reach_the_card(frames);
             }
-            8..10 => {
+            8 => {
                 self.world.stack.unplug();
                 self.check();
                 self.world.plug();
             }
+            9 => self.end_the_server_soon(),
             10 => {
                 self.stop();
                 self.world.start(RX, self.back);
