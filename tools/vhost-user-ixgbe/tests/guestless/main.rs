@@ -16,6 +16,7 @@ mod packet_split;
 mod pairs;
 mod pieces;
 mod receive;
+mod resends;
 mod restarts;
 mod transmit;
 mod wakeups;
