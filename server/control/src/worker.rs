@@ -341,11 +341,13 @@ impl Inbox {
             looks.sweep(card.view().port);
         }
         captures.turn(card);
-        if self
-            .recording
-            .as_ref()
-            .is_some_and(|running| !running.turn())
-        {
+        self.go_on_recording(card);
+    }
+
+    /// Hands over what has been recorded, and ends a recording whose client has enough.
+    fn go_on_recording(&mut self, card: &mut dyn Card) {
+        let running = self.recording.as_ref();
+        if running.is_some_and(|running| !running.turn()) {
             self.recording = None;
             card.view().port.stop_recording();
         }
@@ -357,6 +359,8 @@ impl Inbox {
         wire: &Tapped<B>,
         card: &mut dyn Card,
     ) -> Answer {
+        // A port at rest has had no turn since the client of the last one went.
+        self.go_on_recording(card);
         let mappings = card.mappings();
         let running = Running::begin(start, &mut card.view(), &mappings, &wire.describe())?;
         self.recording = Some(running);

@@ -321,3 +321,23 @@ fn what_is_told_has_fields_that_the_description_names() {
     );
     assert_eq!(keys(&memory["mappings"][0]), fields(&interface, "Mapping"));
 }
+
+#[test]
+fn a_port_at_rest_is_recorded_again_when_its_recording_has_ended() {
+    let running = Running::start();
+    let record = || running.client().record().unwrap();
+
+    let mut first = record();
+    let again = running.client().record().err();
+    first.finish().unwrap();
+    while first.next_reply().unwrap().is_some() {}
+    let mut second = record();
+    second.next_reply().unwrap();
+    let begun = second.next_reply().unwrap().unwrap();
+
+    let refused = Some(ClientError::Refused(ControlError::NotRecordable {
+        why: "it is recorded already".to_owned(),
+    }));
+    assert_eq!(format!("{again:?}"), format!("{refused:?}"));
+    assert!(begun.header.is_some());
+}
