@@ -38,7 +38,7 @@ fn first() -> Value {
     json!({ "header": header(), "calls": "", "whole": true, "lost": 0 })
 }
 
-/// A server that answers one call with these replies, waits for the client to have enough, and ends.
+/// A server that answers one call with these replies, and ends.
 struct Server {
     path: PathBuf,
     folder: TempDir,
@@ -48,7 +48,10 @@ struct Server {
 /// Its last word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
+    /// When the client has enough.
     Said,
+    /// Before that.
+    Early,
     Missing,
 }
 
@@ -69,8 +72,10 @@ impl Server {
             for parameters in &replies {
                 reply(parameters, true);
             }
-            from.read_to_end(&mut Vec::new()).unwrap();
-            if last == Last::Said {
+            if last != Last::Early {
+                from.read_to_end(&mut Vec::new()).unwrap();
+            }
+            if last != Last::Missing {
                 reply(&calls("", true), false);
             }
         });
@@ -125,13 +130,24 @@ fn one_whose_server_is_gone_when_it_is_to_end_broke_off_and_replays_up_to_there(
 #[test]
 fn one_that_ends_within_a_call_broke_off_before_that_call() {
     let replies = vec![first(), calls(RESET, true), calls(&RESET[..4], false)];
-    let server = Server::start(replies, Last::Said);
+    let server = Server::start(replies, Last::Early);
 
-    let (output, step) = server.record("0.05");
+    let (output, step) = server.record("60");
 
     let text = failure(&output);
     assert!(text.contains("in the middle of a call"), "{text}");
     assert_eq!(step, Some(Step::End(Ending::Cut)));
+}
+
+#[test]
+fn a_call_that_is_on_its_way_when_the_time_is_over_is_left_out() {
+    let replies = vec![first(), calls(RESET, true), calls(&RESET[..4], false)];
+    let server = Server::start(replies, Last::Said);
+
+    let (output, step) = server.record("0.05");
+
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(step, Some(Step::End(Ending::Closed)));
 }
 
 #[test]
