@@ -18,7 +18,8 @@ pub struct Counters {
     /// Large receives: packets that the card has made of several, and that were counted once above.
     pub rx_large: u64,
     /// Received packets that the guest had no buffers for that they fit into, or that could not be handed over when their
-    /// ring stopped, as a part was missing or the ring was broken.
+    /// ring stopped, as a part was missing or the ring was broken. One that was in the guest's pages when its ring was found
+    /// broken is counted above as well.
     pub rx_no_room: u64,
     /// Guest buffers that were given back unused: not memory, chains with no end, or of the wrong direction.
     pub rx_bad_chains: u64,
