@@ -17,7 +17,7 @@
 //! has flipped is the NVM's. Faults that were asked for of a port that becomes another by
 //! [`Port::restore`](crate::Port::restore) go on with that one, but nothing that they have done before lasts.
 //!
-//! Nor are they in a recording: a replay of a port that had faults of its card meanwhile does something else, and says where.
+//! In a recording they are calls like others, and a replay has them at the same occasions.
 //!
 //! Not there: faults of a single access to a register, and of the accesses to the MSI-X table.
 

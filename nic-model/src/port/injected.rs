@@ -9,6 +9,7 @@ use crate::{
     link::Module,
     observe::Told,
     pci::Delivery,
+    record::{Answer, Call},
     time::Time,
 };
 
@@ -23,6 +24,13 @@ impl Port {
         fault: Fault,
         context: &mut Context<'_>,
     ) -> Result<(), TooManyFaults> {
+        if self.recording.is_on() {
+            let add =
+                |port: &mut Self, context: &mut Context<'_>| port.add_fault(id, fault, context);
+            return self.recorded(&Call::AddFault { id, fault }, context, add, |added| {
+                Answer::Count(added.is_ok().into())
+            });
+        }
         let now = context.now;
         self.injected.get_or_insert_default().add(id, fault, now)?;
         self.advance_faults(context);
@@ -40,6 +48,12 @@ impl Port {
     /// Ends the fault of this number, or all of them, with what lasts of it: what was drawn, flipped or stopped is as before,
     /// and what was held goes out. Returns how many there were.
     pub fn clear_faults(&mut self, id: Option<u64>, context: &mut Context<'_>) -> usize {
+        if self.recording.is_on() {
+            let clear = |port: &mut Self, context: &mut Context<'_>| port.clear_faults(id, context);
+            return self.recorded(&Call::ClearFaults(id), context, clear, |cleared| {
+                Answer::Count(*cleared as u64)
+            });
+        }
         let Some(faults) = &mut self.injected else {
             return 0;
         };

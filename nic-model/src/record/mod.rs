@@ -34,6 +34,7 @@ use ixgbe_spec::register::Reg;
 
 use crate::{
     bus::{Bus, DmaError, Iova, Requester, Signal},
+    fault::Fault,
     hardware_error::HardwareError,
     led::{LEDS, Led},
     link::Module,
@@ -62,7 +63,7 @@ pub trait Recorder: Send {
 }
 
 /// A call of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Call<'a> {
     /// [`Port::config_read`].
     ConfigRead {
@@ -147,6 +148,15 @@ pub enum Call<'a> {
     },
     /// [`Port::inject_error`].
     HardwareError(HardwareError),
+    /// [`Port::add_fault`].
+    AddFault {
+        /// The caller's number for it.
+        id: u64,
+        /// What goes wrong.
+        fault: Fault,
+    },
+    /// [`Port::clear_faults`]: of this number, or all.
+    ClearFaults(Option<u64>),
     /// [`Port::receive_burst`]; its frames follow as [`Act::Arrived`].
     Receive,
     /// [`Port::step`].
@@ -242,6 +252,8 @@ pub enum Answer<'a> {
     Restored(bool),
     /// The message to the root complex.
     Message(Option<ErrorMessage>),
+    /// How many faults were added or cleared.
+    Count(u64),
 }
 
 /// A recorder during a call, shared by what surrounds the port.

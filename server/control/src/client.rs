@@ -375,7 +375,8 @@ impl Client {
     /// Starts to record all that the port is given and does. When this returns, the recording runs.
     ///
     /// # Errors
-    /// [`ClientError`]; [`ControlError::NotRecordable`] for a port that is recorded already, or is one of a card's two.
+    /// [`ClientError`]; [`ControlError::NotRecordable`] for a port that is recorded already, has faults
+    /// of the card, or is one of a card's two.
     pub fn record(self) -> Result<Recording, ClientError> {
         let parameters = PlainParameters { port: self.port };
         self.stream("Record", &parameters)

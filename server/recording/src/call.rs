@@ -9,7 +9,10 @@ use nic_model::{
     record::{Answer, Call},
 };
 
-use crate::code::{Broken, Fields, put, put_bytes, put_size};
+use crate::{
+    code::{Broken, Fields, put, put_bytes, put_size},
+    fault,
+};
 
 /// Longest read of a BAR or of configuration space: more than the largest region has.
 const MAX_READ: usize = 1 << 20;
@@ -93,6 +96,17 @@ pub(crate) fn encode(to: &mut Vec<u8>, call: &Call<'_>) {
             put_bytes(to, state);
         }
         Call::RenewSignals => to.push(16),
+        Call::AddFault { id, fault } => {
+            to.push(17);
+            put(to, id);
+            fault::encode(to, &fault);
+        }
+        Call::ClearFaults(id) => {
+            to.push(if id.is_some() { 19 } else { 18 });
+            if let Some(id) = id {
+                put(to, id);
+            }
+        }
     }
 }
 
@@ -101,7 +115,7 @@ pub(crate) fn decode<'a>(from: &mut Fields<'a>) -> Result<Call<'a>, Broken> {
     let bar =
         |from: &mut Fields<'a>| from.choice("BAR", |number| BARS.get(usize::from(number)).copied());
     Ok(
-        match from.choice("call", |tag| (tag <= 16).then_some(tag))? {
+        match from.choice("call", |tag| (tag <= 19).then_some(tag))? {
             0 => Call::ConfigRead {
                 offset: from.narrow("offset in configuration space")?,
                 len: from.at_most(MAX_READ, "length of a read of configuration space")?,
@@ -161,7 +175,13 @@ pub(crate) fn decode<'a>(from: &mut Fields<'a>) -> Result<Call<'a>, Broken> {
             15 => Call::Restore {
                 state: from.bytes("saved state")?,
             },
-            _ => Call::RenewSignals,
+            16 => Call::RenewSignals,
+            17 => Call::AddFault {
+                id: from.number("number of a fault")?,
+                fault: fault::decode(from)?,
+            },
+            18 => Call::ClearFaults(None),
+            _ => Call::ClearFaults(Some(from.number("number of a fault")?)),
         },
     )
 }
@@ -174,7 +194,7 @@ pub(crate) const fn flag(byte: u8) -> Option<bool> {
     }
 }
 
-fn named<T: FromStr>(from: &mut Fields<'_>, field: &'static str) -> Result<T, Broken> {
+pub(crate) fn named<T: FromStr>(from: &mut Fields<'_>, field: &'static str) -> Result<T, Broken> {
     let place = from.offset();
     let name = from.bytes(field)?;
     let found = str::from_utf8(name).ok().and_then(|name| name.parse().ok());
@@ -196,6 +216,7 @@ pub(crate) enum Returned<'a> {
     Leds(u32),
     Restored(bool),
     Message(Option<ErrorMessage>),
+    Count(u64),
 }
 
 const MESSAGES: [Option<ErrorMessage>; 4] = [
@@ -214,6 +235,7 @@ impl<'a> Returned<'a> {
             Answer::Leds(leds) => Self::of_leds(leds),
             Answer::Restored(restored) => Self::Restored(restored),
             Answer::Message(message) => Self::Message(message),
+            Answer::Count(count) => Self::Count(count),
         }
     }
 
@@ -255,12 +277,16 @@ impl<'a> Returned<'a> {
                 let place = MESSAGES.iter().position(|other| *other == message);
                 put_size(to, place.unwrap_or(0));
             }
+            Self::Count(count) => {
+                to.push(8);
+                put(to, count);
+            }
         }
     }
 
     pub(crate) fn decode(from: &mut Fields<'a>) -> Result<Self, Broken> {
         Ok(
-            match from.choice("kind of answer", |tag| (tag <= 7).then_some(tag))? {
+            match from.choice("kind of answer", |tag| (tag <= 8).then_some(tag))? {
                 0 => Self::Nothing,
                 1 => Self::Bytes(from.bytes("data that was read")?),
                 2 => Self::More(false),
@@ -268,6 +294,7 @@ impl<'a> Returned<'a> {
                 4 => Self::Leds(from.narrow("LEDs")?),
                 6 => Self::Restored(false),
                 7 => Self::Restored(true),
+                8 => Self::Count(from.number("number of faults")?),
                 _ => Self::Message(from.choice("message to the root complex", |number| {
                     MESSAGES.get(usize::from(number)).copied()
                 })?),
@@ -288,6 +315,7 @@ impl fmt::Display for Returned<'_> {
             Self::Leds(sum) => write!(f, "LEDs (sum {sum:08x})"),
             Self::Restored(true) => f.write_str("the state restored"),
             Self::Restored(false) => f.write_str("the state refused"),
+            Self::Count(count) => write!(f, "{count} faults"),
             Self::Message(None) => f.write_str("no message to the root complex"),
             Self::Message(Some(message)) => write!(f, "the message {}", message.name()),
         }
@@ -357,11 +385,15 @@ pub(crate) fn told(call: &Call<'_>) -> String {
         Call::Step => "a step".to_owned(),
         Call::Restore { .. } => "a state restored".to_owned(),
         Call::RenewSignals => "interrupts told again".to_owned(),
+        Call::AddFault { id, fault } => format!("fault {id}, {}", fault.kind),
+        Call::ClearFaults(Some(id)) => format!("fault {id} cleared"),
+        Call::ClearFaults(None) => "all faults cleared".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nic_model::fault::{Fault, FaultKind, Target, Trigger};
     use nic_model::{HardwareError, Module};
     use proptest::prelude::*;
 
@@ -415,6 +447,18 @@ mod tests {
             Call::Step,
             Call::Restore { state: b"state" },
             Call::RenewSignals,
+            Call::AddFault {
+                id: 300,
+                fault: Fault {
+                    kind: FaultKind::DmaError,
+                    target: Target::default(),
+                    trigger: Trigger::always(9),
+                    delay: None,
+                    every: None,
+                },
+            },
+            Call::ClearFaults(None),
+            Call::ClearFaults(Some(u64::MAX)),
         ]
     }
 
@@ -444,6 +488,7 @@ mod tests {
             Returned::Restored(false),
             Returned::Message(None),
             Returned::Message(Some(ErrorMessage::Fatal)),
+            Returned::Count(64),
         ];
         for answer in answers {
             let mut bytes = Vec::new();

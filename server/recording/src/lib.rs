@@ -39,6 +39,7 @@ mod block;
 mod call;
 mod code;
 mod deed;
+mod fault;
 mod header;
 mod read;
 mod replay;

@@ -163,6 +163,11 @@ impl Running {
         if view.port.is_recorded() {
             return Err(refused("it is recorded already"));
         }
+        if !view.port.fault_reports().is_empty() {
+            return Err(refused(
+                "it has faults, which a state does not hold; `ixgbectl fault clear` ends them",
+            ));
+        }
         let now = view.context.now;
         let header = Header {
             program: concat!("vfio-user-ixgbe ", env!("CARGO_PKG_VERSION")).to_owned(),

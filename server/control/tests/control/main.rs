@@ -16,6 +16,7 @@ use std::{
 use control::{
     BindError, Client, ClientError, ControlError, Direction, Group, Link, Module, Server,
 };
+use nic_model::fault::{Fault, FaultKind, Target, Trigger};
 use worker::Running;
 
 fn frame(byte: u8) -> Vec<u8> {
@@ -295,6 +296,33 @@ fn captures_beyond_the_limit_are_refused() {
         ClientError::Refused(ControlError::TooManyCaptures)
     ));
     assert_eq!(captures.len(), 16);
+}
+
+#[test]
+fn a_card_with_faults_is_recorded_when_they_are_cleared() {
+    let running = Running::start();
+    let mut client = running.client();
+    let stuck = Fault {
+        kind: FaultKind::TransmitStuck,
+        target: Target::default(),
+        trigger: Trigger::always(1),
+        delay: None,
+        every: None,
+    };
+    client.add_fault(&stuck).unwrap();
+
+    let refused = running.client().record().unwrap_err();
+    client.clear_faults(None).unwrap();
+    let then = running.client().record();
+
+    assert!(
+        matches!(
+            refused,
+            ClientError::Refused(ControlError::NotRecordable { .. })
+        ),
+        "{refused}"
+    );
+    assert!(then.is_ok(), "{then:?}");
 }
 
 #[test]

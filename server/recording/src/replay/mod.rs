@@ -481,6 +481,13 @@ fn act<'r>(
             return Returned::Restored(restored.is_ok());
         }
         Call::RenewSignals => port.renew_signals(context),
+        Call::AddFault { id, fault } => {
+            let added = port.add_fault(id, fault, context);
+            return Returned::Count(added.is_ok().into());
+        }
+        Call::ClearFaults(id) => {
+            return Returned::Count(port.clear_faults(id, context) as u64);
+        }
         Call::Receive => {}
         Call::Step => return Returned::More(port.step(context)),
     }

@@ -4,6 +4,7 @@ use ixgbe_spec::register::Reg;
 use nic_model::{
     Bar, Context, HardwareError, LanId, Module, Port, PortConfig, Time,
     bus::{Iova, Requester, Right},
+    fault::{Fault, FaultKind, Target, Trigger},
     testing::{BUFFERS, RING, Silence, TestBus},
     wire::RxFrame,
 };
@@ -56,8 +57,8 @@ impl Session {
         u32::from_le_bytes(value)
     }
 
-    /// Link, bus mastering, a ring each way; frames in and out, and one of each other call.
-    fn live(&mut self) {
+    /// Link, bus mastering, a ring each way.
+    fn receives(&mut self) {
         self.port
             .client_mapped(Iova(TestBus::BASE), 0x1_0000, self.now);
         self.call(|port, context| port.set_carrier(true, context));
@@ -85,6 +86,11 @@ impl Session {
         ] {
             self.set(reg, value);
         }
+    }
+
+    /// Frames in and out, and one of each other call.
+    fn live(&mut self) {
+        self.receives();
         for n in 0..3_u8 {
             let frame = [0xA0 + n; 60];
             let verdict = self.call(|port, context| port.receive(&RxFrame::new(&frame), context));
@@ -504,4 +510,51 @@ fn a_new_recording_is_its_owners_alone_and_an_old_file_keeps_its_mode() {
     });
 
     assert_eq!(modes, [0o600, 0o644]);
+}
+
+#[test]
+fn faults_of_the_card_strike_at_the_same_occasions_in_a_replay() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.rec");
+    let mut port = Port::new(PortConfig::new(MAC));
+    let writer = Writer::create(&path, &header(&[&port])).unwrap();
+    port.record(writer.recorder(0, None));
+    let mut session = Session::new(port);
+    session.receives();
+    let fault = |kind, probability| Fault {
+        kind,
+        target: Target::default(),
+        trigger: Trigger {
+            probability,
+            count: Some(9),
+            ..Trigger::always(7)
+        },
+        delay: None,
+        every: None,
+    };
+    let faults = [
+        fault(FaultKind::WriteBackLate, 0.5),
+        fault(FaultKind::DmaError, 0.2),
+        fault(FaultKind::NvmCorrupt, 1.0),
+    ];
+    for (id, fault) in (1..).zip(faults) {
+        session.call(|port, context| port.add_fault(id, fault, context).unwrap());
+    }
+
+    for n in 0..7 {
+        let frame = [n; 60];
+        session.call(|port, context| port.receive(&RxFrame::new(&frame), context));
+    }
+    session.now = session.now.plus_nanos(20_000_000);
+    session.call(Port::step);
+    let fired: Vec<_> = session.port.fault_reports();
+    let cleared = session.call(|port, context| port.clear_faults(None, context));
+    session.call(Port::step);
+    session.port.stop_recording();
+    writer.finish();
+    let mut replay = replay(&fs::read(&path).unwrap());
+    let step = replay.run(Until::End).unwrap();
+
+    assert!(fired.iter().all(|report| report.fired > 0), "{fired:?}");
+    assert_eq!((cleared, step), (3, Step::End(Ending::Closed)));
 }
