@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use control::{Capturing, Client, Direction, Finding, HardwareError, Link, MAX_INJECT_BYTES};
+use control::{
+    Capturing, Client, Direction, Fault, Finding, HardwareError, Link, MAX_INJECT_BYTES,
+};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -44,6 +46,24 @@ pub trait Cable {
     /// # Errors
     /// The server fails.
     fn fail(&mut self, error: HardwareError) -> Result<()>;
+
+    /// Lets this go wrong from now on. Returns its number.
+    ///
+    /// # Errors
+    /// The server fails, or does not know such a fault.
+    fn add_fault(&mut self, fault: &Fault) -> Result<u64>;
+
+    /// How often the fault of this number has happened.
+    ///
+    /// # Errors
+    /// The server fails, or has no such fault.
+    fn fired(&mut self, id: u64) -> Result<u64>;
+
+    /// Ends it, and undoes what lasts of it.
+    ///
+    /// # Errors
+    /// The server fails.
+    fn clear_fault(&mut self, id: u64) -> Result<()>;
 
     /// A register, if the server has a card.
     ///
@@ -194,6 +214,21 @@ impl Cable for Running {
 
     fn fail(&mut self, error: HardwareError) -> Result<()> {
         self.client.inject_error(error)?;
+        Ok(())
+    }
+
+    fn add_fault(&mut self, fault: &Fault) -> Result<u64> {
+        Ok(self.client.add_fault(fault)?)
+    }
+
+    fn fired(&mut self, id: u64) -> Result<u64> {
+        let faults = self.client.faults()?;
+        let found = faults.iter().find(|fault| fault.id == id);
+        Ok(found.context("the fault was cleared")?.fired)
+    }
+
+    fn clear_fault(&mut self, id: u64) -> Result<()> {
+        self.client.clear_faults(Some(id))?;
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //! people, for CI (JUnit) and for programs (JSON). A trial that fails leaves the frames that passed and the events of the
 //! NIC behind ([`evidence`]).
 //!
-//! Not implemented: IPv6, and faults of the NIC other than the hardware errors of `ixgbectl fault`.
+//! Not implemented: IPv6.
 #![forbid(unsafe_code)]
 
 pub mod cable;

@@ -5,8 +5,10 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Result, ensure};
-use control::{Finding, HardwareError, Link, Severity};
-use driver_test::{Addresses, Outcome, Queues, Station, TRIALS, Trial, Wish, cable::Cable, run};
+use control::{Fault, FaultKind, Finding, HardwareError, Link, Severity};
+use driver_test::{
+    Addresses, Outcome, Queues, Report, Station, TRIALS, Trial, Wish, cable::Cable, run,
+};
 use packets::{Dissection, Layer};
 use smoltcp::{
     iface::{Config, Interface, SocketHandle, SocketSet},
@@ -61,6 +63,18 @@ enum Flaw {
     DiesOfFlaps,
     /// It does not recover from an ECC error.
     DiesOfEcc,
+    /// It sees nothing more after an interrupt that it did not get.
+    DiesOfLostInterrupts,
+    /// It trusts an interrupt to have a cause.
+    DiesOfSpuriousInterrupts,
+    /// It looks for a packet once.
+    DiesOfLateWriteBacks,
+    /// It does not look at its transmit queue.
+    DiesOfHangs,
+    /// It does not see that its descriptors are not read.
+    DiesOfRefusals,
+    /// It has no interrupts.
+    Polls,
     /// It breaks a rule.
     BreaksRule,
 }
@@ -77,6 +91,7 @@ struct Guest {
     echo: SocketHandle,
     now: i64,
     ready: Vec<Vec<u8>>,
+    faults: Vec<Fault>,
 }
 
 impl Guest {
@@ -107,6 +122,7 @@ impl Guest {
             echo,
             now: 0,
             ready: Vec::new(),
+            faults: Vec::new(),
         }
     }
 
@@ -229,6 +245,34 @@ impl Cable for Guest {
         Ok(())
     }
 
+    fn add_fault(&mut self, fault: &Fault) -> Result<u64> {
+        self.dead |= match fault.kind {
+            FaultKind::InterruptLost => self.flaw == Flaw::DiesOfLostInterrupts,
+            FaultKind::InterruptSpurious => self.flaw == Flaw::DiesOfSpuriousInterrupts,
+            FaultKind::WriteBackLate => self.flaw == Flaw::DiesOfLateWriteBacks,
+            FaultKind::TransmitStuck => self.flaw == Flaw::DiesOfHangs,
+            FaultKind::DmaError => self.flaw == Flaw::DiesOfRefusals,
+            _ => false,
+        };
+        self.faults.push(*fault);
+        Ok(self.faults.len() as u64)
+    }
+
+    fn fired(&mut self, id: u64) -> Result<u64> {
+        let fault = &self.faults[usize::try_from(id)? - 1];
+        let is_interrupt = fault.kind == FaultKind::InterruptLost;
+        let never = self.flaw == Flaw::Polls && is_interrupt;
+        Ok(if never {
+            0
+        } else {
+            fault.trigger.count.unwrap_or(1)
+        })
+    }
+
+    fn clear_fault(&mut self, _: u64) -> Result<()> {
+        Ok(())
+    }
+
     fn register(&mut self, name: &str) -> Result<u32> {
         let up = u32::from(self.link == Link::Up);
         Ok(match name {
@@ -261,8 +305,8 @@ impl Cable for Guest {
     }
 }
 
-/// Names of the trials that fail with this flaw.
-fn failures(flaw: Flaw, chapters: &[&str]) -> Vec<&'static str> {
+/// The trials of these chapters with this flaw.
+fn report(flaw: Flaw, chapters: &[&str]) -> Report {
     let mut guest = Guest::new(flaw);
     let addresses = Addresses {
         guest: GUEST,
@@ -280,7 +324,12 @@ fn failures(flaw: Flaw, chapters: &[&str]) -> Vec<&'static str> {
         chapters.is_empty() || trial.chapter == "reach" || chapters.contains(&trial.chapter)
     };
     let trials: Vec<&Trial> = TRIALS.iter().filter(is_wanted).collect();
-    let report = run(&trials, &mut station, &wish, &mut ());
+    run(&trials, &mut station, &wish, &mut ())
+}
+
+/// Names of the trials that fail with this flaw.
+fn failures(flaw: Flaw, chapters: &[&str]) -> Vec<&'static str> {
+    let report = report(flaw, chapters);
     let skipped: Vec<_> = report
         .results
         .iter()
@@ -404,6 +453,45 @@ fn a_driver_that_stops_is_found_by_the_trial_that_stopped_it() {
     );
     assert_eq!(first(Flaw::DiesOfFlaps, "life"), "link flaps");
     assert_eq!(first(Flaw::DiesOfEcc, "life"), "ECC errors");
+}
+
+#[test]
+fn a_driver_that_stops_at_a_fault_is_found_by_the_trial_that_made_it() {
+    let first = |flaw| failures(flaw, &["faults"])[0];
+
+    assert_eq!(
+        first(Flaw::DiesOfLostInterrupts),
+        "lost interrupts are made up for"
+    );
+    assert_eq!(
+        first(Flaw::DiesOfSpuriousInterrupts),
+        "interrupts without a cause do no harm"
+    );
+    assert_eq!(
+        first(Flaw::DiesOfLateWriteBacks),
+        "late write-backs lose nothing"
+    );
+    assert_eq!(
+        first(Flaw::DiesOfHangs),
+        "a transmit hang is noticed and ended"
+    );
+    assert_eq!(
+        first(Flaw::DiesOfRefusals),
+        "a refused read of a packet to send is got over"
+    );
+}
+
+#[test]
+fn a_fault_that_a_driver_gives_no_occasion_for_is_skipped() {
+    let report = report(Flaw::Polls, &["faults"]);
+
+    let skipped = report
+        .results
+        .iter()
+        .filter(|result| matches!(result.outcome, Ok(Outcome::Skipped(_))));
+    let names: Vec<_> = skipped.map(|result| result.name).collect();
+    assert_eq!(names, ["lost interrupts are made up for"]);
+    assert!(report.is_good());
 }
 
 #[test]

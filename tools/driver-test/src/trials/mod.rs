@@ -3,6 +3,7 @@
 mod broken;
 mod bulk;
 mod contract;
+mod faults;
 mod filters;
 mod flood;
 mod fragments;
@@ -89,10 +90,36 @@ pub const TRIALS: &[Trial] = &[
     trial("flood", "a burst of large frames and its end", flood::large),
     trial("life", "link flaps", life::flaps),
     trial("life", "ECC errors", life::ecc),
+    // Before faults of the NIC, which the checker may take for the driver's.
     trial(
         "contract",
         "the driver keeps the datasheet's rules",
         contract::findings,
+    ),
+    trial(
+        "faults",
+        "lost interrupts are made up for",
+        faults::lost_interrupts,
+    ),
+    trial(
+        "faults",
+        "interrupts without a cause do no harm",
+        faults::spurious_interrupts,
+    ),
+    trial(
+        "faults",
+        "late write-backs lose nothing",
+        faults::late_write_backs,
+    ),
+    trial(
+        "faults",
+        "a transmit hang is noticed and ended",
+        faults::transmit_hang,
+    ),
+    trial(
+        "faults",
+        "a refused read of a packet to send is got over",
+        faults::dma_error,
     ),
 ];
 
