@@ -23,6 +23,7 @@ mod linux {
     pub mod fcoe;
     pub mod iommu;
     pub mod ipsec;
+    pub mod lane;
     pub mod life;
     pub mod link;
     pub mod machine;
@@ -52,7 +53,9 @@ use guest_vm::{Kernel, TestExtent, TestSetting};
 use libtest_mimic::{Arguments, Trial};
 use linux::{
     addresses, afxdp, afxdp_life, black_box, classification, dcb, diagnosis, doorbells, endurance,
-    examples, faults, fcoe, iommu, ipsec, life, link,
+    examples, faults, fcoe, iommu, ipsec,
+    lane::{Lane, in_turns},
+    life, link,
     machine::{self, Machine},
     macvlan, module, nvm, pci, pktgen, ports, receiving, registers, sending, sent_pages, settings,
     suspend, tap, tc, time, xdp,
@@ -62,26 +65,40 @@ const KERNELS: [Kernel; 2] = [Kernel::Debian12, Kernel::Debian13];
 
 fn main() {
     let mut arguments = Arguments::from_args();
-    // A guest takes all processors there are, and one test's traffic would be another's.
-    arguments.test_threads = Some(1);
+    // One of each kernel: tests of one guest would be in each other's way, and half of each is waiting. Where a filter leaves
+    // one kernel, the other thread waits.
+    arguments.test_threads = Some(KERNELS.len());
     let trials = match TestSetting::from_env().map(|setting| setting.extent) {
         Some(TestExtent::Quick) => Vec::new(),
         extent => {
-            let list = KERNELS.into_iter().flat_map(tests_of);
-            list.map(|(name, test)| match extent {
-                Some(_) => runner::test(name, test),
-                None => runner::cannot_run(
-                    name,
-                    "run by cargo xtask test, which makes the virtual machines",
-                ),
-            })
-            .collect::<Vec<Trial>>()
+            let list = in_turns(KERNELS.map(in_order));
+            list.into_iter()
+                .map(|(name, test)| match extent {
+                    Some(_) => runner::test(name, test),
+                    None => runner::cannot_run(
+                        name,
+                        "run by cargo xtask test, which makes the virtual machines",
+                    ),
+                })
+                .collect::<Vec<Trial>>()
         }
     };
     libtest_mimic::run(&arguments, trials).exit();
 }
 
 type Test = Box<dyn FnOnce() -> anyhow::Result<()> + Send>;
+
+/// The tests of a kernel, which run one by one in the order of their list, since they share a guest or the folders of one.
+fn in_order(kernel: Kernel) -> Vec<(String, Test)> {
+    let lane = Lane::default();
+    let tests = tests_of(kernel).into_iter().enumerate();
+    let on_lane = |(place, (name, test)): (usize, (String, Test))| {
+        let lane = lane.clone();
+        let test: Test = Box::new(move || lane.run(place, test));
+        (name, test)
+    };
+    tests.map(on_lane).collect()
+}
 
 fn tests_of(kernel: Kernel) -> Vec<(String, Test)> {
     let machine = Arc::new(Mutex::new(Machine::new(kernel)));
