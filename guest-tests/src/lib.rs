@@ -11,6 +11,7 @@ pub mod account;
 pub mod black_box;
 pub mod cable;
 pub mod card_world;
+pub mod contract;
 pub mod evidence;
 pub mod fc;
 pub mod frames;

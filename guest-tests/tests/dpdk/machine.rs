@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use control::Client;
 use guest_tests::{
+    card_world::MAC,
+    contract::{self, Told},
     evidence, kernel_log,
     server::{ControlCable, Far, Server},
     tally::{Crossing, Sent},
@@ -60,11 +62,17 @@ impl Booted {
         Crossing::new(&Client::connect(&self.server.control())?.stats()?)
     }
 
-    /// How testpmd ends, what the kernel has said since the test began, whether the server is still there, and whether card
-    /// and cable have counted the same.
-    fn check(&mut self, before: &Crossing, sent: Sent) -> Result<()> {
+    /// How testpmd ends, what the kernel has said since the test began, whether the server is still there, whether the
+    /// driver checker tells of a breach, and whether card and cable have counted the same.
+    fn check(&mut self, before: &Crossing, told: &Told, sent: Sent) -> Result<()> {
         guest_vm::Testpmd::end(&mut self.guest)?;
         self.server.nic().check()?;
+        let breaches = Told::by(&self.server.control())?.since(told);
+        ensure!(
+            breaches.is_empty(),
+            "the driver checker told of {}",
+            breaches.join("\n")
+        );
         let disagreements = self.crossing()?.disagreements(before, sent);
         ensure!(
             disagreements.is_empty(),
@@ -81,11 +89,12 @@ impl Machine {
     pub fn test(&mut self, name: &str, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         kernel_log::begin(&mut self.booted()?.guest, name)?;
         let before = self.booted()?.crossing()?;
+        let told = Told::by(&self.booted()?.server.control())?;
         self.sent = Sent::default();
         let outcome = run(self);
         let sent = self.sent;
         let booted = self.booted()?;
-        let outcome = outcome.and_then(|()| booted.check(&before, sent));
+        let outcome = outcome.and_then(|()| booted.check(&before, &told, sent));
         evidence::with(outcome, &mut booted.guest, booted.server.nic().log())
     }
 
@@ -134,7 +143,7 @@ impl Machine {
 }
 
 fn boot() -> Result<Booted> {
-    let server = Server::start(Far::Nobody)?;
+    let server = Server::start_with(MAC, Far::Nobody, &contract::FLAGS)?;
     let lab = Lab::open(Kernel::Debian13)?.with_dpdk()?;
     let config = lab
         .guest("test-dpdk")?

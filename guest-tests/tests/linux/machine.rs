@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guest_tests::{
-    LinuxWorld, World, evidence,
+    LinuxWorld, World,
+    card_world::MAC,
+    contract::{self, Told},
+    evidence,
     frames::{BROADCAST, numbered, same},
     kernel_log::{self, Place},
     linux_world::INTERFACE,
@@ -25,6 +28,8 @@ pub type Test = (&'static str, fn(&mut Machine) -> Result<()>);
 pub struct Machine {
     kernel: Kernel,
     world: Option<LinuxWorld>,
+    /// What the driver checker had told when the test began.
+    told: Told,
     /// Why it did not come up, after it has been tried.
     broken: Option<String>,
 }
@@ -34,12 +39,13 @@ impl Machine {
         Self {
             kernel,
             world: None,
+            told: Told::default(),
             broken: None,
         }
     }
 
-    /// Runs a test and then looks at what the kernel has said meanwhile, whether the server is still there, and whether
-    /// driver, card and cable have counted the same.
+    /// Runs a test and then looks at what the kernel has said meanwhile, whether the server is still there, whether
+    /// the driver checker tells of a breach, and whether driver, card and cable have counted the same.
     pub fn test(&mut self, name: &str, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         kernel_log::begin(self.world()?.guest(), name)?;
         let outcome = self.run_and_check(run);
@@ -55,6 +61,7 @@ impl Machine {
         self.world()?.renew_cable()?;
         // And one that failed may have left faults.
         self.world()?.cable().control().clear_faults(None)?;
+        self.forgive()?;
         self.world()?.begin_tally()?;
         run(self)?;
         let disagreements = self.world()?.end_of_tally()?;
@@ -64,6 +71,13 @@ impl Machine {
             disagreements.join("; ")
         );
         self.world()?.server().nic().check()?;
+        let control = self.world()?.server().control();
+        let breaches = Told::by(&control)?.since(&self.told);
+        ensure!(
+            breaches.is_empty(),
+            "the driver checker told of {}",
+            breaches.join("\n")
+        );
         kernel_log::no_warnings(self.world()?.guest())
     }
 
@@ -73,7 +87,7 @@ impl Machine {
             anyhow::bail!("the guest did not come up before: {reason}");
         }
         if self.world.is_none() {
-            match self.boot(Server::start(Far::Host)) {
+            match self.boot(Server::start_with(MAC, Far::Host, &contract::FLAGS)) {
                 Ok(world) => self.world = Some(world),
                 Err(error) => {
                     self.broken = Some(format!("{error:#}"));
@@ -124,6 +138,14 @@ impl Machine {
         self.sh(&format!(
             "until [ \"$(cat /sys/class/net/{INTERFACE}/carrier)\" = 1 ]; do usleep 10000; done"
         ))?;
+        Ok(())
+    }
+
+    /// What the driver checker has told so far is not held against the test: the driver tries registers with patterns, or a
+    /// fault has done it.
+    pub fn forgive(&mut self) -> Result<()> {
+        let control = self.world()?.server().control();
+        self.told = Told::by(&control)?;
         Ok(())
     }
 
