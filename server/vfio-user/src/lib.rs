@@ -13,8 +13,8 @@
 //!
 //! # What is not implemented
 //!
-//! - Migration and dirty page logging: `DEVICE_FEATURE`, `MIG_DATA_READ`, `MIG_DATA_WRITE` and
-//!   the older `DIRTY_PAGES` are answered by `ENOTSUP`.
+//! - Of migration: stopping a device for its peers alone (P2P), and the state as it was before the protocol's second
+//!   version, with `DIRTY_PAGES`, which is answered by `ENOTSUP`. A state has 16 MiB at most.
 //! - Twin sockets: the capability is never granted, so all messages share one socket.
 //! - Ioeventfds and ioregionfds: `DEVICE_GET_REGION_IO_FDS` names none. No known client asks.
 //! - Message DMA with QEMU before 11, whose `DMA_READ` and `DMA_WRITE` have a shorter count.

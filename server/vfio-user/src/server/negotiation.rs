@@ -97,7 +97,7 @@ fn reply_data(client: &Capabilities, room: usize, limits: &Limits) -> Vec<u8> {
         max_data_xfer_size: Some(limits.max_data_xfer_size),
         max_dma_maps: Some(limits.max_dma_maps),
         pgsizes: Some(limits.pgsizes),
-        // No second socket, no migration.
+        // No second socket. Migration's first version was told here; its second one is asked for by `DEVICE_FEATURE`.
         twin_socket: None,
         migration: None,
         // An answer only: QEMU calls an unknown capability spurious.

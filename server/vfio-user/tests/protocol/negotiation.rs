@@ -67,7 +67,7 @@ fn write_multiple_is_granted_only_where_it_is_proposed() {
 }
 
 #[test]
-fn twin_sockets_and_migration_are_never_granted() {
+fn twin_sockets_and_the_first_version_of_migration_are_never_granted() {
     let (_, text) = answer(
         0,
         0,
