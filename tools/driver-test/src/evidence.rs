@@ -16,7 +16,7 @@ use std::{
 
 use control::{Captured, CapturedFrame, Client, ClientError, TraceEvent, TraceFilter};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use wire::file::{Packet, PcapNg};
+use wire::file::PcapNg;
 
 /// Frames that are kept of a trial: the last ones.
 const FRAMES: usize = 10_000;
@@ -60,16 +60,7 @@ impl Frames {
         let passed = lock(&self.0);
         let mut file = PcapNg::with_interfaces(BufWriter::new(File::create(path)?), &["port"])?;
         for frame in &passed.frames {
-            let packet = Packet {
-                interface: 0,
-                direction: frame.direction.into(),
-                time: Duration::from_nanos(frame.time.try_into().unwrap_or(0)),
-                original_len: usize::try_from(frame.length).unwrap_or(frame.data.len()),
-                queue: frame.queue,
-                hash: frame.hash,
-                comment: frame.note.as_deref(),
-            };
-            file.packet(&packet, &frame.data)?;
+            file.packet(&frame.packet(0), &frame.data)?;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let lost = passed.lost.saturating_sub(passed.lost_before);
