@@ -27,7 +27,9 @@ pub const TESTS: &[Test] = tests![
 fn guest_and_peer(kernel: Kernel, arguments: &str) -> Result<(LinuxWorld, CablePeer)> {
     let lab = Lab::open(kernel)?;
     let userland = Userland::prepare(&lab.cache)?;
-    let logs = lab.cache.log_folder("test-cable")?;
+    let logs = lab
+        .cache
+        .log_folder(&format!("test-cable-{}", kernel.name()))?;
     // No namespace or no tap for us here: not the NIC's fault.
     let peer = CablePeer::start(&userland, &logs).map_err(|error| CannotRun(error.to_string()))?;
     // The host says nothing of itself over IPv6.
