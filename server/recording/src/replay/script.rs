@@ -1,6 +1,9 @@
 //! What surrounds a port during a replay: it says what the recording says, and sees whether the port does the same.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use nic_model::{
     Bus, Wire,
@@ -33,6 +36,9 @@ pub(super) struct Script<'a, 'm> {
     trouble: RefCell<Option<Trouble>>,
     memory: RefCell<&'m mut Memory>,
     counts: RefCell<&'m mut Counts>,
+    /// The replay stops in the midst of a burst. What the port does at the end of it was recorded behind further frames,
+    /// if at all, and is not compared.
+    ends: Cell<bool>,
 }
 
 impl<'a, 'm> Script<'a, 'm> {
@@ -42,6 +48,7 @@ impl<'a, 'm> Script<'a, 'm> {
             trouble: RefCell::new(None),
             memory: RefCell::new(memory),
             counts: RefCell::new(counts),
+            ends: Cell::new(false),
         }
     }
 
@@ -93,9 +100,11 @@ impl<'a, 'm> Script<'a, 'm> {
         None
     }
 
-    /// Whether the replay is to stop here, by what was counted.
+    /// Whether the replay is to stop here, by what was counted. Then the port may finish what it has begun.
     pub(super) fn stops(&self, stop: impl FnOnce(&Counts) -> bool) -> bool {
-        stop(&self.counts.borrow())
+        let stops = stop(&self.counts.borrow());
+        self.ends.set(stops);
+        stops
     }
 
     fn count(&self, counter: impl FnOnce(&mut Counts) -> &mut u64) {
@@ -124,11 +133,13 @@ impl<'a, 'm> Script<'a, 'm> {
     }
 
     fn writes(&self, writing: Writing, iova: Iova, bytes: &[u8]) -> Result<(), DmaError> {
-        let deed = Deed::Writes(writing, Ok(()));
-        let Some(Deed::Writes(_, result)) = self.does(&deed) else {
-            return Err(DmaError::Refused { iova: iova.0 });
-        };
-        result?;
+        if !self.ends.get() {
+            let deed = Deed::Writes(writing, Ok(()));
+            let Some(Deed::Writes(_, result)) = self.does(&deed) else {
+                return Err(DmaError::Refused { iova: iova.0 });
+            };
+            result?;
+        }
         self.count(|counts| &mut counts.writes);
         self.memory.borrow_mut().seen(iova, bytes);
         Ok(())
@@ -175,7 +186,7 @@ impl Bus for Script<'_, '_> {
     fn retire(&self) {}
 
     fn signal(&self, by: Requester, signal: Signal) {
-        if self.does(&Deed::Signals(by, signal)).is_some() {
+        if self.ends.get() || self.does(&Deed::Signals(by, signal)).is_some() {
             self.count(|counts| &mut counts.interrupts);
         }
     }

@@ -203,15 +203,49 @@ fn a_replay_stops_behind_a_packet_and_shows_rings_and_buffers() {
     let (port, memory, now) = replay.port(0).unwrap();
     assert_eq!(port.register(Reg::RDH, 0), 2);
     assert!(now > Time::ZERO);
-    let byte = |iova: u64| {
-        let window = memory.look(Iova(iova)).unwrap();
-        let mut byte = [0_u8];
-        window.slice(Iova(iova), 1).unwrap().copy_to(&mut byte);
-        byte[0]
-    };
-    assert_eq!([byte(BUFFERS), byte(BUFFERS + 2048)], [0xA0, 0xA1]);
-    assert_eq!(byte(RING + 16 + 8) & 1, 1, "DD of the second descriptor");
-    assert_eq!(byte(RING + 32 + 8) & 1, 0, "DD of the third");
+    let bytes = [BUFFERS, BUFFERS + 2048].map(|iova| byte(memory, iova));
+    assert_eq!(bytes, [0xA0, 0xA1]);
+    let done = |descriptor: u64| byte(memory, RING + 16 * descriptor + 8) & 1;
+    assert_eq!([done(1), done(2)], [1, 0]);
+}
+
+fn byte(memory: &Memory, iova: u64) -> u8 {
+    let window = memory.look(Iova(iova)).unwrap();
+    let mut byte = [0_u8];
+    window.slice(Iova(iova), 1).unwrap().copy_to(&mut byte);
+    byte[0]
+}
+
+#[test]
+fn a_replay_that_stops_in_a_burst_lets_the_port_finish_what_it_has_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.rec");
+    let mut port = Port::new(PortConfig::new(MAC));
+    let writer = Writer::create(&path, &header(&[&port])).unwrap();
+    port.record(writer.recorder(0, None));
+    let mut session = Session::new(port);
+    session.receives();
+    session.call(|port, context| {
+        port.receive_burst(context, |arrivals| {
+            for n in 0..3 {
+                arrivals.take(&RxFrame::new(&[0xA0 + n; 60]));
+            }
+        });
+    });
+    drop(session);
+    writer.finish();
+    let mut replay = replay(&fs::read(&path).unwrap());
+
+    let end = replay.run(Until::Arrived(2)).unwrap();
+
+    assert_eq!(end, Step::Reached);
+    assert_eq!(replay.packets().arrived, 2);
+    let (_, _, interrupts) = replay.deeds();
+    assert_eq!(interrupts, 1, "of the two frames");
+    let (port, memory, _) = replay.port(0).unwrap();
+    assert_eq!(port.register(Reg::RDH, 0), 2);
+    let done = |descriptor: u64| byte(memory, RING + 16 * descriptor + 8) & 1;
+    assert_eq!([done(1), done(2)], [1, 0]);
 }
 
 #[test]
