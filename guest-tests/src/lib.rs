@@ -19,6 +19,7 @@ pub mod ipsec;
 pub mod kernel_log;
 pub mod linux_world;
 pub mod offload;
+pub mod page;
 pub mod probe;
 pub mod replaying;
 pub mod rss;

@@ -4,7 +4,6 @@
 mod wires {
     pub mod interfaces;
     pub mod lab;
-    pub mod page;
     pub mod passt;
     pub mod replay;
     pub mod servers;

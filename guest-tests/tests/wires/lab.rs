@@ -10,13 +10,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use guest_tests::{frames, runner::CannotRun, server, world::World};
+use guest_tests::{frames, page::Page, runner::CannotRun, server, world::World};
 use guest_vm::{Cache, Namespace, Process, Program, Userland};
 
-use super::{
-    page,
-    station::{Station, meet, numbered, pass},
-};
+use super::station::{Station, meet, numbered, pass};
+
+/// What the hosts are made by.
+pub const PAGE: Page = Page::new("docs/lab.md", include_str!("../../../docs/lab.md"));
 
 /// The hosts, by the addresses that they have on the page.
 const HOSTS: [&str; 2] = ["198.51.100.1", "198.51.100.2"];
@@ -105,9 +105,7 @@ impl Lab {
 
     /// Does what the page says below a heading.
     fn follow(&mut self, heading: &str) -> Result<()> {
-        let blocks = page::blocks(heading)?;
-        ensure!(!blocks.is_empty(), "no commands below '{heading}'");
-        for block in blocks {
+        for block in PAGE.below(heading)?.blocks()? {
             let meant = |address: &str| block.host == address || block.host == "each host";
             ensure!(HOSTS.into_iter().any(meant), "no host '{}'", block.host);
             for (host, address) in self.hosts.iter_mut().zip(HOSTS) {

@@ -14,7 +14,10 @@ use smoltcp::{
     wire::{EthernetAddress, Icmpv4Packet, Icmpv4Repr, IpAddress, IpCidr, Ipv4Address},
 };
 
-use super::{lab::Host, page, station::Station};
+use super::{
+    lab::{self, Host},
+    station::Station,
+};
 
 /// The address of passt's host, which is the guest's, too, and its router.
 const ADDRESS: Ipv4Address = Ipv4Address::new(203, 0, 113, 5);
@@ -25,7 +28,7 @@ const IDENT: u16 = 0x8259;
 
 pub fn passt_leases_an_address_and_answers_arp_and_ping() -> Result<()> {
     let mut host = host()?;
-    for block in page::blocks("passt")? {
+    for block in lab::PAGE.below("passt")?.blocks()? {
         ensure!(block.host == "any host", "{block:?}");
         host.follow(&block.commands)?;
     }
