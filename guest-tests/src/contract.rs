@@ -9,10 +9,10 @@ use control::{Client, Finding};
 /// Flags of a server whose driver is looked at.
 pub const FLAGS: [&str; 2] = ["--check", "report"];
 
-/// Rule and register of what docs/driver-checker.md argues to be the drivers' own.
+/// Rule and words of what docs/driver-checker.md argues to be the drivers' own.
 const KNOWN: [(&str, &str); 2] = [
     ("reserved-bits-written", "FCRTH"),
-    ("ring-changed-while-enabled", "RDH"),
+    ("ring-changed-while-enabled", "the head is moved"),
 ];
 
 /// What had been told at some time.
@@ -50,5 +50,5 @@ fn is_known(finding: &Finding) -> bool {
     let first_line = finding.report.lines().next().unwrap_or_default();
     KNOWN
         .iter()
-        .any(|(rule, register)| finding.rule == *rule && first_line.contains(register))
+        .any(|(rule, words)| finding.rule == *rule && first_line.contains(words))
 }
