@@ -17,7 +17,7 @@ use vm_memory::{Bytes, VolatileSlice};
 use crate::{
     bus::{Bus, DmaError, Iova, Requester, Right, Span, Spans, Window},
     fault::CardFaults,
-    observe::{Event, Watch},
+    observe::{Event, Using, Watch},
 };
 
 /// Descriptors that are written back together: four cache lines.
@@ -137,6 +137,13 @@ impl<'a> Dma<'a> {
     pub(crate) fn tell<'e>(&mut self, event: impl FnOnce() -> Event<'e>) {
         if let Some(watch) = &mut self.watch {
             watch.see(&event());
+        }
+    }
+
+    /// Tells that the buffers of a descriptor are going to be used, if there is someone to tell.
+    pub(crate) fn tell_before(&mut self, using: Using) {
+        if let Some(watch) = &mut self.watch {
+            watch.before(using, self.bus);
         }
     }
 

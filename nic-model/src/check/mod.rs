@@ -7,22 +7,29 @@
 //! - `ring` follows each ring: who has which descriptor, and what the driver may do with the ring's registers.
 //! - `posted` knows the buffers that the card has, by address.
 //! - `transmit` reads what the descriptors of a transmit queue ask for.
+//! - `content` knows what was in the buffers when they were handed over.
+//! - `interrupts` looks at causes, masks and vectors, and `filters` at filters.
 //! - `registers` looks at all other registers.
 //!
 //! Descriptors are looked at when the tail is written: the driver gives them away then. Client memory that came without a
 //! file descriptor cannot be looked at without asking the client, so such descriptors are looked at when the card has
 //! fetched them, and the packets that they point to are not looked at.
 //!
-//! What is kept is bounded, whatever the driver does: 16 findings of a rule, 2^18 descriptors, the last accesses.
+//! What is kept is bounded, whatever the driver does: 16 findings of a rule, 2^18 descriptors, checksums of 64 MB of buffers,
+//! the last accesses.
 //!
 //! # What is not implemented
 //!
-//! Buffers are not compared with what they were when they were handed over. Filters, interrupt masks and the mailboxes of
-//! virtual functions are not looked at, nor is memory that the `FCoE` and `IPsec` units use.
+//! Of a packet to send only the first buffer is compared with what it was when it was handed over, and not after the card has
+//! read it. Filters are not looked at together with the tables that they need, nor are transmit queues that wait for an
+//! interrupt in vain, the mailboxes of virtual functions, and memory that the `FCoE` and `IPsec` units use.
 
+mod content;
 mod desk;
+mod filters;
 mod finding;
 mod history;
+mod interrupts;
 mod memory;
 mod posted;
 mod registers;
@@ -43,12 +50,13 @@ pub use posted::Range;
 pub use rule::{Rule, Severity};
 
 use crate::{
-    bus::DmaError,
-    observe::{Direction, Event, Observer, Purpose, ResetKind, Scene, Transfer},
+    bus::{Bus, DmaError},
+    observe::{Direction, Event, Observer, Purpose, ResetKind, Scene, Transfer, Using},
     time::Time,
 };
 use desk::Desk;
 use history::History;
+use interrupts::Interrupts;
 use posted::Posted;
 use registers::Registers;
 use ring::{Kind, Ring};
@@ -76,6 +84,7 @@ pub struct Checker {
     rings: BTreeMap<(bool, u8), Ring>,
     posted: Posted,
     registers: Registers,
+    interrupts: Interrupts,
     acts: SmallVec<[Act; 4]>,
     /// What was unmapped while a queue used it.
     lost: Vec<Lost>,
@@ -102,6 +111,7 @@ impl Default for Checker {
             rings: BTreeMap::new(),
             posted: Posted::default(),
             registers: Registers::default(),
+            interrupts: Interrupts::default(),
             acts: SmallVec::new(),
             lost: Vec::new(),
         }
@@ -146,6 +156,7 @@ impl Checker {
             return;
         };
         self.registers.read(reg, value);
+        self.interrupts.read(reg, index, value);
         if let Some((direction, Kind::Control)) = ring::kind(reg)
             && let Ok(queue) = u8::try_from(index)
             && let Some(ring) = self.rings.get_mut(&key(direction, queue))
@@ -172,6 +183,11 @@ impl Checker {
         };
         self.registers
             .written((offset, value), memory.len(), scene, &desk);
+        if let Some((reg, index)) = Reg::decode(offset) {
+            filters::written(reg, (offset, value), scene, &desk);
+            self.interrupts
+                .written((reg, index, value), self.rings.values(), scene, &desk);
+        }
         if let Some((reg, index)) = Reg::decode(offset)
             && let Some((direction, kind)) = ring::kind(reg)
             && let Ok(queue) = u8::try_from(index)
@@ -222,6 +238,18 @@ impl Checker {
         self.lost.extend(lost);
     }
 
+    /// Memory in `range` changes, and not by what the driver does with a buffer that the card has.
+    fn forget(&mut self, range: Range) {
+        for direction in [Direction::Receive, Direction::Transmit] {
+            let holders: Vec<_> = self.posted.all_overlapping(direction, range).collect();
+            for holder in holders {
+                if let Some(ring) = self.rings.get_mut(&key(direction, holder.queue)) {
+                    ring.forget(holder.index, holder.part, &mut self.posted);
+                }
+            }
+        }
+    }
+
     fn refused(&self, now: Time, transfer: &Transfer, refused: u64) {
         let Some(ring) = transfer
             .queue
@@ -254,6 +282,29 @@ impl Checker {
 }
 
 impl Observer for Checker {
+    fn before(&mut self, now: Time, using: Using, bus: &dyn Bus) {
+        let desk = Desk {
+            now,
+            findings: &self.findings,
+            history: &self.history,
+        };
+        let Using {
+            direction,
+            queue,
+            index,
+        } = using;
+        let Some(ring) = self.rings.get_mut(&key(direction, queue)) else {
+            return;
+        };
+        ring.before(index, bus, (&desk, &mut self.posted));
+        if direction == Direction::Receive {
+            // A buffer that overlaps it is another rule's affair.
+            for buffer in ring.buffers(index) {
+                self.forget(buffer);
+            }
+        }
+    }
+
     fn see(&mut self, now: Time, event: &Event<'_>) {
         match *event {
             Event::RegisterRead { offset, value } => {
@@ -276,6 +327,9 @@ impl Observer for Checker {
                     times: 1,
                     serial: 0,
                 });
+                if let Some((reg, index)) = Reg::decode(offset) {
+                    self.interrupts.writes(reg, index, value);
+                }
                 self.acts.push(Act::Write { offset, value });
             }
             Event::Reset(kind) => self.acts.push(Act::Reset(kind)),
@@ -302,7 +356,15 @@ impl Observer for Checker {
                     self.refused(now, transfer, iova);
                 }
             }
-            Event::Unmapped { iova, len } => self.unmapped(Range::new(iova.0, len)),
+            Event::Steered(steering) => self.interrupts.steered(steering.queue),
+            Event::Cause { vectors, .. } => self.interrupts.pending(vectors),
+            Event::Interrupt { signal, .. } => self.interrupts.signalled(signal),
+            Event::Unmapped { iova, len } => {
+                let unmapped = Range::new(iova.0, len);
+                self.unmapped(unmapped);
+                // It may come back with other content.
+                self.forget(unmapped);
+            }
             Event::Mapped { iova, len } => {
                 let mapped = Range::new(iova.0, len);
                 self.lost.retain(|lost| !mapped.contains(lost.used));
@@ -327,6 +389,7 @@ impl Observer for Checker {
                         self.registers = Registers::default();
                     }
                     self.lost.clear();
+                    self.interrupts = Interrupts::default();
                     for ring in self.rings.values_mut() {
                         ring.reset(&mut self.posted);
                     }
@@ -338,5 +401,11 @@ impl Observer for Checker {
                 ring.follow_head(scene, &mut self.posted);
             }
         }
+        let desk = Desk {
+            now: scene.now(),
+            findings: &self.findings,
+            history: &self.history,
+        };
+        self.interrupts.settle(self.rings.values(), scene, &desk);
     }
 }

@@ -67,6 +67,8 @@ pub(super) enum Part {
 pub(super) struct Posted {
     /// Descriptors of all rings that are followed.
     pub(super) followed: usize,
+    /// Bytes of all buffers whose content is remembered.
+    pub(super) watched: u64,
     receive: BTreeSet<(Range, Holder)>,
     transmit: BTreeSet<(Range, Holder)>,
 }
@@ -87,12 +89,31 @@ impl Posted {
         self.of(direction).remove(&(range, holder));
     }
 
-    /// A buffer in this direction that has a byte in `range`.
+    /// A buffer in this direction that has a byte in `range`, among those that are looked at for one question.
     pub(super) fn overlapping(
         &self,
         direction: Direction,
         range: Range,
     ) -> Option<(Range, Holder)> {
+        self.near(direction, range)
+            .take(LOOKS)
+            .find(|(other, _)| other.overlaps(range))
+            .copied()
+    }
+
+    /// All buffers in this direction that have a byte in `range`.
+    pub(super) fn all_overlapping(
+        &self,
+        direction: Direction,
+        range: Range,
+    ) -> impl Iterator<Item = Holder> {
+        self.near(direction, range)
+            .filter(move |(other, _)| other.overlaps(range))
+            .map(|(_, holder)| *holder)
+    }
+
+    /// Buffers that may have a byte in `range`, and all that have.
+    fn near(&self, direction: Direction, range: Range) -> impl Iterator<Item = &(Range, Holder)> {
         let buffers = match direction {
             Direction::Receive => &self.receive,
             Direction::Transmit => &self.transmit,
@@ -107,9 +128,6 @@ impl Posted {
         buffers
             .range(at(range.start.saturating_sub(LONGEST))..at(range.end))
             .rev()
-            .take(LOOKS)
-            .find(|(other, _)| other.overlaps(range))
-            .copied()
     }
 }
 

@@ -1,5 +1,7 @@
 //! A ring, and who has its descriptors: the driver, or the card.
 
+mod buffers;
+
 use std::collections::BTreeMap;
 
 use ixgbe_spec::{
@@ -12,6 +14,7 @@ use ixgbe_spec::{
 
 use super::{
     Range, Rule,
+    content::Watched,
     desk::Desk,
     finding::RingState,
     history::History,
@@ -76,6 +79,17 @@ enum Enable {
     On,
 }
 
+/// What a driver has seen of the packets in a receive queue since that was enabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Notice {
+    /// There was none.
+    Nothing,
+    /// There was one, and it has not moved the tail since.
+    Waiting,
+    /// It has moved the tail after one.
+    Taken,
+}
+
 /// A descriptor that the card has.
 #[derive(Clone, Copy, Debug)]
 struct Held {
@@ -83,6 +97,8 @@ struct Held {
     high: u64,
     packet: Range,
     header: Range,
+    /// What was in the packet buffer and in the header buffer.
+    contents: [Option<Watched>; 2],
 }
 
 /// A ring.
@@ -97,12 +113,16 @@ pub(super) struct Ring {
     tail: u32,
     /// Its tail was written since the queue was disabled.
     rung: bool,
+    /// What the driver has seen of a receive queue's packets.
+    notice: Notice,
     /// Longest part of a packet buffer and of a header buffer that the card writes.
     buffers: (u64, u64),
     /// SRRCTL, as far as it must not change.
     layout: u32,
     held: BTreeMap<u16, Held>,
     stream: Stream,
+    /// The next descriptor of a transmit ring begins a packet.
+    begins: bool,
     history: History,
 }
 
@@ -117,10 +137,12 @@ impl Ring {
             head: 0,
             tail: 0,
             rung: false,
+            notice: Notice::Nothing,
             buffers: (0, 0),
             layout: 0,
             held: BTreeMap::new(),
             stream: Stream::new(),
+            begins: false,
             history: History::new(HISTORY),
         }
     }
@@ -282,6 +304,8 @@ impl Ring {
         self.enable = Enable::Asked;
         self.place(scene, desk);
         self.stream.reset();
+        self.begins = true;
+        self.notice = Notice::Nothing;
         self.layout = {
             let value = scene.register(Reg::SRRCTL, self.queue.into());
             value
@@ -318,6 +342,9 @@ impl Ring {
         (desk, posted, rings): (&Desk<'_>, &mut Posted, &[Range]),
     ) {
         self.rung = true;
+        if self.notice == Notice::Waiting {
+            self.notice = Notice::Taken;
+        }
         if !self.is_enabled() || self.count == 0 {
             self.tail = value;
             return;
@@ -332,6 +359,7 @@ impl Ring {
             });
             self.release_all(posted);
             self.stream.reset();
+            self.begins = false;
             self.tail = value % self.count;
             return;
         }
@@ -360,6 +388,7 @@ impl Ring {
             });
             self.release_all(posted);
             self.stream.reset();
+            self.begins = false;
             self.tail = value;
             return;
         }
@@ -388,6 +417,7 @@ impl Ring {
         while place != self.tail && place < self.count {
             if let Some(descriptor) = self.read(place, scene) {
                 self.hold(&descriptor, (desk, posted, rings));
+                self.watch(&descriptor, scene.bus(), (posted, rings));
                 if self.direction == Direction::Transmit {
                     for (rule, what) in self.stream.next(&descriptor, scene.bus()) {
                         desk.ring(rule, self, Some(descriptor), || what);
@@ -396,6 +426,7 @@ impl Ring {
             } else {
                 // What is not seen can have been anything.
                 self.stream.reset();
+                self.begins = false;
             }
             place = (place + 1) % self.count;
         }
@@ -482,6 +513,7 @@ impl Ring {
                 high,
                 packet,
                 header,
+                contents: [None; 2],
             };
             self.held.insert(index, held);
         }
@@ -562,6 +594,9 @@ impl Ring {
     pub(super) fn written_back(&mut self, index: u16, posted: &mut Posted) {
         if self.direction == Direction::Receive {
             self.release(index, posted);
+            if self.notice == Notice::Nothing {
+                self.notice = Notice::Waiting;
+            }
         }
     }
 
@@ -579,6 +614,13 @@ impl Ring {
             }
         }
         self.head = head;
+    }
+
+    /// Whether the card has filled all that the driver ever gave to this receive queue, and the driver has not noticed.
+    pub(super) fn is_forgotten(&self, scene: &Scene<'_>) -> bool {
+        self.notice == Notice::Waiting
+            && self.is_enabled()
+            && self.head == self.register(Reg::RDT, Reg::TDT, scene)
     }
 
     /// Whether its descriptors or a buffer of one of them have a byte in `range`, and which.
@@ -599,6 +641,9 @@ impl Ring {
     fn release(&mut self, index: u16, posted: &mut Posted) {
         if let Some(held) = self.held.remove(&index) {
             posted.followed -= 1;
+            for watched in held.contents.into_iter().flatten() {
+                watched.forget(posted);
+            }
             for (part, range) in [(Part::Packet, held.packet), (Part::Header, held.header)] {
                 posted.remove(self.direction, range, self.holder(index, part));
             }

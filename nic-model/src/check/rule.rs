@@ -94,6 +94,10 @@ rules! {
     UnmappedWhileOwned "unmapped-while-owned" Error "4.6.7.1, 4.6.8.1";
     /// A descriptor is not any more what it was when it was handed over.
     DescriptorChangedWhileOwned "descriptor-changed-while-owned" Error "7.1.9, 7.2.3.4";
+    /// The driver changes a receive buffer that the card has.
+    ReceiveBufferTouched "receive-buffer-touched" Error "7.1.5, 7.1.6.1";
+    /// The driver changes the first buffer of a packet to send before the card has read it.
+    TransmitBufferTouched "transmit-buffer-touched" Error "7.2.3.2, 7.2.3.5.1";
 
     // Transmit descriptors.
     /// A packet asks for an offload by a context slot that the driver has not set since the queue was enabled.
@@ -110,6 +114,18 @@ rules! {
     TsoContradictsFrame "tso-contradicts-frame" Error "7.2.4";
     /// What a packet's context says for a checksum (MACLEN, IPLEN, L4T, IP version) contradicts the packet.
     ChecksumContradictsFrame "checksum-contradicts-frame" Error "7.2.5";
+
+    // Interrupts and filters.
+    /// A write of EICR clears the cause of a queue before its interrupt is signalled, and the driver has not read it.
+    CauseClearedUnseen "cause-cleared-unseen" Warning "7.3.1, 8.2.3.5.1";
+    /// IVAR gives a queue a vector above 15, and GPIE does not ask for several.
+    VectorOutOfReach "vector-out-of-reach" Error "7.3.1, 8.2.3.5.18";
+    /// A receive queue is filled to the last descriptor and its driver does not notice: it has no vector that was ever unmasked, and other queues have.
+    QueueWithoutInterrupt "queue-without-interrupt" Warning "4.6.6, 7.3.1";
+    /// A frame goes to a receive queue that has an unmasked vector, and that was never enabled.
+    InterruptWithoutQueue "interrupt-without-queue" Warning "4.6.7, 7.3.1";
+    /// A filter is enabled that no frame can match.
+    FilterNeverMatches "filter-never-matches" Warning "7.1.2.3, 7.1.2.5, 7.1.2.7";
 
     // Registers.
     /// A register that only the card writes is written.

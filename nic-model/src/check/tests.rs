@@ -1,8 +1,11 @@
 //! For each rule a driver that breaks it, and one that does not.
 
 mod buffers;
+mod filters;
+mod interrupts;
 mod registers;
 mod rings;
+mod touched;
 mod transmit;
 
 use ixgbe_spec::{descriptor::tx, register::Reg};

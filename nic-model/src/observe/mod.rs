@@ -13,6 +13,7 @@
 //!   [`Event::Released`], in the order in which the frames of its class came.
 //! - A frame to send, when the wire (or another pool, or receive in loopback) has taken it: [`Event::Sent`].
 //! - Causes that have become pending, and signals, at the end of the call in which they came up.
+//! - The use of a descriptor's buffers ([`Observer::before`]), with a look at client memory.
 //! - The end of a call ([`Observer::settle`]), with a look at registers and client memory.
 //!
 //! Accesses to the MSI-X table (BAR 4), to the flash (its window in BAR 0, the expansion ROM) and reads of configuration
@@ -49,6 +50,24 @@ pub trait Observer: Send {
     fn settle(&mut self, scene: &Scene<'_>) {
         let _ = scene;
     }
+
+    /// The DMA engine is going to fill, or to read, the buffers of a descriptor, which still hold what the driver has left
+    /// there. It may read them several times before the packet is sent. `bus` is only looked at ([`Bus::look`]). Nothing is
+    /// to be done for this by an observer of events alone.
+    fn before(&mut self, now: Time, using: Using, bus: &dyn Bus) {
+        let _ = (now, using, bus);
+    }
+}
+
+/// The descriptor whose buffers the DMA engine is going to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Using {
+    /// Whose ring; buffers of a receive ring are filled, those of a transmit ring read.
+    pub direction: Direction,
+    /// Queue, 0 to 127.
+    pub queue: u8,
+    /// Its index in the ring.
+    pub index: u16,
 }
 
 /// What an observer may look at when a call is over.
@@ -442,5 +461,13 @@ impl Watch<'_> {
     #[cold]
     pub(crate) fn see(&mut self, event: &Event<'_>) {
         self.observers.see(self.now, event);
+    }
+
+    /// Tells that buffers are going to be used.
+    #[cold]
+    pub(crate) fn before(&mut self, using: Using, bus: &dyn Bus) {
+        for (_, observer) in &mut self.observers.list {
+            observer.before(self.now, using, bus);
+        }
     }
 }

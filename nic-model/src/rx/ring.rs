@@ -361,6 +361,9 @@ impl Queue {
         let before = self.posted();
         loop {
             let taken = self.take(hw)?;
+            if hw.dma.is_watched() {
+                self.tell_before(&taken, hw);
+            }
             let start = progress.done;
             let head = self.head(payload.len(), outcome, progress);
             let split = start + head.split;

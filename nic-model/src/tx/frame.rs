@@ -11,7 +11,7 @@ use super::{
     counters::{FCS, Frames, Tally},
     cursor::Cursor,
     plan::{Cut, FcsBy, Insert, L4Checksum, MAX_FRAME, TAG, Whole, ZeroSum, tag_len},
-    queue::{number, tell_transfer},
+    queue::{number, tell_before, tell_transfer},
     secured::{self, Segments},
 };
 use crate::{
@@ -98,7 +98,7 @@ impl Framer {
         let head = &mut self.head[..out.len];
         let result = out.hw.dma.read(Requester::Pf, address, head);
         if out.hw.dma.is_watched() {
-            tell_transfer(out.queue, (address, out.len), result, &mut out.hw.dma);
+            tell_short(address, result, out);
         }
         result?;
         out.payload.clear();
@@ -525,6 +525,15 @@ pub(super) fn insert_l4_checksum(frame: &mut [u8], checksum: L4Checksum) {
             }
         }
     }
+}
+
+/// Tells of the read of a packet that is copied as a whole, that at the head of the queue.
+#[cold]
+#[inline(never)]
+fn tell_short(address: Iova, result: Result<(), DmaError>, out: &mut Outgoing<'_, '_>) {
+    let head = out.hw.regs.get(Reg::TDH, out.queue);
+    tell_before(out.queue, head, &mut out.hw.dma);
+    tell_transfer(out.queue, (address, out.len), result, &mut out.hw.dma);
 }
 
 /// Pads a frame of which all `len` bytes are in `head` if it is short and the MAC pads; returns its length.

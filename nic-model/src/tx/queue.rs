@@ -16,7 +16,7 @@ use crate::{
     dma::Dma,
     faults::GuestFaults,
     hw::Hw,
-    observe::{Descriptor as Told, Direction, Event, Purpose, Transfer},
+    observe::{Descriptor as Told, Direction, Event, Purpose, Transfer, Using},
     regs::RegisterFile,
     time::Time,
 };
@@ -313,7 +313,7 @@ impl Queue {
         spans: &mut Spans<'b>,
     ) -> Result<(), DmaError> {
         let mut outcome = Ok(());
-        for descriptor in self.descriptors(packet) {
+        for (nth, descriptor) in self.descriptors(packet).iter().enumerate() {
             // The address is in the low quadword and the length in the lowest word of the high one, in both formats.
             let len = DataControl::from_bits(descriptor.high.get()).dtalen();
             if len == 0 {
@@ -323,6 +323,8 @@ impl Queue {
             let len = usize::from(len);
             let result = dma.gather(Requester::Pf, address, len, spans);
             if dma.is_watched() {
+                // Nothing of it is read before it is sent.
+                tell_before(self.index.into(), self.position(nth), dma);
                 tell_transfer(self.index.into(), (address, len), result, dma);
             }
             match result {
@@ -600,6 +602,18 @@ impl Queue {
 /// The number of a queue, as it is told.
 pub(super) fn number(queue: usize) -> u8 {
     u8::try_from(queue).unwrap_or(u8::MAX)
+}
+
+/// Tells that the buffer of the descriptor at `position` is going to be read.
+#[cold]
+#[inline(never)]
+pub(super) fn tell_before(queue: usize, position: u32, dma: &mut Dma<'_>) {
+    dma.tell_before(Using {
+        direction: Direction::Transmit,
+        queue: number(queue),
+        // A ring has 65536 descriptors at most.
+        index: u16::try_from(position).unwrap_or(u16::MAX),
+    });
 }
 
 /// Tells of a read of a packet's bytes.

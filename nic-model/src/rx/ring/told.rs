@@ -6,10 +6,21 @@ use super::{Queue, Taken};
 use crate::{
     bus::{DmaError, Iova},
     hw::Hw,
-    observe::{Descriptor, Direction, Event, Purpose, Transfer},
+    observe::{Descriptor, Direction, Event, Purpose, Transfer, Using},
 };
 
 impl Queue {
+    /// Tells that the buffers of a descriptor are going to be filled.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::rx) fn tell_before(&self, taken: &Taken, hw: &mut Hw<'_>) {
+        hw.dma.tell_before(Using {
+            direction: Direction::Receive,
+            queue: self.index,
+            index: taken.index,
+        });
+    }
+
     #[cold]
     #[inline(never)]
     pub(super) fn tell_transfer(

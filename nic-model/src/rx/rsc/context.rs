@@ -179,6 +179,9 @@ impl Context {
             return Ok(None);
         }
         let taken = queue.take(hw)?;
+        if hw.dma.is_watched() {
+            queue.tell_before(&taken, hw);
+        }
         let mut headers = [0; HEADERS_LEN];
         let ip_at = headers_len.saturating_sub(segment.headers_len.into());
         for (to, from) in headers.iter_mut().zip(payload.bytes(ip_at..headers_len)) {
@@ -322,6 +325,9 @@ impl Context {
     /// Goes on to the next descriptor, and so can complete the one before, which points to it.
     fn turn_over(&mut self, queue: &mut Queue, hw: &mut Hw<'_>) -> Result<(), Stop> {
         let taken = queue.take(hw)?;
+        if hw.dma.is_watched() {
+            queue.tell_before(&taken, hw);
+        }
         let head = Head {
             info: self.outcome.info,
             ..Head::default()
