@@ -1,4 +1,4 @@
-//! docs/driver-test.md.
+//! docs/driver-test.md. The options of `cargo xtask driver-test`, which boots machines, are looked at in xtask.
 
 use anyhow::{Context, Result, ensure};
 use guest_tests::page::{Page, Step};

@@ -207,6 +207,8 @@ fn test(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     fn words(text: &str) -> Vec<String> {
@@ -220,6 +222,35 @@ mod tests {
         assert_eq!(silent, words("--guest 10.0.0.2 --boot 300"));
         assert_eq!(with_boot_limit(&words("--boot 7")), words("--boot 7"));
         assert_eq!(with_boot_limit(&words("--boot=7")), words("--boot=7"));
+    }
+
+    /// The words of a line as a shell takes it, where quotes are around whole words.
+    fn typed(line: &str) -> Vec<String> {
+        let parts = line.split('\'').enumerate();
+        let parts = parts.flat_map(|(number, part)| match number % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        });
+        parts.collect()
+    }
+
+    #[test]
+    fn the_calls_on_its_page_are_understood() {
+        let page = include_str!("../../../docs/driver-test.md");
+        let calls = page.lines().filter_map(|line| {
+            let line = line.trim_start_matches("- run: ");
+            let line = line.trim_start_matches("$ ");
+            line.starts_with("cargo xtask ").then(|| typed(line))
+        });
+        let calls: Vec<Vec<String>> = calls.collect();
+
+        let wrong = calls.iter().filter_map(|call| {
+            let error = crate::Arguments::try_parse_from(&call[1..]).err()?;
+            Some(format!("{call:?}: {error}"))
+        });
+
+        assert_eq!(wrong.collect::<Vec<_>>(), [""; 0]);
+        assert!(calls.len() > 3, "{calls:?}");
     }
 
     #[test]
