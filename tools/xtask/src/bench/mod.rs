@@ -56,7 +56,7 @@ pub fn guest(options: &guest::Options) -> Result<ExitCode> {
 }
 
 /// Measures the NIC alone, the host stack without guests, instructions, then guests with our NIC and others, and writes a page
-/// of that, `bench/index.html`. What takes a guest for each way to the cable, [`zero_copy`] and [`iommu`], is not in it.
+/// of that, `bench/index.html`. What takes a guest for each way to the cable, [`zero_copy()`] and [`iommu()`], is not in it.
 pub fn all(
     wire: &wire::Options,
     zero_copy: &zero_copy::Options,
