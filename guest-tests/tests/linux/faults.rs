@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use control::{ActiveFault, Fault, FaultKind, Target, Trigger};
 use guest_tests::{
     cable::Cable,
@@ -121,6 +121,23 @@ fn round_trip(machine: &mut Machine) -> Result<f64> {
         .and_then(|(_, rest)| rest.split_whitespace().next());
     let time = time.with_context(|| format!("no time in {text}"))?;
     Ok(time.parse()?)
+}
+
+/// An answer comes so many milliseconds later by this fault, which is cleared then. The driver's service task looks at the
+/// queues every two seconds, and may find a packet before: then another is tried.
+fn delays_an_answer(machine: &mut Machine, fault: &Fault, least: f64) -> Result<()> {
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        add(machine, fault)?;
+        let time = round_trip(machine)?;
+        let faults = clear(machine)?;
+        ensure!(faults[0].fired == 1, "{faults:?}");
+        if time >= least {
+            return Ok(());
+        }
+        times.push(time);
+    }
+    bail!("answers came after {times:?} ms")
 }
 
 /// The kernel has warned of these things, and of nothing else.
@@ -247,14 +264,12 @@ fn late_and_spurious_interrupts_do_no_harm(machine: &mut Machine) -> Result<()> 
         delay: Some(Duration::from_millis(80)),
         ..aimed(FaultKind::InterruptLate, 1, Direction::Receive)
     };
-    add(machine, &late)?;
+    delays_an_answer(machine, &late, 75.0)?;
     let spurious = Fault {
         // Far enough apart that a driver on a busy host sees each of most.
         every: Some(Duration::from_millis(20)),
         ..times(FaultKind::InterruptSpurious, 100)
     };
-    let time = round_trip(machine)?;
-    ensure!(time >= 75.0, "the answer came after {time} ms");
     let before = interrupts(machine)?;
     add(machine, &spurious)?;
     // Each of them is one interrupt for the driver, unless two come before it has seen the first.
@@ -264,7 +279,7 @@ fn late_and_spurious_interrupts_do_no_harm(machine: &mut Machine) -> Result<()> 
     ))?;
     wait_until_answers(machine)?;
     let faults = clear(machine)?;
-    ensure!(faults[0].fired == 1 && faults[1].fired >= 50, "{faults:?}");
+    ensure!(faults[0].fired >= 50, "{faults:?}");
     end(machine)
 }
 
@@ -274,16 +289,14 @@ fn a_late_write_back_is_found_by_the_service_task(machine: &mut Machine) -> Resu
         delay: Some(Duration::from_millis(30)),
         ..aimed(FaultKind::WriteBackLate, 1, Direction::Receive)
     };
-    add(machine, &late)?;
-    let time = round_trip(machine)?;
+    delays_an_answer(machine, &late, 25.0)?;
     add(
         machine,
         &aimed(FaultKind::WriteBackReorder, 1, Direction::Receive),
     )?;
     round_trip(machine)?;
     let faults = clear(machine)?;
-    ensure!(faults.iter().all(|fault| fault.fired == 1), "{faults:?}");
-    ensure!(time >= 25.0, "the answer came after {time} ms");
+    ensure!(faults[0].fired == 1, "{faults:?}");
     end(machine)
 }
 
@@ -392,6 +405,9 @@ fn a_slow_reset_is_survived(machine: &mut Machine) -> Result<()> {
     // A driver that gets no processor meanwhile finds the card ready, and says nothing.
     warned_only_of(machine, &["Hardware Error: -5"])?;
     begin(machine)?;
+    // The driver has not waited for the card. It reads CTRL here, and is told of no further write then.
+    machine.sh(&format!("ethtool -d {INTERFACE} >/dev/null"))?;
+    machine.forgive()?;
     end(machine)
 }
 

@@ -1,7 +1,7 @@
 //! Where a page is followed: a folder, the programs on PATH, and what was started.
 
 use std::{
-    fs,
+    env, fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use guest_tests::page::{Page, Shown, Step};
+use guest_tests::{
+    page::{Page, Shown, Step},
+    runner::CannotRun,
+};
 use guest_vm::{Process, Spawner, TestSetting};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -38,11 +41,15 @@ impl Desk {
         let folder = tempfile::tempdir().context("cannot make a folder")?;
         let bin = folder.path().join("bin");
         fs::create_dir(&bin)?;
-        let folder_of_tools = setting.ixgbectl.parent();
-        let folder_of_tools = folder_of_tools.context("ixgbectl is in no folder")?;
+        // Built for its own tests, beside the folder of this one.
+        let tests = env::current_exe().context("cannot find this executable")?;
+        let driver_test = tests.ancestors().nth(2).map(|it| it.join("driver-test"));
+        let driver_test = driver_test
+            .filter(|program| program.is_file())
+            .ok_or_else(|| CannotRun("`cargo build --package driver-test` first".to_owned()))?;
         symlink(&setting.server, bin.join(SERVER))?;
         symlink(&setting.ixgbectl, bin.join("ixgbectl"))?;
-        symlink(folder_of_tools.join("driver-test"), bin.join("driver-test"))?;
+        symlink(driver_test, bin.join("driver-test"))?;
         Ok(Self {
             server: None,
             behind: Vec::new(),
@@ -125,7 +132,7 @@ impl Desk {
     }
 
     fn shell(&self, line: &str) -> Command {
-        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = env::var_os("PATH").unwrap_or_default();
         let path = format!("{}:{}", self.path("bin").display(), path.display());
         let line = line.replace("/tmp/", &format!("{}/", self.folder.path().display()));
         let mut shell = Command::new("sh");
