@@ -29,7 +29,7 @@ fn is_of_the_driver(trial: &Trial) -> bool {
     // Nor does the PMD look after a transmit queue that stands still: that is left to the application.
     const OF_THE_APPLICATION: [&str; 2] = [
         "a transmit hang is noticed and ended",
-        "a refused read of a packet to send is got over",
+        "a refused DMA read is got over",
     ];
     !OF_THE_STACK.contains(&trial.name)
         && !OF_THE_APPLICATION.contains(&trial.name)

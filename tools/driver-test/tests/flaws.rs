@@ -477,7 +477,7 @@ fn a_driver_that_stops_at_a_fault_is_found_by_the_trial_that_made_it() {
     );
     assert_eq!(
         first(Flaw::DiesOfRefusals),
-        "a refused read of a packet to send is got over"
+        "a refused DMA read is got over"
     );
 }
 

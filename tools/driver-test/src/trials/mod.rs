@@ -118,7 +118,7 @@ pub const TRIALS: &[Trial] = &[
     ),
     trial(
         "faults",
-        "a refused read of a packet to send is got over",
+        "a refused DMA read is got over",
         faults::dma_error,
     ),
 ];
