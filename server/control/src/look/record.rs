@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex};
 
 use nic_model::{
-    State,
+    LanId, State,
     bus::Iova,
     record::{Answer, Call},
 };
@@ -169,10 +169,16 @@ impl Running {
             ));
         }
         let now = view.context.now;
+        let mac = view
+            .port
+            .nvm()
+            .image()
+            .mac(LanId::Port0)
+            .unwrap_or_default();
         let header = Header {
             program: concat!("vfio-user-ixgbe ", env!("CARGO_PKG_VERSION")).to_owned(),
-            // What it was built of does not matter: its state is restored.
-            ports: vec![PortHeader::new([2, 0, 0, 0, 0, 0], view.port, false, wire)],
+            // What it was built of does not matter, since its state is restored; this is for people.
+            ports: vec![PortHeader::new(mac, view.port, false, wire)],
         };
         // One of two ports shares what others write, so that a recording of it alone would not do the same again.
         let mut built = header.build().unwrap_or_default();
