@@ -21,10 +21,14 @@ use super::{
 pub const TESTS: &[Test] = tests![
     a_stuck_transmit_queue_is_detected_as_a_hang_and_reset,
     a_refused_fetch_of_transmit_descriptors_ends_as_a_hang,
+    a_poisoned_answer_to_a_fetch_of_transmit_descriptors_ends_as_a_hang,
+    a_page_of_the_transmit_ring_that_is_unmapped_ends_as_a_hang,
+    a_page_that_is_exchanged_under_receive_loses_frames_until_the_link_is_set_up_again,
     a_receive_ring_that_is_refused_stays_dead_until_the_link_is_set_up_again,
     a_lost_interrupt_loses_no_packet,
     late_and_spurious_interrupts_do_no_harm,
     a_late_write_back_is_found_by_the_service_task,
+    a_cable_that_delays_makes_pings_longer,
     a_link_that_flaps_and_a_module_that_is_pulled_come_back,
     bad_frames_are_counted_as_what_they_are,
     a_tcp_stream_survives_a_bad_cable,
@@ -198,6 +202,51 @@ fn a_refused_fetch_of_transmit_descriptors_ends_as_a_hang(machine: &mut Machine)
     hang_and_recovery(machine, &fault)
 }
 
+fn a_poisoned_answer_to_a_fetch_of_transmit_descriptors_ends_as_a_hang(
+    machine: &mut Machine,
+) -> Result<()> {
+    // A read of a packet to send would do as well: what comes first is its descriptor.
+    let fault = aimed(FaultKind::DmaPoisoned, 1, Direction::Transmit);
+    hang_and_recovery(machine, &fault)
+}
+
+fn a_page_of_the_transmit_ring_that_is_unmapped_ends_as_a_hang(
+    machine: &mut Machine,
+) -> Result<()> {
+    begin(machine)?;
+    let place = machine.place()?;
+    let fault = aimed(FaultKind::UnmappedPage, 1, Direction::Transmit);
+    add(machine, &fault)?;
+    ensure!(!answers(machine)?, "nothing was unmapped");
+    machine.wait_until_said(&place, "initiating reset due to tx timeout")?;
+    machine.wait_until_said(&place, "NIC Link is Up")?;
+    // The ring lies where it lay: only now the queue works again.
+    clear(machine)?;
+    wait_until_answers(machine)?;
+    warned_only_of(machine, &HANG)?;
+    machine.forgive()?;
+    end(machine)
+}
+
+fn a_page_that_is_exchanged_under_receive_loses_frames_until_the_link_is_set_up_again(
+    machine: &mut Machine,
+) -> Result<()> {
+    begin(machine)?;
+    let mut fault = fault(FaultKind::MemorySwitch);
+    fault.target.direction = Some(Direction::Receive);
+    fault.trigger.count = Some(1);
+    add(machine, &fault)?;
+    // What the card writes for it does not get to the driver, or is not where the driver has meant it to be.
+    ensure!(!answers(machine)?, "nothing was exchanged");
+    let faults = clear(machine)?;
+    ensure!(faults[0].fired == 1, "{faults:?}");
+    machine.sh(&format!("ip link set {INTERFACE} down"))?;
+    machine::load(machine.world()?)?;
+    wait_until_answers(machine)?;
+    machine.forgive()?;
+    end(machine)
+}
+
 fn a_receive_ring_that_is_refused_stays_dead_until_the_link_is_set_up_again(
     machine: &mut Machine,
 ) -> Result<()> {
@@ -297,6 +346,23 @@ fn a_late_write_back_is_found_by_the_service_task(machine: &mut Machine) -> Resu
     round_trip(machine)?;
     let faults = clear(machine)?;
     ensure!(faults[0].fired == 1, "{faults:?}");
+    end(machine)
+}
+
+fn a_cable_that_delays_makes_pings_longer(machine: &mut Machine) -> Result<()> {
+    begin(machine)?;
+    let late = Fault {
+        delay: Some(Duration::from_millis(60)),
+        ..fault(FaultKind::Delay)
+    };
+    add(machine, &late)?;
+    for _ in 0..3 {
+        let time = round_trip(machine)?;
+        // There and back.
+        ensure!(time >= 120.0, "the answer came after {time} ms");
+    }
+    let faults = clear(machine)?;
+    ensure!(faults[0].fired >= 6, "{faults:?}");
     end(machine)
 }
 
