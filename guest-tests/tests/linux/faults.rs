@@ -448,7 +448,7 @@ fn a_tcp_stream_survives_a_bad_cable(machine: &mut Machine) -> Result<()> {
         add(machine, &fault)?;
     }
     machine.sh(&format!(
-        "dd if=/dev/urandom of=/tmp/there bs=64k count=32 2>/dev/null
+        "dd if=/dev/urandom of=/tmp/there bs=64k count=8 2>/dev/null
          nc {HOST} 7 </tmp/there >/tmp/back; cmp /tmp/there /tmp/back"
     ))?;
     let faults = clear(machine)?;
