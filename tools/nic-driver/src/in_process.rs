@@ -13,7 +13,7 @@ use nic_model::{
     bus::{DmaError, Iova, Requester, Right, Signal, Span, Spans, Window},
     check::{Checker, Findings},
     record::Recorder,
-    wire::{Capabilities, Flow, Offload, RxFrame, TxFrame, WireBusy},
+    wire::{Capabilities, Flow, Nowhere, Offload, RxFrame, TxFrame, WireBusy},
 };
 use vm_memory::Permissions;
 
@@ -73,27 +73,6 @@ impl Wire for Bench {
 
     fn carrier(&self) -> bool {
         self.carrier
-    }
-}
-
-/// Stands for the wire while that lends a frame.
-struct Lending;
-
-impl Wire for Lending {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
-    }
-
-    fn transmit(&mut self, _frame: &TxFrame<'_>) -> Result<(), WireBusy> {
-        Err(WireBusy)
-    }
-
-    fn receive(&mut self, _budget: usize, _sink: &mut dyn FnMut(&RxFrame<'_>) -> Flow) -> usize {
-        0
-    }
-
-    fn carrier(&self) -> bool {
-        true
     }
 }
 
@@ -256,7 +235,7 @@ impl<W: Wire> InProcess<W> {
         let context = Context {
             now: *now,
             bus: client,
-            wire: &mut Lending,
+            wire: &mut Nowhere,
         };
         port.receive_burst(&context, |arrivals| {
             wire.receive(budget, &mut |frame| {
