@@ -67,7 +67,7 @@ impl Booted {
     fn check(&mut self, before: &Crossing, told: &Told, sent: Sent) -> Result<()> {
         guest_vm::Testpmd::end(&mut self.guest)?;
         self.server.nic().check()?;
-        let breaches = Told::by(&self.server.control())?.since(told);
+        let breaches = Told::by(&self.server.control())?.since(told, contract::DPDK);
         ensure!(
             breaches.is_empty(),
             "the driver checker told of {}",

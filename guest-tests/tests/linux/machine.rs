@@ -72,7 +72,7 @@ impl Machine {
         );
         self.world()?.server().nic().check()?;
         let control = self.world()?.server().control();
-        let breaches = Told::by(&control)?.since(&self.told);
+        let breaches = Told::by(&control)?.since(&self.told, contract::LINUX);
         ensure!(
             breaches.is_empty(),
             "the driver checker told of {}",
