@@ -3,8 +3,8 @@
 use super::{Range, posted::Posted};
 use crate::bus::{Bus, Iova};
 
-/// Most bytes of buffers that are remembered in all rings together, as checksums: to hand over a ring takes as long as to
-/// read its buffers, and a hostile client shall not hold up the card with that.
+/// Most bytes of buffers that are remembered in all rings together, as checksums. So a write to a register reads no more
+/// than that, however many buffers it hands over.
 const MOST_WATCHED: u64 = 64 << 20;
 /// Bytes that are read at a time.
 const CHUNK: usize = 2048;
@@ -36,6 +36,8 @@ impl Content {
 pub(super) struct Watched {
     buffer: Range,
     content: Content,
+    /// That of [`Posted`] then.
+    generation: u64,
 }
 
 impl Watched {
@@ -47,12 +49,18 @@ impl Watched {
         }
         let content = Content::of(bus, buffer)?;
         posted.watched += len;
-        Some(Self { buffer, content })
+        let generation = posted.generation;
+        Some(Self {
+            buffer,
+            content,
+            generation,
+        })
     }
 
     /// Whether something else is there now.
-    pub(super) fn is_changed(&self, bus: &dyn Bus) -> bool {
-        Content::of(bus, self.buffer).is_some_and(|content| content != self.content)
+    pub(super) fn is_changed(&self, bus: &dyn Bus, posted: &Posted) -> bool {
+        self.generation == posted.generation
+            && Content::of(bus, self.buffer).is_some_and(|content| content != self.content)
     }
 
     pub(super) const fn buffer(&self) -> Range {
@@ -60,6 +68,8 @@ impl Watched {
     }
 
     pub(super) fn forget(self, posted: &mut Posted) {
-        posted.watched -= self.buffer.end - self.buffer.start;
+        if self.generation == posted.generation {
+            posted.watched -= self.buffer.end - self.buffer.start;
+        }
     }
 }

@@ -142,6 +142,13 @@ impl Interrupts {
             });
         }
         let stray = std::mem::take(&mut self.stray);
+        // The card may have come with queues enabled, from a saved state.
+        for queue in (0..128).filter(|queue| stray & bit(*queue) != 0) {
+            if scene.register(Reg::RXDCTL, queue.into()) & rxdctl::ENABLE != 0 {
+                self.enabled |= bit(queue);
+            }
+        }
+        let stray = stray & !self.enabled;
         if scene.register(Reg::GCR_EXT, 0) & VT_MODE != 0 {
             return;
         }

@@ -241,7 +241,10 @@ impl Checker {
     /// Memory in `range` changes, and not by what the driver does with a buffer that the card has.
     fn forget(&mut self, range: Range) {
         for direction in [Direction::Receive, Direction::Transmit] {
-            let holders: Vec<_> = self.posted.all_overlapping(direction, range).collect();
+            let Some(holders) = self.posted.all_overlapping(direction, range) else {
+                self.posted.forget_contents();
+                return;
+            };
             for holder in holders {
                 if let Some(ring) = self.rings.get_mut(&key(direction, holder.queue)) {
                     ring.forget(holder.index, holder.part, &mut self.posted);
@@ -299,7 +302,8 @@ impl Observer for Checker {
         ring.before(index, bus, (&desk, &mut self.posted));
         if direction == Direction::Receive {
             // A buffer that overlaps it is another rule's affair.
-            for buffer in ring.buffers(index) {
+            let buffers = ring.buffers(index).into_iter();
+            for buffer in buffers.filter(|buffer| buffer.start < buffer.end) {
                 self.forget(buffer);
             }
         }

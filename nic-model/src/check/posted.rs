@@ -69,6 +69,8 @@ pub(super) struct Posted {
     pub(super) followed: usize,
     /// Bytes of all buffers whose content is remembered.
     pub(super) watched: u64,
+    /// How often all contents have been forgotten at once.
+    pub(super) generation: u64,
     receive: BTreeSet<(Range, Holder)>,
     transmit: BTreeSet<(Range, Holder)>,
 }
@@ -101,15 +103,23 @@ impl Posted {
             .copied()
     }
 
-    /// All buffers in this direction that have a byte in `range`.
+    /// All buffers in this direction that have a byte in `range`; `None` if there is too much to look at.
     pub(super) fn all_overlapping(
         &self,
         direction: Direction,
         range: Range,
-    ) -> impl Iterator<Item = Holder> {
-        self.near(direction, range)
-            .filter(move |(other, _)| other.overlaps(range))
-            .map(|(_, holder)| *holder)
+    ) -> Option<Vec<Holder>> {
+        let mut near = self.near(direction, range);
+        let looked_at = near.by_ref().take(LOOKS);
+        let overlapping = looked_at.filter(|(other, _)| other.overlaps(range));
+        let holders = overlapping.map(|(_, holder)| *holder).collect();
+        near.next().is_none().then_some(holders)
+    }
+
+    /// Forgets what was in any buffer.
+    pub(super) const fn forget_contents(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        self.watched = 0;
     }
 
     /// Buffers that may have a byte in `range`, and all that have.
@@ -166,6 +176,19 @@ mod tests {
                 .any(|(start, len)| (*start..start + len).any(|byte| bytes.contains(&byte)));
             prop_assert_eq!(found.is_some(), expected);
         }
+    }
+
+    #[test]
+    fn one_page_in_a_thousand_buffers_is_too_much_to_look_at() {
+        let mut posted = Posted::default();
+        let range = Range::new(0x1000, 2048);
+        for index in 0..1000 {
+            posted.insert(Direction::Receive, range, holder(index));
+        }
+
+        assert_eq!(posted.all_overlapping(Direction::Receive, range), None);
+        let beyond = posted.all_overlapping(Direction::Receive, Range::new(0x10_0000, 1));
+        assert_eq!(beyond, Some(Vec::new()));
     }
 
     #[test]

@@ -45,8 +45,17 @@ impl Port {
         faults.map_or_else(Vec::new, |faults| faults.reports())
     }
 
+    /// Whether there are faults, or something that one has begun is still to end: an interrupt that is late, a write-back that
+    /// is held, a reset that is slow.
+    #[must_use]
+    pub fn has_faults(&self) -> bool {
+        let faults = self.injected.as_ref();
+        faults.is_some_and(|faults| !faults.is_empty())
+    }
+
     /// Ends the fault of this number, or all of them, with what lasts of it: what was drawn, flipped or stopped is as before,
-    /// and what was held goes out. Returns how many there were.
+    /// and write-backs that were held go out. Interrupts that are late come when they are due, and a slow reset ends in its
+    /// time. Returns how many there were.
     pub fn clear_faults(&mut self, id: Option<u64>, context: &mut Context<'_>) -> usize {
         if self.recording.is_on() {
             let clear = |port: &mut Self, context: &mut Context<'_>| port.clear_faults(id, context);

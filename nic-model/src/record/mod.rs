@@ -18,7 +18,7 @@
 //!
 //! # What is not told
 //! Observers, which change nothing; [`Port::take_nvm_written`], which is bookkeeping of whoever keeps the NVM;
-//! //! [`Bus::retire`] and [`Bus::prefetch`], which have no answer. A method of [`Port`] that changes it has to be told here, or
+//! [`Bus::retire`] and [`Bus::prefetch`], which have no answer. A method of [`Port`] that changes it has to be told here, or
 //! recordings of those who use it do not replay.
 
 mod surroundings;

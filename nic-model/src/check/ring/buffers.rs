@@ -58,7 +58,7 @@ impl Ring {
             let Some(watched) = *part else {
                 continue;
             };
-            let is_changed = watched.is_changed(bus);
+            let is_changed = watched.is_changed(bus, posted);
             if is_changed {
                 changed = Some(watched.buffer());
             }
