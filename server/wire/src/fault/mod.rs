@@ -190,7 +190,8 @@ impl WireFaults {
         look: &mut dyn FnMut(&Passing<'_>),
     ) -> Result<(), WireBusy> {
         self.depart(wire, look);
-        if self.blocked {
+        // What is cut into many frames leaves in turns; more is not taken before.
+        if self.blocked || self.going.is_due(self.now) {
             return Err(WireBusy);
         }
         let Self {

@@ -6,7 +6,7 @@ use nic_model::{
     Time, Wire,
     fault::{Fault, FaultKind, FaultState, Target, Trigger},
     observe::Direction,
-    wire::{Capabilities, Fcs, Flow, Offload, RxFrame, TxFrame, WireBusy},
+    wire::{Capabilities, Fcs, Flow, IpVersion, Offload, RxFrame, TxFrame, WireBusy},
 };
 
 use super::WireFaults;
@@ -345,6 +345,38 @@ fn a_burst_that_is_late_leaves_in_turns() {
 
     assert_eq!((first, rest), (256, Some(at(10 * MILLISECOND))));
     assert_eq!(sent(&wire).len(), 300);
+}
+
+#[test]
+fn a_large_frame_that_is_cut_small_leaves_before_the_next_is_taken() {
+    let mut never = fault(FaultKind::Drop);
+    never.trigger.nth = Some(1_000_000);
+    let mut wire = with(never);
+    let mut large = vec![0; 54 + 2000];
+    large[12..15].copy_from_slice(&[0x08, 0x00, 0x45]);
+    large[16..18].copy_from_slice(&2040_u16.to_be_bytes());
+    large[23] = 6;
+    large[46] = 0x50;
+    let large = TxFrame {
+        head: &large,
+        payload: &[],
+        offload: Offload::Segment {
+            ip: IpVersion::V4,
+            start: 34,
+            header_len: 54,
+            mss: 1,
+        },
+    };
+
+    let first = wire.transmit(&large);
+    let second = wire.transmit(&large);
+    while wire.inner().sent.len() < 2000 {
+        wire.advance(at(Duration::ZERO));
+    }
+    let third = wire.transmit(&large);
+
+    assert_eq!((first, second, third), (Ok(()), Err(WireBusy), Ok(())));
+    assert!(wire.inner().sent.len() < 4000);
 }
 
 /// A flap that takes the carrier away for so long.
