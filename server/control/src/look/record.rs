@@ -163,9 +163,9 @@ impl Running {
         if view.port.is_recorded() {
             return Err(refused("it is recorded already"));
         }
-        if !view.port.fault_reports().is_empty() {
+        if view.port.has_faults() {
             return Err(refused(
-                "it has faults, which a state does not hold; `ixgbectl fault clear` ends them",
+                "it has faults, or what they have begun is under way, which a state does not hold; `ixgbectl fault clear` ends them",
             ));
         }
         let now = view.context.now;
