@@ -140,8 +140,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let mut settled: Option<Holdings> = None;
     let mut account = Account::default();
     let mut round = 0;
-    // A round more than nothing, however short the time.
-    while round <= SETTLED || begun.elapsed() < options.time {
+    // However short the time, a round is compared with one that has settled.
+    while round <= SETTLED + 1 || begun.elapsed() < options.time {
         let disturbance = disturbance::ALL
             .get(usize::try_from(round)? % disturbance::ALL.len())
             .context("there is no disturbance")?;
