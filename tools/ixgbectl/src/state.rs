@@ -1,9 +1,8 @@
 //! `ixgbectl save` and `ixgbectl load`.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -30,12 +29,9 @@ pub(crate) fn save(
     tell("saved", &state, arguments, output)
 }
 
-/// A new file can be read by its owner alone: frames and addresses of the guest's memory are in it, and keys. One that is there
-/// keeps its mode.
+/// A new file can be read by its owner alone, as a recording: frames and addresses of the guest's memory are in it, and keys.
 fn write(path: &Path, state: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path)?.write_all(state.as_bytes())
+    recording::create(path)?.write_all(state.as_bytes())
 }
 
 /// Puts the state that a file holds into the port.
